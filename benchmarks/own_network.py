@@ -1,13 +1,11 @@
 """A network from the user's own code as a candidate of a suite."""
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slide_deploy.deployable.model_text import ModelText
-from slide_deploy.errors import InputError
 from slide_deploy.files.hashing import sha256
 
 
@@ -41,22 +39,3 @@ class OwnNetwork:
             "weights": weights,
             "own code": code,
         }
-
-
-def as_json(name: str, arguments: dict[str, Any] | list[Any] | None) -> str | None:
-    """Return arguments of a factory as JSON for ``--model-args``, or None without arguments.
-
-    Args:
-        name: Name of the candidate, for the error message.
-        arguments: Arguments as parsed from TOML.
-
-    Raises:
-        InputError: An argument is a date, which JSON lacks.
-    """
-    try:
-        return None if arguments is None else json.dumps(arguments)
-    except TypeError as error:
-        raise InputError(
-            f"The model_args of {name} cannot be written as JSON ({error}): use strings, numbers, "
-            f"lists and tables."
-        ) from error

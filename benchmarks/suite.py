@@ -49,7 +49,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from benchmarks.candidates import Sweep, candidate_name
-from benchmarks.own_network import OwnNetwork, as_json
+from benchmarks.own_network import OwnNetwork
 from benchmarks.record import Artifact, Candidate
 from slide_deploy import __version__
 from slide_deploy.backends.registry import timed_target_named
@@ -307,7 +307,7 @@ def _own(entry: SuiteEntry, base: Path) -> OwnNetwork | None:
     weights = None if entry.weights_file is None else base / entry.weights_file
     if weights is not None and not weights.exists():
         raise InputError(f"{weights} does not exist: check the weights_file of {entry.name}.")
-    arguments = as_json(entry.name, entry.model_args)
+    arguments = None if entry.model_args is None else json.dumps(entry.model_args)
     return OwnNetwork(entry.model, arguments, weights, tuple(entry.input), base)
 
 

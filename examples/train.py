@@ -1,12 +1,11 @@
-"""Train a small Slide-Swin on handwritten digits, as the authors of Slide Attention train theirs.
+"""Train a small Slide-Swin on handwritten digits, like the authors of Slide Attention.
 
-`digits` is the network of the demo, `mnist` the larger one whose accuracy is compared in every
-precision. Both have two stages of slide attention in its branched form and a stage of window
-attention. The shift branch keeps its kernel (`dep_conv.weight` is frozen, its bias learns); the
-deformed branch beside it learns. A file has the layout of the authors' training run.
+`digits` is the network of the demo. `mnist` is a larger one for comparing the accuracy of all
+precisions. Both have two stages of slide attention in branched form and one stage of window
+attention. The kernel of the shift branch is frozen (`dep_conv.weight`), while its bias and the
+deformed branch are learned. The checkpoint has the layout of the authors' training run.
 
-The last epoch's weights are written: held-out images are counted for the reader, they choose
-nothing.
+The weights of the last epoch are written. The held-out images do not influence the training.
 """
 
 import argparse
@@ -34,14 +33,14 @@ from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig
 
 @dataclass(frozen=True)
 class Example:
-    """What is trained on what.
+    """A network and its training data.
 
     Attributes:
-        data: a module with ``training()`` and ``held_out()``.
-        config: of the network.
-        epochs: of training, unless the reader wants others.
-        elastic: largest shift of a stroke against its neighbours, over the side of the image.
-        raw_weights: whether the last weights are written beside the averaged ones.
+        data: Module with ``training()`` and ``held_out()``.
+        config: Settings of the network.
+        epochs: Default number of epochs.
+        elastic: Largest elastic shift, as a share of the image's side.
+        raw_weights: Whether to write the last weights in addition to the averaged ones.
     """
 
     data: ModuleType
@@ -91,15 +90,15 @@ WEIGHT_DECAY = 0.05
 LABEL_SMOOTHING = 0.1
 GRADIENT_NORM = 5.0
 AVERAGE_DECAY = 0.99  # the mean of about the last 100 steps: five epochs
-# How far a digit may stray before a reader would call it badly written.
+# Limits of the augmentation.
 ROTATION_DEGREES = 12.0
 SCALE = 0.1
 SHIFT = 2.5 / 32  # of the side
-ELASTIC_CELLS = 4  # in a row of the field by which strokes are shifted against each other
-# What the paper around a digit is after normalisation.
+ELASTIC_CELLS = 4  # cells in a row of the field of elastic shifts
+# Normalised value of the black background.
 BACKGROUND = -(torch.tensor(MEAN) / torch.tensor(DEVIATION)).view(3, 1, 1)
-# One thread adds in the same order on every machine, and does not wait for another one: beside
-# other work, two threads took ten times as long.
+# One thread adds in the same order on every machine. On a busy machine, two threads took ten times
+# as long.
 THREADS = 1
 
 EXAMPLE = """\
@@ -109,15 +108,15 @@ example:
 
 
 def main() -> int:
-    """Train, report and write; the exit code."""
+    """Train, report and write. Return the exit code."""
     arguments = _parse()
     example = EXAMPLES[arguments.example]
     epochs = example.epochs if arguments.epochs is None else arguments.epochs
     config_node = _config_node_type()
     if config_node is None:
-        return _refuse("yacs is not installed and the layout needs it: run pip install yacs.")
+        return _refuse("The layout of the checkpoint needs yacs: run pip install yacs.")
     if epochs < 1:
-        return _refuse(f"--epochs is {epochs}: give at least 1.")
+        return _refuse(f"--epochs is {epochs}: give 1 or more.")
     if not arguments.out.parent.is_dir():
         return _refuse(f"{arguments.out.parent} is not a folder: create it or change --out.")
 
@@ -151,7 +150,7 @@ def main() -> int:
 
 
 def build_model(config: SlideSwinConfig) -> SlideSwin:
-    """The network, initialised as Swin is, its shift branches frozen."""
+    """Build the network with Swin's initialisation and frozen shift branches."""
     model = SlideSwin(config)
     for name, parameter in model.named_parameters():
         if name.endswith("relative_position_bias_table"):
@@ -167,11 +166,11 @@ def build_model(config: SlideSwinConfig) -> SlideSwin:
 
 
 def train(model: SlideSwin, example: Example, epochs: int) -> nn.Module:
-    """Train a model in place; the moving average of its weights."""
+    """Train a model in place. Return a model with the moving average of its weights."""
     images, labels = (torch.from_numpy(array) for array in example.data.training())
     optimizer = torch.optim.AdamW(_parameter_groups(model), lr=LEARNING_RATE)
     steps = math.ceil(len(images) / BATCH_SIZE)
-    # A cosine up and a cosine down.
+    # Cosine warm-up and cosine decay.
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
         max_lr=LEARNING_RATE,
@@ -203,11 +202,11 @@ def train(model: SlideSwin, example: Example, epochs: int) -> nn.Module:
 
 
 def augment(images: Tensor, elastic: float = 0.0) -> Tensor:
-    """Turn, scale, shift and bend each image a little at random; what comes in is background.
+    """Randomly rotate, scale, shift and bend each image, with background outside.
 
     Args:
-        images: (image, channel, row, column).
-        elastic: largest shift of a place against its surroundings, over the side of the image.
+        images: Images, (image, channel, row, column).
+        elastic: Largest elastic shift, as a share of the image's side.
     """
     count, _, height, width = images.shape
 
@@ -233,7 +232,7 @@ def augment(images: Tensor, elastic: float = 0.0) -> Tensor:
 
 @torch.inference_mode()
 def evaluate(model: nn.Module, images: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Share of images that a model classifies right, in percent."""
+    """Return the accuracy of a model in percent."""
     model.eval()
     batches = torch.from_numpy(images).split(BATCH_SIZE)
     classes = torch.cat([model(batch).argmax(dim=1) for batch in batches])
@@ -243,7 +242,7 @@ def evaluate(model: nn.Module, images: NDArray[np.float32], labels: NDArray[np.i
 def training_config(
     config_node: type[dict[str, Any]], name: str, epochs: int, seed: int
 ) -> Mapping[str, Any]:
-    """What the authors' training run stores as ``config``: the entries that apply here."""
+    """Return the entries of the authors' ``config`` that apply here."""
     config = EXAMPLES[name].config
     return config_node(
         {
@@ -288,7 +287,7 @@ def training_config(
 
 
 def _parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
-    """Matrices and kernels decay; biases, norms and tables of position biases do not."""
+    """Exempt biases, norms and position bias tables from weight decay."""
     decaying: list[nn.Parameter] = []
     free: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
@@ -303,7 +302,7 @@ def _parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
 
 
 def _config_node_type() -> type[dict[str, Any]] | None:
-    """The class that the authors' configurations are pickled as; None without yacs."""
+    """Return the class of the authors' pickled configurations; None without yacs."""
     try:
         from yacs.config import CfgNode  # type: ignore[import-untyped]
     except ImportError:
@@ -318,9 +317,9 @@ def _parse() -> argparse.Namespace:
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("example", choices=EXAMPLES, help="which one")
-    parser.add_argument("--out", type=Path, required=True, help="the checkpoint to write, .pth")
-    parser.add_argument("--epochs", type=int, help="default: as its file was trained")
+    parser.add_argument("example", choices=EXAMPLES, help="network to train")
+    parser.add_argument("--out", type=Path, required=True, help="path of the checkpoint, .pth")
+    parser.add_argument("--epochs", type=int, help="default: as for the checkpoint in examples/")
     parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
     return parser.parse_args()
 

@@ -1,1 +1,1 @@
-"""A lowered model to a file, proven right."""
+"""Writes lowered networks to files of all formats, and verifies the files."""

@@ -1,4 +1,4 @@
-"""One slide attention on its own, as a file: what is raced to find its fastest form."""
+"""Files with a single slide attention, which are raced to find its fastest form."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
-from exporters.base import ExportRequest, Traces
-from exporters.quantisation.calibration import noise
+from exporters.base import ExportRequest, Traces, exporter_for
 from exporters.quantisation.making import write
-from exporters.registry import exporter_for
+from exporters.quantisation.noise import noise
 from slide_deploy.backends import open_file
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
 from slide_deploy.deployable.network import NetworkCall
@@ -27,15 +26,15 @@ from slide_deploy.verification.verify import outputs_of
 
 
 class Alone(nn.Module):
-    """An attention as a network: one image in, one of the same shape out.
+    """A network that consists of one attention.
 
-    The image is (batch, channels, height, width) for the layout "nchw". For "tokens" it is
-    (batch, height, width, channels): its tokens are a view of it, so that nothing is transposed
-    which is not transposed inside a network.
+    Input and output have the same shape: (batch, channels, height, width) for the layout "nchw",
+    and (batch, height, width, channels) for "tokens". The tokens are a view of that input, so the
+    file has no transposes that a whole network would not have.
 
     Args:
-        attention: folded or lowered.
-        layout: its own.
+        attention: a folded or lowered attention.
+        layout: layout of the attention, "nchw" or "tokens".
     """
 
     def __init__(self, attention: nn.Module, layout: str) -> None:
@@ -44,9 +43,9 @@ class Alone(nn.Module):
         self.layout = layout
 
     def forward(self, image: Tensor) -> Tensor:
-        """Attend."""
+        """Apply the attention to a feature map; the output has the same shape."""
         out: Tensor
-        if self.layout == "nchw":  # the two empty results are for models that carry the module
+        if self.layout == "nchw":  # the module also returns two empty results for its host models
             out = self.attention(image)[0]
             return out
         out = self.attention(image.flatten(1, 2))
@@ -56,12 +55,12 @@ class Alone(nn.Module):
 def deployable_attention(
     folded: FoldedSlideAttention, map_size: tuple[int, int], dynamic_batch: bool = False
 ) -> Deployable:
-    """An attention as a network that takes one image.
+    """Return a network with one input that consists of an attention.
 
     Args:
         folded: the attention.
-        map_size: height and width of its map.
-        dynamic_batch: leave the batch open.
+        map_size: height and width of its feature map.
+        dynamic_batch: leave the batch size open.
     """
     channels, (height, width) = folded.config.dim, map_size
     shape = (channels, height, width) if folded.layout == "nchw" else (height, width, channels)
@@ -81,10 +80,10 @@ def attention_traces(
     lowering: Lowering | Chooser,
     dynamic_batch: bool = False,
 ) -> Traces:
-    """One attention in a form, ready to be traced.
+    """Return an attention in a lowered form, ready for tracing.
 
     Raises:
-        InputError: if the form cannot write it.
+        InputError: if the form cannot express the attention.
     """
     whole = deployable_attention(folded, map_size, dynamic_batch)
     lowered = Alone(lower(folded, lowering), folded.layout).eval()
@@ -92,13 +91,13 @@ def attention_traces(
 
 
 class AttentionFiles:
-    """Files of one attention in any form and format, each proved before it is handed out.
+    """Writes files of one attention in any form and format, and verifies each of them.
 
     Args:
         folded: the attention.
-        map_size: height and width of its map.
-        precision: of the files.
-        folder: to write into.
+        map_size: height and width of its feature map.
+        precision: precision of the files.
+        folder: folder to write into.
     """
 
     def __init__(
@@ -126,10 +125,10 @@ class AttentionFiles:
         self._traces: dict[Lowering, Traces] = {}
 
     def write(self, lowering: Lowering, format: str) -> Path:
-        """Write one and hold it against the folded attention in float64.
+        """Write a file and verify it against the folded attention in float64.
 
         Raises:
-            InputError: if it cannot be written, does not run or disagrees.
+            InputError: if the file cannot be written, does not run or disagrees.
         """
         exporter = exporter_for(format)
         exporter.require(self._precision)
@@ -159,7 +158,7 @@ class AttentionFiles:
                     f"{path.name} disagrees with the folded attention on {case.name} "
                     f"({case.agreement.snr_db:.0f} dB on {session.runtime} {session.version})."
                 )
-        # The race proves it once more, on the device that it is raced on.
+        # With these outputs the race verifies the file again, on the device that it runs on.
         store_reference(
             path,
             model_digest(path),

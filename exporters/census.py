@@ -1,13 +1,13 @@
-"""Counts the operators of a traced program that mix channels, for a file to be held against.
+"""Counts the channel-mixing operators of a traced program, so that a file can be checked.
 
-Converters keep the geometry of such operators, and fold into their weights what stands around them.
-Where they may choose how many there are, the census says so:
+Converters keep the geometry of these operators and fold neighbouring arithmetic into their weights.
+The census gives a range where a converter may write a different number of operators:
 
-    merging     two operators that compute the same become one
-    fusion      softmax(q k^T) v over constants may be one operator, or products with constants
-    einsum      may be a product or stay what it is
-    vectors     a product with a vector may be one with a matrix of one column
-    recurrent   cells may be written as products
+    merging     two operators with equal results become one
+    fusion      softmax(q k^T) v with constant operands may be one operator, or several matmuls
+    einsum      may become a matmul or stay an einsum
+    vectors     a product with a vector may become a matmul with a matrix of one column
+    recurrent   recurrent cells may be written as matmuls
 """
 
 import math
@@ -19,7 +19,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from slide_deploy.graph_checks.census import Census, Count
-from slide_deploy.graph_checks.mixing import MixingGeometry, Pads, added
+from slide_deploy.graph_checks.mixing import MixingGeometry, Pads, total_padding
 from slide_deploy.lowerings.lowered import LoweredSlideAttention
 from slide_deploy.program.traced import Call, Traced, call, shape
 
@@ -31,32 +31,33 @@ _MATMULS = {
     "baddbmm": ("batch1", "batch2"),
     "mv": ("self", "vec"),
 }
-# Converters write them with products of their own.
+# Converters write these with additional matmuls.
 _HIDING = {
     *("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell"),
     *("rnn_relu_cell", "bilinear", "_trilinear", "tensordot", "inner", "addbmm", "addmv"),
 }
-# They copy values of a map, as the unfold of an attention does.
+# These copy values of a feature map, as the unfold of an attention does.
 _COPYING = {
     *("im2col", "col2im", "unfold", "unfold_copy", "index", "index_select", "gather", "take"),
     *("take_along_dim", "embedding", "repeat_interleave", "grid_sampler", "grid_sampler_2d"),
 }
-# What stands between a product and the softmax of an attention, or between a convolution and a sum.
+# Operators that may occur between a matmul and the softmax of an attention, or between a
+# convolution and a sum.
 _SCALING = {
     *("mul", "div", "add", "sub", "mul_", "div_", "add_", "sub_", "to", "_to_copy", "clone"),
     *("dropout", "alias", "detach", "contiguous", "view", "reshape", "unsqueeze", "squeeze"),
     *("batch_norm",),
 }
 _LONGEST_WALK = 16
-# Axes that converters split, as such an operator is a transpose of parts of axes.
+# Additional axes: converters write these operators as a transpose of split axes.
 _AXES_MORE = {"pixel_shuffle": 2, "pixel_unshuffle": 2, "channel_shuffle": 1, "im2col": 3}
 
 Found = tuple[MixingGeometry, bool]
-"""A geometry, and whether every converter writes it as an operator of its own."""
+"""A geometry, and whether every converter writes it as a separate operator."""
 
 
 def census(program: ExportedProgram) -> Census:
-    """The census of a traced program."""
+    """Return the census of a traced program."""
     traced = Traced(program)
     most: Counter[MixingGeometry] = Counter()
     different: dict[MixingGeometry, set[str]] = defaultdict(set)
@@ -81,7 +82,7 @@ def census(program: ExportedProgram) -> Census:
 
 
 def _rank(traced: Traced) -> int:
-    """The most axes of a value outside slide attentions; converters write some in more."""
+    """Return the highest rank of a value outside slide attentions, as converters write it."""
     most = 0
     for node in traced.live:
         found = call(node)
@@ -93,7 +94,7 @@ def _rank(traced: Traced) -> int:
 
 
 def _only_copies(traced: Traced, each: Call) -> bool:
-    """Whether a dense convolution has a kernel that is 1 at one place for each output."""
+    """Return whether a dense convolution copies: its kernel has a single 1 for each output."""
     if "conv" not in each.name or each.arguments.get("groups", 1) != 1:
         return False
     weight = each.arguments["weight"]
@@ -105,7 +106,7 @@ def _only_copies(traced: Traced, each: Call) -> bool:
 
 
 def _has_infinities(traced: Traced) -> bool:
-    """Whether a constant is infinite; an attention with a mask makes such of it."""
+    """Return whether a constant is infinite, or an attention has a mask that becomes infinite."""
     for node in traced.live:
         weight, found = traced.weight(node), call(node)
         if weight is not None and weight.is_floating_point() and bool(weight.isinf().any()):
@@ -124,14 +125,14 @@ def _literals(node: Node) -> list[object]:
 
 
 def _in_slide_attention(node: Node) -> bool:
-    """Whether a node was traced inside a lowered slide attention."""
+    """Return whether a node was traced inside a lowered slide attention."""
     wanted = f"{LoweredSlideAttention.__module__}.{LoweredSlideAttention.__qualname__}"
     stack = node.meta.get("nn_module_stack") or {}
     return any(str(entry[1]).endswith(wanted) for entry in stack.values())
 
 
 def _mixings(traced: Traced, each: Call) -> Iterator[Found]:
-    """What an operator mixes channels with: nothing, one thing, or both sides of an attention."""
+    """Yield the geometries of an operator: none, one, or both matmuls of an attention."""
     if "conv" in each.name:
         kind = _convolution(each)
         if kind is not None:
@@ -162,9 +163,9 @@ def _mixings(traced: Traced, each: Call) -> Iterator[Found]:
 
 
 def _product(matrix: Sequence[Any], is_sure: bool) -> Iterator[Found]:
-    """A product with a constant of a shape (1, ..., inputs, outputs), or with a vector (inputs,).
+    """Yield the geometry of a matmul with a constant (1, ..., inputs, outputs) or (inputs,).
 
-    One that holds several matrices is no weight of all positions alike.
+    A constant with several matrices is skipped: it is not one weight for all positions.
     """
     if len(matrix) == 1:
         matrix, is_sure = (*matrix, 1), False
@@ -186,7 +187,7 @@ def _convolution(each: Call) -> MixingGeometry | None:
             groups, inputs, outputs, kernel, strides=strides, dilations=dilations, transposed=True
         )
     pads = _pads(each.arguments["padding"], kernel, dilations)
-    pads = added(pads, _zeros_around(each.arguments["input"]))
+    pads = total_padding(pads, _zeros_around(each.arguments["input"]))
     return MixingGeometry(groups, weight[1], weight[0] // groups, kernel, pads, strides, dilations)
 
 
@@ -205,14 +206,14 @@ def _pads(held: Any, kernel: Sequence[int], dilations: Sequence[int]) -> Pads:
 
 
 def _zeros_around(node: object) -> Pads | None:
-    """The zeros that the operator in front puts around a value; None where none does."""
+    """Return the zero padding of the preceding operator; None if that does not pad with zeros."""
     found = call(node)
     if found is None or found.name not in ("pad", "constant_pad_nd"):
         return None
     is_constant = found.arguments.get("mode", "constant") == "constant"
     if not is_constant or found.arguments["value"] not in (None, 0):
         return None
-    flat = list(found.arguments["pad"])  # of the last axis first
+    flat = list(found.arguments["pad"])  # PyTorch lists the last axis first
     if not all(isinstance(size, int) and size >= 0 for size in flat):
         return None
     pairs = list(zip(flat[::2], flat[1::2], strict=True))[::-1]
@@ -220,7 +221,7 @@ def _zeros_around(node: object) -> Pads | None:
 
 
 def _einsum(traced: Traced, each: Call) -> Iterator[Found]:
-    """A sum over indices of data and one constant, where both share only what is summed."""
+    """Yield the geometry of an einsum of data with one constant."""
     operands = list(each.arguments["tensors"])
     held = [operand for operand in operands if operand in traced.constant]
     terms, _, result = each.arguments["equation"].replace(" ", "").partition("->")
@@ -236,7 +237,7 @@ def _einsum(traced: Traced, each: Call) -> Iterator[Found]:
 
 
 def _in_attention(traced: Traced, node: Node) -> bool:
-    """Whether a product is one of the two of softmax(q k^T) v, which may be fused."""
+    """Return whether a matmul is one of the two of softmax(q k^T) v, which may be fused."""
     before = call(_through(traced, node.args[0]))
     if before is not None and "softmax" in before.name:
         return _is_matmul(_through(traced, before.node.args[0]))
@@ -254,7 +255,7 @@ def _in_attention(traced: Traced, node: Node) -> bool:
 
 
 def _behind(node: Node) -> list[Node]:
-    """What reads a value, reshapes and the like passed over."""
+    """Return the readers of a value, after skipping scaling, reshapes and the like."""
     for _ in range(_LONGEST_WALK):
         readers = list(node.users)
         found = call(readers[0]) if len(readers) == 1 else None
@@ -274,7 +275,7 @@ def _varying(traced: Traced, node: Node) -> list[Node]:
 
 
 def _through(traced: Traced, node: Any) -> Any:
-    """The value that a value is before it was scaled, shifted or normalised by constants."""
+    """Return the value before constants scaled, shifted or normalised it."""
     for _ in range(_LONGEST_WALK):
         found = call(node)
         varying = _varying(traced, node) if found is not None else []
@@ -285,7 +286,7 @@ def _through(traced: Traced, node: Any) -> Any:
 
 
 def _branched_pairs(traced: Traced) -> int:
-    """How many sums there are of two grouped convolutions of one geometry that read the same."""
+    """Count the sums of two grouped convolutions with equal geometry and the same input."""
     pairs = 0
     for each in traced.calls():
         if each.name not in ("add", "add_"):

@@ -1,4 +1,4 @@
-"""Core AI assets through torch.export, with Apple's converter."""
+"""Writes Core AI assets from a ``torch.export`` program with Apple's converter."""
 
 import re
 from pathlib import Path
@@ -15,13 +15,13 @@ def write(request: ExportRequest, path: Path) -> None:
     """Write the asset ``path``, a folder; see ``Exporter.write``.
 
     Raises:
-        InputError: the converter has no translation of an operator; the text names its layer.
+        InputError: if the converter does not support an operator; the message names its layer.
     """
     from coreai.runtime import AIModelAssetMetadata
     from coreai_torch import TorchConverter, get_decomp_table
 
     program = request.program.run_decompositions(get_decomp_table())
-    # In its other mode every operator names files of this machine.
+    # In its debug mode every operator stores paths of this machine.
     converter = TorchConverter(mode=TorchConverter.Mode.RELEASE)
     inputs = [each.name for each in request.inputs]
     try:
@@ -38,13 +38,13 @@ def write(request: ExportRequest, path: Path) -> None:
 
 
 def _refuse_operators(request: ExportRequest, program: ExportedProgram, message: str) -> None:
-    """Say in which layer the first operator stands that a message of the converter names.
+    """Raise for the first operator that a message of the converter names.
 
     Raises:
-        InputError: if there is one.
+        InputError: if there is one; the message names its layer.
     """
     named = set(_OPERATOR.findall(message))
     for node in program.graph.nodes:
         if node.op == "call_function" and str(node.target) in named:
-            why = "which Core AI's converter does not translate"
+            why = "which Core AI's converter does not support"
             raise refuse_node(node, why, remedy(request.deployable, "coreai"))

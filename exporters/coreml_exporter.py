@@ -1,4 +1,4 @@
-"""Core ML ML program through torch.export."""
+"""Writes Core ML packages (ML programs) from a ``torch.export`` program."""
 
 import json
 from collections.abc import Collection
@@ -7,6 +7,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
+from torch.export import ExportedProgram
 
 from exporters.base import ExportRequest
 from exporters.coreml_package import save
@@ -19,62 +20,60 @@ from slide_deploy.images.description import PICTURE_SCALE, read_description
 from slide_deploy.precisions import FLOAT16
 from slide_deploy.program.tracing import MAX_BATCH
 
-# Largest open size but the batch: Core ML wants to know one.
+# Upper bound of open sizes other than the batch, which Core ML requires.
 _MAX_SIZE = 8192
-# What a classifier answers: the most probable class, and the shares before they have a name each.
+# Outputs of a classifier: the most probable class, and the probabilities before they are named.
 _LABEL, _SHARES = "label", "shares"
-# Tells Xcode to show what the package does to a picture.
+# Metadata key that makes Xcode offer a preview with an image.
 _PREVIEW = "com.apple.coreml.model.preview.type"
 
 
-# Programs decomposed in order to look for operators, until they are written: decomposing takes as
-# long as tracing. They share their weights with the programs that they are of.
-_looked_through: WeakKeyDictionary[torch.export.ExportedProgram, torch.export.ExportedProgram] = (
-    WeakKeyDictionary()
-)
-# Converted where the sizes that they compute are numbers, or given as factors.
+# Decomposed programs from `refuse`, kept until they are written: decomposing takes as long as
+# tracing. They share weights with the original programs.
+_decomposed_programs: WeakKeyDictionary[ExportedProgram, ExportedProgram] = WeakKeyDictionary()
+# These are converted only if their output sizes are numbers, or given as factors.
 _RESIZING = "upsample_"
 
 
 def refuse(request: ExportRequest) -> None:
-    """Refuse what coremltools has no translation of, before anything is written.
+    """Check, before anything is written, that coremltools supports all operators.
 
     Raises:
-        InputError: if there is such an operator; the text names it and its layer.
+        InputError: if an operator is not supported; the message names it and its layer.
     """
     from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
 
     _refuse_several_pictures(request)
     advice = remedy(request.deployable, "coreml")
-    program = _looked_through[request.program] = _decomposed(request)
+    program = _decomposed_programs[request.program] = _decomposed(request)
     for node in program.graph.nodes:
         if node.op != "call_function" or node.target is torch.ops.aten.alias.default:
             continue
         is_aten = isinstance(node.target, torch._ops.OpOverload)
         kind = node.target.name() if is_aten else getattr(node.target, "__name__", "")
         if _TORCH_OPS_REGISTRY.get_func(kind) is None:
-            raise refuse_node(node, "which coremltools does not translate", advice)
+            raise refuse_node(node, "which coremltools does not support", advice)
         sizes = node.args[1] if kind.startswith(f"aten::{_RESIZING}") else None
         if isinstance(sizes, list | tuple) and not all(isinstance(size, int) for size in sizes):
-            why = "which coremltools translates only to sizes that are closed"
+            why = "which coremltools supports only with a fixed output size"
             raise refuse_node(node, why, advice)
 
 
 def _refuse_several_pictures(request: ExportRequest) -> None:
-    """Refuse what Core ML cannot take as a picture.
+    """Check that Core ML can take the pixel inputs as images.
 
     Raises:
-        InputError: if the batch is not one, or the channels are neither colours nor grey.
+        InputError: if the batch is not 1, or there are neither 1 nor 3 channels.
     """
     for each in request.inputs:
         if each.pixels and (0 in each.open or each.example.shape[0] != 1):
             raise InputError(
-                "Core ML takes one picture at a time: leave the batch at 1, or leave out "
+                "Core ML takes one image at a time: leave the batch at 1, or leave out "
                 "--embed-preprocessing for coreml."
             )
         if each.pixels and each.example.shape[1] not in (1, 3):
             raise InputError(
-                f"Core ML takes pictures of 1 or 3 channels, not of {each.example.shape[1]}: leave "
+                f"Core ML takes images of 1 or 3 channels, not of {each.example.shape[1]}: leave "
                 f"out --embed-preprocessing for coreml."
             )
 
@@ -85,16 +84,17 @@ def write(request: ExportRequest, path: Path) -> None:
 
 
 def write_keeping(request: ExportRequest, path: Path, kept: Collection[str]) -> None:
-    """Write the package ``path``, where some operators stay in float32.
+    """Write the package ``path`` with some operators in float32.
 
     Args:
         request: what to write.
-        path: where to.
-        kept: what these operators give, as a package in float32 calls it.
+        path: path of the package.
+        kept: output names, in a float32 package of the same network, of the operators that stay in
+            float32.
     """
     import coremltools
 
-    program = _looked_through.pop(request.program, None) or _decomposed(request)
+    program = _decomposed_programs.pop(request.program, None) or _decomposed(request)
     labels = _class_labels(request)
     outputs = [coremltools.TensorType(name=name) for name in request.outputs]
     classifier = None
@@ -123,9 +123,10 @@ def write_keeping(request: ExportRequest, path: Path, kept: Collection[str]) -> 
 
 
 def _class_labels(request: ExportRequest) -> tuple[str, ...]:
-    """The names of classes where the package is a classifier of pictures; else ().
+    """Return the class names if the package is an image classifier; else ().
 
-    Core ML shows what a classifier answers as probabilities, so that logits make none.
+    Core ML presents the outputs of a classifier as probabilities, so a network with logits is not
+    written as one.
     """
     described = read_description(request.metadata)
     is_classifier = (
@@ -138,7 +139,7 @@ def _class_labels(request: ExportRequest) -> tuple[str, ...]:
 
 
 def _renamed(model: Any, old: str, new: str) -> Any:
-    """The same model, whose output is called otherwise."""
+    """Return the model with another name for an output."""
     import coremltools
 
     spec = model.get_spec()
@@ -147,8 +148,8 @@ def _renamed(model: Any, old: str, new: str) -> Any:
     return coremltools.models.MLModel(spec, weights_dir=model.weights_dir, skip_model_load=True)
 
 
-def _decomposed(request: ExportRequest) -> torch.export.ExportedProgram:
-    """The program in the operators that coremltools translates rightly."""
+def _decomposed(request: ExportRequest) -> ExportedProgram:
+    """Return the program in operators that coremltools converts correctly."""
     return request.program.run_decompositions({torch.ops.aten.rms_norm.default: _rms_norm})
 
 
@@ -158,10 +159,10 @@ def _rms_norm(
     weight: torch.Tensor | None = None,
     eps: float | None = None,
 ) -> torch.Tensor:
-    """X / sqrt(mean(x²) + eps), times a weight.
+    """Compute x / sqrt(mean(x²) + eps), times a weight.
 
-    coremltools has a translation of its own, which divides by the largest number first and adds the
-    epsilon behind it: not the same.
+    coremltools' own conversion divides by the largest value before it adds epsilon, which gives
+    different results.
     """
     axes = list(range(-len(normalized_shape), 0))
     added = torch.finfo(x.dtype).eps if eps is None else eps
@@ -170,7 +171,7 @@ def _rms_norm(
 
 
 def _input_type(ours: Input) -> Any:
-    """What the package takes in the place of an input: an array, or a picture."""
+    """Return the Core ML type of an input: an array or an image."""
     import coremltools
     import numpy as np
 
@@ -198,10 +199,10 @@ def _input_type(ours: Input) -> Any:
     )
 
 
-def _without_aliases(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
-    """Leave out second names of a value, which the converter does not know.
+def _without_aliases(program: ExportedProgram) -> ExportedProgram:
+    """Remove aliases, which the converter does not support.
 
-    A slice of all rows, as a map in one strip is, decomposes into one.
+    A slice of all rows, such as that of a feature map in one strip, decomposes into an alias.
     """
     for node in list(program.graph.nodes):
         if node.target is torch.ops.aten.alias.default:
@@ -219,8 +220,8 @@ def _precision(name: str, kept: Collection[str]) -> Any:
         )
     if name != "mixed":
         return coremltools.precision(name)
-    # The projections hold nearly all weights and most of the arithmetic. Normalisations, attention
-    # and the residual sums are where float16 loses its digits.
+    # The projections have nearly all weights and most of the arithmetic. Normalisations, attention
+    # and residual sums are where float16 loses precision.
     return coremltools.transform.FP16ComputePrecision(
         lambda operation: operation.op_type == "linear"
     )

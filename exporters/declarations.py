@@ -1,4 +1,4 @@
-"""What a file declares of itself, for the graph rules to hold the graph against."""
+"""Declarations in a file's metadata, which the graph rules check the graph against."""
 
 import json
 import re
@@ -24,7 +24,7 @@ from slide_deploy.program.traced import user_outputs
 
 Sizes = tuple[int | str, ...]
 Tensor = tuple[str, str, Sizes]
-"""Name, element type as numpy spells it, and shape: sizes, and names of those that are open."""
+"""Name, NumPy element type, and shape: fixed sizes, and the names of open sizes."""
 
 
 def declarations(
@@ -35,15 +35,15 @@ def declarations(
     inputs: Sequence[Tensor],
     outputs: Sequence[Tensor],
 ) -> dict[str, str]:
-    """The entries of a file's metadata that rules read.
+    """Return the metadata entries that the graph rules read, by key.
 
     Args:
-        program: the lowered model, traced: what the file is written from.
-        folded: the model before it was lowered, which still knows its slide attentions.
-        lowerings: how each is written, by its name.
-        precision: in which the file is written.
-        inputs: what callers give.
-        outputs: what they get.
+        program: the traced lowered model that the file is written from.
+        folded: the model before lowering, which still has its slide attentions as modules.
+        lowerings: the lowering of each slide attention, by its name.
+        precision: precision of the file.
+        inputs: inputs of the file.
+        outputs: outputs of the file.
     """
     ports = ([InterfacePort(*each) for each in tensors] for tensors in (inputs, outputs))
     return {
@@ -56,14 +56,14 @@ def declarations(
 
 
 def wide_operators(path: Path) -> tuple[str, ...]:
-    """The operators of a file of float16 whose weights are wider, which it has to name."""
+    """Return the operators of a float16 file with wider weights; its metadata must list them."""
     return tuple(width.node.name for width in weight_widths(read_graph(path)) if width.bits > 16)
 
 
 def request_declarations(
     request: ExportRequest, folded: nn.Module, lowerings: Mapping[str, Lowering]
 ) -> dict[str, str]:
-    """The same for what an exporter writes."""
+    """Return the declarations of the file that an exporter writes for a request."""
     inputs: list[Tensor] = [
         (each.name, each.example.dtype.name, each.shape) for each in request.inputs
     ]
@@ -75,12 +75,12 @@ def request_declarations(
 def traced_outputs(
     program: ExportedProgram, names: Sequence[str], open_names: Mapping[str, str]
 ) -> list[Tensor]:
-    """The outputs of a traced program, as ``declarations`` takes them.
+    """Return the outputs of a traced program, in the form that ``declarations`` takes.
 
     Args:
-        program: the model, traced.
-        names: of its outputs, in their order.
-        open_names: of open sizes, by the symbol that the program has for each.
+        program: the traced model.
+        names: names of the outputs, in order.
+        open_names: names of open sizes, by the program's symbol for each.
     """
     return [
         (name, str(value.dtype).removeprefix("torch."), _named(value.shape, open_names))
@@ -89,11 +89,11 @@ def traced_outputs(
 
 
 def open_symbols(program: ExportedProgram, inputs: Sequence[Tensor]) -> dict[str, str]:
-    """The name of each open size, by the symbol that a traced program has for it.
+    """Return the name of each open size, by the program's symbol for it.
 
     Args:
-        program: the model, traced.
-        inputs: in the order of the program, with names of open sizes in their shapes.
+        program: the traced model.
+        inputs: inputs in the order of the program, with the names of open sizes in their shapes.
     """
     held = {node.name: node.meta.get("val") for node in program.graph.nodes}
     values = [held[name] for name in program.graph_signature.user_inputs if name in held]
@@ -106,7 +106,7 @@ def open_symbols(program: ExportedProgram, inputs: Sequence[Tensor]) -> dict[str
 
 
 def _named(shape: Sequence[int | torch.SymInt], open_names: Mapping[str, str]) -> Sizes:
-    """A shape with names in the place of a program's symbols, also where it computes with them."""
+    """Replace a program's symbols in a shape by names, also inside expressions."""
     sizes: list[int | str] = []
     for size in shape:
         if isinstance(size, torch.SymInt):

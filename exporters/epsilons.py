@@ -1,9 +1,10 @@
-"""Counts the normalisations of a traced program by what they add to the variance.
+"""Counts the normalisations of a traced program by their epsilon.
 
-Every format keeps a layer, group or instance normalisation as one operator or writes it out with
-the same constant under a root. A batch normalisation may vanish in the weights before it; a
-root-mean-square one is scaled before its epsilon is added, in some formats; and what the network
-itself writes out may become one operator. So these may be in a file, and need not be.
+Every format keeps a layer, group or instance normalisation as one operator, or decomposes it with
+the same constant under a square root. These must be in the file. The following may be missing: a
+batch normalisation may be folded into preceding weights; some formats scale a root-mean-square
+normalisation before they add epsilon; and a normalisation that the network itself decomposes may
+become one operator.
 """
 
 from collections import Counter, defaultdict
@@ -26,27 +27,27 @@ _HALF = (0.5, -0.5)
 
 
 def epsilons(program: ExportedProgram) -> Mapping[float, Declared]:
-    """How many normalisations of each epsilon a file of a traced program has."""
+    """Return how many normalisations with each epsilon a file of a program must and may have."""
     traced = Traced(program)
     most: Counter[float] = Counter()
     different: dict[float, set[str]] = defaultdict(set)
     for each in traced.calls():
         for epsilon, is_kept in _normalisation(traced, each):
-            # A bias holds it in float32, and 1e-5 is 1e-5.
+            # Some epsilons are stored as a float32 bias. Rounding makes both kinds of 1e-5 equal.
             epsilon = float(str(np.float32(epsilon)))
             if not 0 < epsilon < 1:
                 continue
             most[epsilon] += 1
-            if is_kept:  # converters merge those that compute the same
+            if is_kept:  # converters merge normalisations with equal results
                 different[epsilon].add(traced.identity[each.node])
     return {epsilon: Declared(len(different[epsilon]), number) for epsilon, number in most.items()}
 
 
 def _normalisation(traced: Traced, each: Call) -> Iterator[tuple[float, bool]]:
-    """The epsilon of an operator that normalises, and whether it is in every file."""
+    """Yield the epsilon of a normalisation, and whether every converter keeps it."""
     if each.name in (*_KEPT, *_MAY_VANISH):
         held = next((each.arguments[name] for name in _EPSILON if name in each.arguments), None)
-        # Nothing is given where a root-mean-square normalisation takes that of its element type.
+        # A root-mean-square normalisation without epsilon uses that of its element type.
         if held is not None:
             yield float(held), each.name in _KEPT
     elif each.name in ("sqrt", "sqrt_", "rsqrt", "rsqrt_") or _is_power(each):
@@ -58,9 +59,9 @@ def _is_power(each: Call) -> bool:
 
 
 def _written_out(traced: Traced, root: Call) -> Iterator[tuple[float, bool]]:
-    """A root of a sum with a small constant, or of the mean of squares with a bias.
+    """Yield the epsilon under a root: variance + constant, or a mean of squares with a bias.
 
-    The latter is how slide stages on maps are normalised, where every converter keeps it.
+    NCHW slide stages are normalised in the second way, which every converter keeps.
     """
     variance = call(root.arguments["self"])
     if variance is None:
@@ -83,7 +84,7 @@ def _written_out(traced: Traced, root: Call) -> Iterator[tuple[float, bool]]:
 
 
 def _is_variance(value: object) -> bool:
-    """Whether a value is the mean of (x - mean(x))^2: every converter keeps the normalisation."""
+    """Return whether a value is mean((x - mean(x))^2), which every converter keeps."""
     mean = call(value)
     square = call(mean.arguments["self"]) if mean is not None and mean.name == "mean" else None
     if square is None or square.name != "mul":
@@ -111,7 +112,7 @@ def _is_mean_of_squares(traced: Traced, each: Call) -> bool:
 
 
 def _number(traced: Traced, held: object) -> float | None:
-    """A number, or the one number of a constant."""
+    """Return a number, or the number in a constant with one element; else None."""
     if isinstance(held, Node):
         weight = traced.weight(held)
         return float(weight) if weight is not None and weight.numel() == 1 else None

@@ -1,6 +1,6 @@
-"""What cuts a program of ExecuTorch for each delegate, and what is rewritten before.
+"""The passes and the partitioner of each ExecuTorch delegate.
 
-All of them are written on any system. The libraries that run the files come with phones and Macs.
+Files for every delegate can be written on any system. Some run only on phones or Macs.
 """
 
 from collections.abc import Callable
@@ -9,12 +9,12 @@ from typing import Any
 
 from slide_deploy.errors import MissingExtra
 
-Cutting = tuple[list[Any], Any]
-"""Passes over the program, and what tells the delegate's part from the rest."""
+Partitioning = tuple[list[Any], Any]
+"""Passes over the program, and the partitioner that selects what the delegate runs."""
 
 
-def xnnpack(precision: str) -> Cutting:
-    """For processors."""
+def xnnpack(precision: str) -> Partitioning:
+    """Return the partitioning for XNNPACK, which runs on CPUs; ``precision`` is not used."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 
     from exporters.executorch_operators import WrittenForXnnpack
@@ -22,15 +22,22 @@ def xnnpack(precision: str) -> Cutting:
     return [WrittenForXnnpack()], XnnpackPartitioner()
 
 
-def coreml(precision: str) -> Cutting:
-    """For Apple's devices; ``precision`` is that of weights and arithmetic."""
+def coreml(precision: str) -> Partitioning:
+    """Return the partitioning for Apple's devices.
+
+    Args:
+        precision: precision of weights and arithmetic.
+
+    Raises:
+        MissingExtra: if coremltools is not installed.
+    """
     if find_spec("coremltools") is None:
         raise MissingExtra("coremltools", "coreml")
     import coremltools
     from executorch.backends.apple.coreml.compiler import CoreMLBackend
     from executorch.backends.apple.coreml.partition import CoreMLPartitioner
 
-    # The first system that has all operators of the passes.
+    # The oldest system with all operators that the passes create.
     specs = CoreMLBackend.generate_compile_specs(
         minimum_deployment_target=coremltools.target.iOS16,
         compute_precision=coremltools.precision(precision),
@@ -38,16 +45,16 @@ def coreml(precision: str) -> Cutting:
     return [], CoreMLPartitioner(compile_specs=specs)
 
 
-def vulkan(precision: str) -> Cutting:
-    """For GPUs, those of Android phones above all."""
+def vulkan(precision: str) -> Partitioning:
+    """Return the partitioning for GPUs, mainly of Android phones; ``precision`` is not used."""
     from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPartitioner
 
     return [], VulkanPartitioner()
 
 
-# By the names of the format's record.
-DELEGATES: dict[str, Callable[[str], Cutting]] = {
-    cut.__name__: cut for cut in (xnnpack, coreml, vulkan)
+# Keyed by the names in the format's record.
+DELEGATES: dict[str, Callable[[str], Partitioning]] = {
+    make.__name__: make for make in (xnnpack, coreml, vulkan)
 }
-# Those that take an open batch with an upper bound.
+# Delegates that support an open batch with an upper bound.
 BOUNDED = (xnnpack.__name__,)

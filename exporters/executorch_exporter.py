@@ -1,8 +1,8 @@
-"""ExecuTorch: the program cut into what a delegate runs and what ExecuTorch's own kernels run.
+"""Writes ExecuTorch files, partitioned between a delegate and ExecuTorch's own kernels.
 
-The format has no place for names and metadata, so that a method of the file answers them (see
-``slide_deploy.saved.pte.companion``). It plans memory ahead, so that an open batch has an upper
-bound, and no other size can be open.
+The format cannot store names and metadata, so a method of the file returns them (see
+``slide_deploy.saved.pte.companion``). ExecuTorch plans memory ahead of time, so an open batch needs
+an upper bound, and no other size can be open.
 """
 
 from collections.abc import Iterator
@@ -19,28 +19,28 @@ from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.errors import InputError
 from slide_deploy.saved.pte.companion import METHOD, companion_text
 
-# Most images of a call where the batch is open: memory for all of them is taken when a file loads.
-# While ExecuTorch converts, torch was seen to exclude the largest one or two: 16 were to be left.
+# Largest open batch. The runtime allocates memory for all of it when it loads a file. During
+# conversion torch excludes the largest one or two sizes, so 18 leaves 16 that work.
 MAX_BATCH = 18
 
 
 def refuse(request: ExportRequest, delegate: str) -> None:
-    """Refuse what ExecuTorch cannot hold, before anything is written.
+    """Check, before anything is written, that ExecuTorch supports the open sizes.
 
     Raises:
-        InputError: if another size than the batch is open, or its delegate takes one batch only.
+        InputError: if a size other than the batch is open, or the delegate needs a fixed batch.
     """
     open_names = set(request.deployable.open_names)
     others = sorted(open_names - {BATCH_NAME})
     if others:
         raise InputError(
-            f"executorch plans memory ahead and takes one size of {' and '.join(others)}: leave "
+            f"executorch plans memory ahead and needs a fixed {' and '.join(others)}: leave "
             f"{'them' if len(others) > 1 else 'it'} closed, or leave executorch out."
         )
     if open_names and delegate not in BOUNDED:
         raise InputError(
-            f"executorch writes one batch for {delegate}: leave out --dynamic-batch, or choose "
-            f"--delegate {BOUNDED[0]}."
+            f"executorch needs a fixed batch for {delegate}: leave out --dynamic-batch, or "
+            f"choose --delegate {BOUNDED[0]}."
         )
 
 
@@ -65,7 +65,7 @@ def write(request: ExportRequest, path: Path, delegate: str) -> None:
 
 @contextmanager
 def _bounded(program: ExportedProgram) -> Iterator[None]:
-    """Let the batch be as large as memory is planned for, while the program is written."""
+    """Limit the open batch of a program to ``MAX_BATCH`` while it is converted."""
     from torch.utils._sympy.value_ranges import ValueRanges
 
     held = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"]

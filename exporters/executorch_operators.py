@@ -1,10 +1,10 @@
-"""Operators that XNNPACK does not take, written as those that it takes.
+"""Rewrites operators that XNNPACK does not support as operators that it supports.
 
-What a delegate does not take runs on ExecuTorch's own kernels, one operator at a time, and cuts the
-delegate in two: maps leave its layout and its threads there. So, in a program of edge operators:
+An unsupported operator runs on ExecuTorch's own kernels and splits the delegated part in two:
+feature maps are converted from the delegate's layout and back. In a program of edge operators:
 
-    expand to the shape that is there       nothing
-    view to the shape that is there         nothing
+    expand to the same shape                removed
+    view to the same shape                  removed
     split                                   slices
     softmax over another axis than the last transpose, softmax over the last axis, transpose
 """
@@ -19,13 +19,13 @@ _EDGE = ops.edge.aten
 
 
 class WrittenForXnnpack(ExportPass):
-    """Rewrites a program before it is cut into what is delegated and what is not."""
+    """Rewrites a program before it is partitioned."""
 
     def call(self, graph_module: GraphModule) -> PassResult:
         """Rewrite the graph in place."""
         rewrites = {
-            _EDGE.expand_copy.default: _without_effect,
-            _EDGE.view_copy.default: _without_effect,
+            _EDGE.expand_copy.default: _remove_if_same_shape,
+            _EDGE.view_copy.default: _remove_if_same_shape,
             _EDGE.split_with_sizes_copy.default: _as_slices,
             _EDGE._softmax.default: _over_the_last_axis,
         }
@@ -39,7 +39,7 @@ class WrittenForXnnpack(ExportPass):
         return PassResult(graph_module, True)
 
 
-def _without_effect(node: Node) -> None:
+def _remove_if_same_shape(node: Node) -> None:
     source = node.args[0]
     assert isinstance(source, Node)
     if source.meta["val"].shape == node.meta["val"].shape:
@@ -81,7 +81,7 @@ def _over_the_last_axis(node: Node) -> None:
 
 
 def _call(node: Node, target: Any, arguments: tuple[Any, ...], like: Node) -> Node:
-    """A new operator of the layer of ``node``, whose value is like another one's."""
+    """Return a new operator in the layer of ``node``, with the shape and type of ``like``."""
     call = node.graph.call_function(target, arguments)
     call.meta = dict(node.meta) | {"val": like.meta["val"]}
     return call

@@ -1,4 +1,4 @@
-"""What the passes did to a network, in words: one line a pass, and what it changed and left."""
+"""The pass reports of an export as text: one line for each pass, and its changes and refusals."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
@@ -6,16 +6,16 @@ from textwrap import wrap
 from exporters.outcome import ExportedFile
 from slide_deploy.passes.report import Change, PassReport, Refusal
 
-# Layers that are named where the same was done to many; the manifest names all.
+# Most layers to name for one kind of change; the manifest names all.
 _NAMED = 4
 
 
 def rewrite_lines(files: Sequence[ExportedFile], more: str) -> Iterator[str]:
-    """How much was rewritten, a line for all formats that were rewritten alike.
+    """Yield the number of rewrites, one line for each group of formats with equal reports.
 
     Args:
-        files: of an export.
-        more: what lists the changes, as "--explain".
+        files: files of an export.
+        more: the option or method that lists the changes, such as "--explain".
     """
     lines = []
     for formats, reports in _alike(files):
@@ -32,11 +32,11 @@ def rewrite_lines(files: Sequence[ExportedFile], more: str) -> Iterator[str]:
 
 
 def explanation(files: Sequence[ExportedFile], width: int) -> str:
-    """What each pass changed and what it left with the reason; the same formats together.
+    """Return what each pass changed, and what it refused with the reason, by group of formats.
 
     Args:
-        files: of an export.
-        width: columns; a longer line goes on below, indented.
+        files: files of an export.
+        width: number of columns; longer lines are wrapped with an indent.
     """
     lines: list[str] = []
     for formats, reports in _alike(files):
@@ -52,7 +52,7 @@ def explanation(files: Sequence[ExportedFile], width: int) -> str:
 
 def _filled(text: str, indent: int, width: int) -> list[str]:
     start, below = " " * indent, " " * (indent + 4)
-    # A layer and its class stay together.
+    # A non-breaking space keeps a layer and its class on one line.
     lines = wrap(
         text.replace(" (", "\xa0("),
         width,
@@ -68,7 +68,7 @@ Reports = tuple[PassReport, ...]
 
 
 def _alike(files: Sequence[ExportedFile]) -> list[tuple[list[str], Reports]]:
-    """Names of the formats in which the same was changed and left, and the reports of it."""
+    """Return groups of formats with equal reports, and the reports of passes that did anything."""
     groups: list[tuple[list[str], Reports]] = []
     for file in files:
         busy = tuple(report for report in file.rewrites if report.changes or report.refusals)
@@ -82,7 +82,7 @@ def _alike(files: Sequence[ExportedFile]) -> list[tuple[list[str], Reports]]:
 
 
 def _idle(files: Iterable[ExportedFile]) -> list[str]:
-    """Names of the passes that changed and left nothing in some files, each once."""
+    """Return the names of the passes without changes and refusals, each once."""
     reports = (report for file in files for report in file.rewrites)
     idle = (report.name for report in reports if not report.changes and not report.refusals)
     return list(dict.fromkeys(idle))
@@ -111,7 +111,7 @@ def _refusals(refusals: Sequence[Refusal]) -> Iterator[str]:
 
 
 def _grouped(what: str, layers: Sequence[str]) -> str:
-    """What was done to layers: how often, and in which."""
+    """Return a change with its count and its layers."""
     times = f"{len(layers)} × " if len(layers) > 1 else ""
     names = list(dict.fromkeys(layers))
     shown = names if len(names) <= _NAMED + 1 else names[:_NAMED]
@@ -120,13 +120,13 @@ def _grouped(what: str, layers: Sequence[str]) -> str:
 
 
 def _parts(changes: Sequence[Change]) -> str:
-    """What was put together, where that was done once; the layers say it otherwise."""
+    """Return the parts that a single change merged; empty for several changes."""
     parts = changes[0].parts if len(changes) == 1 else ()
     return f", from {listed(parts)}" if parts else ""
 
 
 def _errors(changes: Sequence[Change]) -> str:
-    """The largest errors, where anything is computed otherwise than before."""
+    """Return the largest errors of changes that affect the arithmetic."""
     errors = [change.error for change in changes if change.error is not None]
     roundings = [change.rounding for change in changes if change.rounding is not None]
     text = f"; error {max(errors):.1e}" if errors else ""
@@ -134,7 +134,7 @@ def _errors(changes: Sequence[Change]) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names as a sentence has them: "onnx, openvino and coreml"."""
+    """Join names for a sentence: "onnx, openvino and coreml"."""
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 

@@ -1,4 +1,4 @@
-"""What an export does about images: pixels in, probabilities out, and what a file says of it."""
+"""Images in an export: embedded preprocessing, softmax, and the description in the metadata."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,70 +20,71 @@ from slide_deploy.images.description import IMAGE_KEY, ImageDescription, Preproc
 from slide_deploy.passes.report import PassReport
 from slide_deploy.program.traced import call, layer_path
 
-# Where ``Network`` keeps what makes an image of pixels.
+# The submodule of ``Network`` that normalises pixels.
 _PIXELS = "pixels"
 
 
 def with_ends(
     deployable: Deployable, options: ExportOptions, format: Format | None = None
 ) -> Deployable:
-    """A network with what was asked for around it.
+    """Return a network with the requested preprocessing and softmax around it.
 
     Args:
-        deployable: as trained; left as it is.
-        options: of the export.
-        format: that is written; None for the network that files are held against, which takes
-            pixels as (batch, channels, height, width) of RGB.
+        deployable: the network as trained; it is not changed.
+        options: options of the export.
+        format: the format to write; None for the reference network that files are verified
+            against. Its pixels are RGB of shape (batch, channels, height, width).
 
     Raises:
-        InputError: if the network has no such image, or no such answer.
+        InputError: if the network does not take an image, or does not output logits.
     """
     if options.softmax:
         deployable = with_softmax(deployable)
-    asked = options.preprocessing
-    if not asked.embedded:
+    requested = options.preprocessing
+    if not requested.embedded:
         return deployable
     if format is None:
-        asked = replace(asked, layout="nchw", order="rgb")
+        requested = replace(requested, layout="nchw", order="rgb")
     pictures = format is not None and format.takes_pictures
-    return with_preprocessing(deployable, completed(deployable, asked), as_picture=pictures)
+    return with_preprocessing(deployable, completed(deployable, requested), as_picture=pictures)
 
 
-def completed(deployable: Deployable, asked: Preprocessing) -> Preprocessing:
-    """What was asked for of images, with numbers for each channel of a network's image."""
+def completed(deployable: Deployable, requested: Preprocessing) -> Preprocessing:
+    """Return the requested preprocessing with a mean and deviation for each channel."""
     place = image_place(deployable)
-    if place is None:  # which ``with_preprocessing`` refuses
-        return asked.completed(3, deployable.normalisation)
-    return asked.completed(deployable.inputs[place].example.shape[1], deployable.normalisation)
+    if place is None:  # ``with_preprocessing`` refuses such networks
+        return requested.completed(3, deployable.normalisation)
+    return requested.completed(deployable.inputs[place].example.shape[1], deployable.normalisation)
 
 
 def refuse_labels(deployable: Deployable, labels: Sequence[str]) -> None:
-    """Refuse names that are not those of the network's classes.
+    """Check that the labels fit the classes of the network.
 
     Raises:
-        InputError: if there are more or fewer of them, or two are alike.
+        InputError: if their number is not the number of classes, or a label is empty or given
+            twice.
     """
     if not labels:
         return
     classes = class_count(deployable)
     if not classes:
         raise InputError(
-            f"{deployable.origin.name} answers {', '.join(deployable.outputs)}, no row of classes "
-            f"to name: leave out --labels."
+            f"{deployable.origin.name} outputs {', '.join(deployable.outputs)} and no class "
+            f"scores: leave out --labels."
         )
     if len(labels) != classes:
         raise InputError(
-            f"--labels has {len(labels)} names and {deployable.origin.name} tells {classes} "
-            f"classes apart: give one name a line, in the order of the classes."
+            f"--labels has {len(labels)} names and {deployable.origin.name} has {classes} classes: "
+            f"give one name a line, in the order of the classes."
         )
     first: dict[str, int] = {}
     for line, name in enumerate(labels, start=1):
         if not name.strip():
-            raise InputError(f"--labels has no name in line {line}: give every class one.")
+            raise InputError(f"--labels has no name in line {line}: give every class a name.")
         if name in first:
             raise InputError(
-                f"--labels names two classes {name}, in lines {first[name]} and {line}: give them "
-                f"different names."
+                f"--labels has the name {name} twice, in lines {first[name]} and {line}: give the "
+                f"classes different names."
             )
         first[name] = line
 
@@ -91,32 +92,32 @@ def refuse_labels(deployable: Deployable, labels: Sequence[str]) -> None:
 def image_metadata(
     plain: Deployable, written: Deployable, options: ExportOptions, format: Format
 ) -> dict[str, str]:
-    """The entry of a file's metadata that says what it takes and answers; none for other networks.
+    """Return the metadata entry that describes a file's image and classes, if it has an image.
 
     Args:
-        plain: the network without its ends.
-        written: with them, as it is written.
-        options: of the export.
-        format: of the file.
+        plain: the network without preprocessing and softmax around it.
+        written: the network as the file contains it.
+        options: options of the export.
+        format: format of the file.
 
     Raises:
-        InputError: if something is said of an image that the network does not take.
+        InputError: if the options describe an image and the network takes none.
     """
-    asked = options.preprocessing
+    requested = options.preprocessing
     place = image_place(plain)
-    is_said = asked.is_asked_for or options.labels or options.softmax
-    if place is None or not (is_said or plain.takes_images):
-        if asked.is_asked_for:
-            with_preprocessing(plain, asked)  # which says why not
+    is_described = requested.is_customised or options.labels or options.softmax
+    if place is None or not (is_described or plain.takes_images):
+        if requested.is_customised:
+            with_preprocessing(plain, requested)  # raises with the reason
         return {}
     ours = plain.inputs[place]
     channels = ours.example.shape[1]
-    if channels not in (1, 3) and not asked.is_asked_for:
+    if channels not in (1, 3) and not requested.is_customised:
         return {}
-    known = completed(plain, asked)
+    known = completed(plain, requested)
     assert known.mean is not None
     assert known.deviation is not None
-    pictures = asked.embedded and format.takes_pictures
+    pictures = requested.embedded and format.takes_pictures
     height, width = (None if axis in ours.open else ours.example.shape[axis] for axis in (2, 3))
     classes = classes_place(written)
     description = ImageDescription(
@@ -124,10 +125,10 @@ def image_metadata(
         size=(height, width),
         layout="nchw" if pictures else known.layout,
         order="rgb" if pictures else known.order,
-        type="uint8" if asked.embedded else ours.example.dtype.name,
+        type="uint8" if requested.embedded else ours.example.dtype.name,
         mean=known.mean,
         deviation=known.deviation,
-        inside=asked.embedded,
+        inside=requested.embedded,
         output="" if classes is None else written.outputs[classes],
         probabilities=options.softmax,
         labels=options.labels,
@@ -138,12 +139,12 @@ def image_metadata(
 def folded_where(
     program: ExportedProgram, reports: Sequence[PassReport], deployable: Deployable
 ) -> str:
-    """What became of the arithmetic on pixels, a sentence without a full stop; empty without any.
+    """Return where the arithmetic on pixels went, a sentence without a full stop; may be empty.
 
     Args:
-        program: the network, rewritten.
-        reports: what each pass did to it.
-        deployable: the network with its ends.
+        program: the program after all passes.
+        reports: report of each pass.
+        deployable: the network with its preprocessing.
     """
     if deployable.processing is None or deployable.processing.pixels is None:
         return ""
@@ -167,8 +168,8 @@ def folded_where(
         return f"mean and deviation are in {where}"
     operators = f"an operator in front ({', '.join(left)})"
     if not into:
-        return f"mean and deviation stay {operators}, since no convolution can take them over"
+        return f"mean and deviation stay {operators}, because no convolution can absorb them"
     return (
-        f"the deviation is in {where}, and the mean stays {operators}, since a border of zeros "
-        f"is no border of pixels"
+        f"the deviation is in {where}, and the mean stays {operators}, because zero padding is "
+        f"not the mean pixel"
     )

@@ -1,4 +1,4 @@
-"""The files of an export, one after the other: each is lowered, written and verified."""
+"""The jobs of an export: each lowers, writes and verifies the file of one format."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -7,20 +7,20 @@ from pathlib import Path
 
 from torch import nn
 
-from exporters.base import Exporter, ExportRequest, Traces
+from exporters.base import Exporter, ExportRequest, Traces, quiet
 from exporters.declarations import request_declarations
 from exporters.images import folded_where, image_metadata, with_ends
-from exporters.metadata import metadata_of
-from exporters.other_targets import others_for
+from exporters.manifest import metadata_of
 from exporters.outcome import ExportedFile, ExportOptions
 from exporters.price import Price
 from exporters.quantisation.accuracy import AccuracyTrial, keep_drop
-from exporters.quantisation.calibration import Calibration
+from exporters.quantisation.examples import Calibration
 from exporters.quantisation.judge import Judge
 from exporters.quantisation.layers import layer_names
 from exporters.quantisation.making import Making, write
-from exporters.quantisation.mending import first_wrong, mend
-from exporters.quiet import quiet
+from exporters.quantisation.overflow_repair import first_wrong, repair_overflow
+from slide_deploy.backends.opening import target_for
+from slide_deploy.backends.registry import target_named
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
@@ -54,14 +54,15 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class JobProof:
-    """What every file of an export must agree with.
+    """What the files of an export are verified against.
 
     Attributes:
-        cases: inputs to verify with.
-        reference: the true answers to them.
-        calibration: for precisions that measure ranges.
-        judge: says how often a file is right; None where nobody asked.
-        shown: inputs whose values float16 must hold: the cases, and examples where there are some.
+        cases: inputs to verify on.
+        reference: outputs of the trained network in float64 for the cases.
+        calibration: the calibration set, for precisions that need one.
+        judge: measures the accuracy of a file; None without ``--max-drop``.
+        shown: inputs on which values are checked for float16 overflow: the cases, and calibration
+            examples if there are some.
     """
 
     cases: Sequence[Case]
@@ -73,7 +74,14 @@ class JobProof:
 
 @dataclass(frozen=True)
 class Job:
-    """One file to write; jobs whose layers are written alike share the request."""
+    """One file to write; jobs with equal lowerings and passes share the request.
+
+    Attributes:
+        exporter: exporter of the format.
+        request: what to write.
+        lowerings: the lowering of each attention, by its name.
+        takes_pictures: whether the file takes an image type of the system instead of a tensor.
+    """
 
     exporter: Exporter
     request: ExportRequest
@@ -88,25 +96,26 @@ def jobs_of(
     options: ExportOptions,
     calibration: Calibration | None = None,
 ) -> list[Job]:
-    """What to write for every format, lowered as it was chosen for that format.
+    """Return the job of every format, with the lowerings that were chosen for it.
 
     Args:
         deployable: the network.
-        folded: its model, folded.
-        exporters: of the formats.
-        options: of the export.
-        calibration: of the export, whose hash calibrated files hold.
+        folded: its folded model.
+        exporters: exporters of the formats.
+        options: options of the export.
+        calibration: calibration set of the export; calibrated files store its hash.
 
     Raises:
-        InputError: if an attention cannot be written so, or a format cannot hold the network.
+        InputError: if a lowering cannot express an attention, or a format cannot express the
+            network.
     """
     jobs: list[Job] = []
-    own: dict[str, str] = {}
+    provenance: dict[str, str] = {}
     if calibration is not None and precision_named(options.precision).is_calibrated:
-        own[CALIBRATION_KEY] = calibration.sha256
+        provenance[CALIBRATION_KEY] = calibration.sha256
     for exporter in exporters:
         lowerings = _lowerings(deployable, folded, exporter, options)
-        # Tracing takes seconds: once for all whose layers are written alike.
+        # Tracing takes seconds, so formats with equal lowerings share a trace.
         pictures = exporter.record.takes_pictures and options.preprocessing.embedded
         alike = [
             job.request
@@ -120,9 +129,9 @@ def jobs_of(
             if traces is None:
                 lowered = replace(deployable, model=lower(folded, lowerings, share_weights=True))
                 traces = Traces(with_ends(lowered, options, exporter.record))
-            request = _request(deployable, traces, folded, lowerings, exporter, options, own)
+            request = _request(deployable, traces, folded, lowerings, exporter, options, provenance)
         else:
-            exporter.refuse(request)  # what another format holds, this one may not
+            exporter.refuse(request)  # formats have different limits
         jobs.append(Job(exporter, request, lowerings, pictures))
     return jobs
 
@@ -134,9 +143,9 @@ def _request(
     lowerings: Mapping[str, Lowering],
     exporter: Exporter,
     options: ExportOptions,
-    own: Mapping[str, str],
+    provenance: Mapping[str, str],
 ) -> ExportRequest:
-    metadata = {**metadata_of(traces.deployable), **own}
+    metadata = {**metadata_of(traces.deployable), **provenance}
     metadata |= image_metadata(plain, traces.deployable, options, exporter.record)
     request = ExportRequest(traces, metadata, options.precision, exporter.passes(options.precision))
     exporter.refuse(request)
@@ -157,27 +166,27 @@ def _lowerings(
 
 
 def _refuse_open(lowering: Lowering) -> None:
-    """Refuse a lowering that was asked for and cannot be written for maps of any size."""
+    """Refuse a requested lowering that does not support feature maps of any size."""
     if lowering.strips > 1:
         raise InputError(
-            f"{lowering} cuts maps into strips, whose rows must be known: leave the sizes of maps "
-            f"closed, or name a form without strips."
+            f"{lowering} cuts feature maps into strips, which needs a fixed height: leave the "
+            f"image size fixed, or name a form without strips."
         )
     if not FORMS[lowering.form].any_map_size:
         able = ", ".join(name for name, form in FORMS.items() if form.any_map_size)
         raise InputError(
-            f"{lowering} is written for maps of one size: leave the sizes of maps closed, or "
-            f"choose one of {able}."
+            f"{lowering} needs feature maps of a fixed size: leave the image size fixed, or choose "
+            f"one of {able}."
         )
 
 
 def _for_open_maps(lowering: Lowering, exporter: Exporter) -> Lowering:
-    """The lowering that was chosen, or one that can be written for maps of any size."""
+    """Return the chosen lowering, or a form that supports feature maps of any size."""
     if FORMS[lowering.form].any_map_size:
         return replace(lowering, strips=1)
     default = exporter.record.default_form
     form = default if FORMS[default].any_map_size else DEFAULT_LOWERING.form
-    return Lowering(form, source=f"{lowering.form} is fastest, but written for maps of one size")
+    return Lowering(form, source=f"{lowering.form} is fastest, but needs a fixed image size")
 
 
 def write_and_verify(
@@ -187,17 +196,17 @@ def write_and_verify(
     options: ExportOptions,
     progress: Progress,
 ) -> ExportedFile:
-    """Write a file, read it back, run it and hold it against the network and the policy.
+    """Write a file, read it back, verify its outputs and check it against the policy.
 
     Args:
         job: what to write.
-        stem: where to, without the suffix.
-        proof: what it must agree with.
-        options: of the export.
-        progress: told of each step as it starts.
+        stem: path of the file without its suffix.
+        proof: what the file is verified against.
+        options: options of the export.
+        progress: called with each step as it starts.
 
     Raises:
-        InputError: if the converter refuses the network, or the runtime the file.
+        InputError: if the converter fails, or the runtime cannot load or run the file.
     """
     started = time.perf_counter()
     exporter, request = job.exporter, job.request
@@ -219,8 +228,8 @@ def write_and_verify(
     if not unproven and precision.can_overflow and not verification.passed:
         source = None if making is None else making.source
         if making is None and exporter.can_keep:
-            progress(f"keep {exporter.format} from overflowing")
-            source, kept = mend(exporter, request, paths[0], proof.shown, precision)
+            progress(f"find float16 overflow in {exporter.format}")
+            source, kept = repair_overflow(exporter, request, paths[0], proof.shown, precision)
             if kept:
                 verification, names = _verified(paths[0], request, proof)
         if source is not None and not verification.passed:
@@ -228,7 +237,7 @@ def write_and_verify(
             cases, least = proof.shown, precision.layer_db
             wrong_at = first_wrong(source, paths[0], request, cases, failed, least)
     elsewhere = {}
-    for target in others_for(paths[0], request.precision, options.verify_on):
+    for target in _other_targets(paths[0], request.precision, options.verify_on):
         expect(progress, 1)
         progress(f"verify {exporter.format} on {target}")
         elsewhere[target], _ = _verified(paths[0], request, proof, target)
@@ -269,7 +278,7 @@ def write_and_verify(
 def _price(
     making: Making, request: ExportRequest, proof: JobProof, progress: Progress
 ) -> Price | None:
-    """What a file that was made costs, after operators returned to float; None if nobody asked."""
+    """Return the accuracy loss of a quantised file, after operators returned to float."""
     if proof.judge is None:
         return None
     operators = making.operators
@@ -285,10 +294,11 @@ def _price(
 def _verified(
     path: Path, request: ExportRequest, proof: JobProof, target: str | None = None
 ) -> tuple[Verification, FileInterface]:
-    """Hold a file against the network; its runtime, which has weights of its own, ends with it.
+    """Verify a file against the network.
 
     Returns:
-        The verdict, and what the file calls its inputs and outputs.
+        The verdict, and the names of the file's inputs and outputs. The session, which holds its
+        own copy of the weights, is released.
     """
     session = open_to_prove(path, request.precision, target)
     verdict = verify(
@@ -303,10 +313,20 @@ def _verified(
 
 
 def _read_interface(path: Path) -> FileInterface:
-    """What a file that nothing here runs calls its inputs and outputs."""
+    """Return the input and output names of a file that no runtime here can run."""
     graph = read_graph(path)
     inputs, outputs = (tuple(each.name for each in side) for side in (graph.inputs, graph.outputs))
     return FileInterface(inputs, outputs, graph.metadata)
+
+
+def _other_targets(path: Path, precision: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the requested targets that can run a file, without its own target, each once."""
+    own = target_for(path, precision).name
+    return tuple(
+        name
+        for name in dict.fromkeys(names)
+        if name != own and path.suffix in target_named(name).suffixes
+    )
 
 
 def _size(path: Path) -> int:

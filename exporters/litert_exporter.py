@@ -1,4 +1,4 @@
-"""LiteRT's ``.tflite`` through litert-torch, and what a file says of itself put in behind it."""
+"""Writes LiteRT ``.tflite`` files with litert-torch, and adds names and metadata afterwards."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ from slide_deploy.precisions import FLOAT16
 
 
 def refuse(request: ExportRequest) -> None:
-    """Refuse open sizes: litert-torch 0.10.0 has no translation for reshapes that compute sizes.
+    """Refuse open sizes: litert-torch 0.10.0 does not support reshapes with computed sizes.
 
     Raises:
         InputError: if a size is open.
@@ -40,7 +40,7 @@ def write(request: ExportRequest, path: Path) -> None:
 
 
 def _with_half_weights(content: bytes) -> bytes:
-    """The same with weights of float16, which operators of their own widen: XNNPACK knows them."""
+    """Return the file with float16 weights and Dequantize operators, which XNNPACK supports."""
     with muted():
         from ai_edge_quantizer import qtyping, quantizer
         from ai_edge_quantizer.algorithm_manager import AlgorithmName
@@ -60,8 +60,8 @@ def _with_half_weights(content: bytes) -> bytes:
 
 
 def _imported() -> ModuleType:
-    """The converter, without the remarks that its C++ prints on standard error."""
-    # Of warnings and of what it counts, unless somebody asked for it.
+    """Import the converter without the messages that its C++ code prints to stderr."""
+    # Hide warnings and statistics, unless the user set the variable.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with muted():
         import litert_torch

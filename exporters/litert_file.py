@@ -1,9 +1,8 @@
-"""A ``.tflite`` file as litert-torch writes it, completed: names, metadata, each weight once.
+"""Completes a ``.tflite`` file of litert-torch: names, metadata, and each weight stored once.
 
-The converter calls inputs and outputs by their number, and stores a weight again wherever it is
-used. A product of two values, of a single image and a single head, it writes as an operator whose
-second operand is a weight; XNNPACK takes that for weights alone, so that it becomes a product of
-values again.
+The converter numbers inputs and outputs, and stores a weight once for each use. It writes a matmul
+of two activations, for a single image and a single head, as FULLY_CONNECTED. XNNPACK supports that
+operator only with constant weights, so it becomes BATCH_MATMUL again.
 """
 
 import hashlib
@@ -12,19 +11,19 @@ from typing import Any
 
 IDENTIFIER = b"TFL3"
 SIGNATURE = b"serving_default"
-# Runtimes map the file and compute with weights where they lie.
+# Runtimes map the file into memory and use weights in place.
 _ALIGNMENT = 16
 
 
 def completed(
     content: bytes, inputs: Sequence[str], outputs: Sequence[str], metadata: Mapping[str, str]
 ) -> bytes:
-    """The file with its names and metadata.
+    """Return the content of a file with names and metadata.
 
     Args:
-        content: as litert-torch wrote it.
-        inputs: what callers call the inputs of the network, in order.
-        outputs: the same for its outputs.
+        content: the content of a file of litert-torch.
+        inputs: names of the network's inputs, in order.
+        outputs: names of the network's outputs, in order.
         metadata: texts to store, by key.
     """
     from ai_edge_litert import schema_py_generated as schema
@@ -32,7 +31,7 @@ def completed(
     model: Any = schema.ModelT.InitFromPackedBuf(content, 0)
     _name(schema, model, inputs, outputs)
     _share_buffers(model)
-    _write_products_of_values(schema, model)
+    _restore_batch_matmuls(schema, model)
     for key, text in metadata.items():
         buffer, entry = schema.BufferT(), schema.MetadataT()
         buffer.data = text.encode()
@@ -44,9 +43,9 @@ def completed(
 
 
 def _name(schema: Any, model: Any, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-    """Call inputs and outputs as the network does, in the graph and in its signature."""
+    """Give inputs and outputs the names of the network, in the graph and its signature."""
     main = model.subgraphs[0]
-    # The signature lists them in the order of the network; the graph may have them in another.
+    # The signature has the order of the network; that of the graph may differ.
     (signature,) = model.signatureDefs
     signature.signatureKey = SIGNATURE
     for wanted, entries in ((inputs, signature.inputs), (outputs, signature.outputs)):
@@ -56,7 +55,7 @@ def _name(schema: Any, model: Any, inputs: Sequence[str], outputs: Sequence[str]
 
 
 def _share_buffers(model: Any) -> None:
-    """Let tensors of the same bytes read one buffer; the first one stands for no bytes at all."""
+    """Let tensors with equal bytes share a buffer; buffer 0 means that there is no data."""
     kept: list[Any] = [model.buffers[0]]
     places: dict[bytes, int] = {}
     for tensor in (each for graph in model.subgraphs for each in graph.tensors):
@@ -75,9 +74,9 @@ def _share_buffers(model: Any) -> None:
     model.buffers = kept
 
 
-def _write_products_of_values(schema: Any, model: Any) -> None:
-    """Let operators that multiply by a weight do so by weights alone: x y^T is a product."""
-    linear, product = schema.BuiltinOperator.FULLY_CONNECTED, schema.BuiltinOperator.BATCH_MATMUL
+def _restore_batch_matmuls(schema: Any, model: Any) -> None:
+    """Write FULLY_CONNECTED with a computed second operand, x y^T, as BATCH_MATMUL."""
+    linear, matmul = schema.BuiltinOperator.FULLY_CONNECTED, schema.BuiltinOperator.BATCH_MATMUL
     codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
     for graph in model.subgraphs:
         for operator in graph.operators:
@@ -91,14 +90,14 @@ def _write_products_of_values(schema: Any, model: Any) -> None:
             if ranks == {2} and is_plain:
                 options = schema.BatchMatMulOptionsT()
                 options.adjX, options.adjY = False, True
-                operator.opcodeIndex = _code_of(schema, model, codes, product)
+                operator.opcodeIndex = _code_of(schema, model, codes, matmul)
                 operator.inputs = operator.inputs[:2]
                 operator.builtinOptionsType = schema.BuiltinOptions.BatchMatMulOptions
                 operator.builtinOptions = options
 
 
 def _code_of(schema: Any, model: Any, codes: list[int], number: int) -> int:
-    """The place of a kind of operator among those of a file, which may be new there."""
+    """Return the index of an operator code in a file; the code is added if it is missing."""
     if number not in codes:
         code = schema.OperatorCodeT()
         code.builtinCode = code.deprecatedBuiltinCode = number
@@ -112,7 +111,7 @@ def _packed(schema: Any, model: Any) -> bytes:
     import flatbuffers
 
     class Buffer(schema.BufferT):
-        """Bytes at a multiple of the alignment, as the schema asks and its code forgets."""
+        """A buffer with aligned data: the schema requires it, its generated code ignores it."""
 
         def Pack(self, builder: Any) -> Any:  # noqa: N802
             if self.data is None:

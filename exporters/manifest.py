@@ -1,5 +1,6 @@
-"""The manifest: what binds a network, its fold, its verification and the written files."""
+"""The manifest of an export, which links the network, its certificate and the verified files."""
 
+import json
 import platform
 from collections.abc import Mapping, Sequence, Set
 from importlib.metadata import PackageNotFoundError, version
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from exporters.outcome import ExportedFile, ExportOptions, ExportResult
-from exporters.quantisation.calibration import Calibration
+from exporters.quantisation.examples import Calibration
 from slide_deploy import __version__
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
@@ -16,13 +17,13 @@ from slide_deploy.files.reading import read_json
 from slide_deploy.formats import known_formats
 from slide_deploy.passes.report import PassReport
 
-# 1: the first form, of checkpoints only.
-# 2: "source" in the place of "checkpoint": a network may come from elsewhere.
+# 1: the first version, for checkpoints only.
+# 2: "source" instead of "checkpoint", because a network may come from elsewhere.
 MANIFEST_VERSION = 2
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of this project, of Python and of every library that takes part and is installed."""
+    """Return the versions of this project, Python, and the installed libraries that it uses."""
     versions = {"slide-deploy": __version__, "python": platform.python_version()}
     writing = (package for format in known_formats() for package in format.packages)
     for name in dict.fromkeys(("torch", *writing, "numpy")):
@@ -33,22 +34,37 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
+def metadata_of(deployable: Deployable) -> dict[str, str]:
+    """Return the entries of a file's metadata that state its provenance, by key.
+
+    The graph rules read other entries, which ``declarations`` makes.
+    """
+    origin = deployable.origin
+    entries = {
+        "architecture": origin.architecture,
+        "source_sha256": origin.sha256,
+        "versions": json.dumps(library_versions()),
+        **origin.metadata,
+    }
+    return {f"slide_deploy.{key}": value for key, value in entries.items()}
+
+
 def entries_beside(
     manifest: Path, source_sha256: str, replaced: Set[str], force: bool
 ) -> list[dict[str, Any]]:
-    """What a manifest says of the files that an earlier export of the same network left there.
+    """Return the manifest entries of files from an earlier export of the same network.
 
     Args:
-        manifest: may be missing.
-        source_sha256: of the network that is about to be exported, see ``Origin``.
-        replaced: names of files that are about to be written again.
-        force: drop a manifest that is another network's or cannot be read.
+        manifest: path of the manifest; it may be missing.
+        source_sha256: hash of the network to export, see ``Origin``.
+        replaced: names of the files to write.
+        force: ignore a manifest of another network, or one that cannot be read.
 
     Returns:
-        The entries of other files that still are what they were, in their order.
+        The entries of other files whose hashes still match, in order.
 
     Raises:
-        InputError: if the manifest is another network's or cannot be read, without ``force``.
+        InputError: if the manifest is of another network or cannot be read, without ``force``.
     """
     if not manifest.exists():
         return []
@@ -61,7 +77,7 @@ def entries_beside(
             if entry["sha256"]
             and not replaced & entry["sha256"].keys()
             and all(
-                # A name that leads elsewhere, to a device say, is none that an export wrote.
+                # An export writes only plain names. Others may lead elsewhere, such as to a device.
                 name == Path(name).name
                 and (manifest.parent / name).exists()
                 and sha256(manifest.parent / name) == digest
@@ -87,15 +103,15 @@ def manifest_of(
     others: Sequence[Mapping[str, Any]],
     calibration: Calibration | None = None,
 ) -> dict[str, Any]:
-    """The content of a manifest, before it becomes JSON.
+    """Return the content of a manifest.
 
     Args:
         deployable: the network.
-        options: of the export.
-        result: what was written.
-        reference_dtype: in which the true answers were computed.
-        others: entries of files that are there already.
-        calibration: on which ranges were measured; None for precisions that measure none.
+        options: options of the export.
+        result: result of the export.
+        reference_dtype: element type of the reference outputs.
+        others: entries of files that are already in the folder.
+        calibration: the calibration set; None if the precision needs none.
     """
     measured = {} if calibration is None else {"calibration": calibration.summary()}
     origin = deployable.origin

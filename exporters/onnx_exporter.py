@@ -1,4 +1,4 @@
-"""ONNX through torch.onnx.export(dynamo=True): one file, standard operators, opset 20."""
+"""Writes ONNX with torch.onnx.export(dynamo=True): one file, standard operators, opset 20."""
 
 import re
 import sys
@@ -8,7 +8,7 @@ from typing import Any
 from exporters.base import ExportRequest
 from slide_deploy import __version__
 
-# The first opset with Gelu as one operator; ONNX Runtime runs it since 1.17.
+# The first opset with Gelu as one operator. ONNX Runtime supports it since 1.17.
 OPSET = 20
 
 
@@ -32,18 +32,18 @@ def write(request: ExportRequest, path: Path) -> None:
     model.metadata_props.clear()
     model.metadata_props.update(request.metadata)
     for node in model.graph:
-        # Python stack traces of the machine that exported: nobody who runs the file wants them.
+        # Remove Python stack traces, which contain paths of this machine.
         node.metadata_props.clear()
     for name, value in list(model.graph.initializers.items()):
-        value.name = name.removeprefix("module.")  # of Network, which the user does not know
+        value.name = name.removeprefix("module.")  # prefix of the wrapper class Network
     _name_open_sizes(model, request)
-    # Without a limit, as each strip has its own transpose of a weight.
+    # No size limit: each strip has its own transposed copy of a weight.
     onnx_ir.passes.common.DeduplicateInitializersPass(size_limit=sys.maxsize)(model)
     program.save(str(path), external_data=False)
 
 
 def _name_open_sizes(model: Any, request: ExportRequest) -> None:
-    """Call each open size by its name in every value: torch leaves its own symbols there."""
+    """Replace torch's symbols for open sizes by their names, in the shape of every value."""
     import onnx_ir
 
     names: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""OpenVINO IR straight from torch.export."""
+"""Writes OpenVINO IR directly from a ``torch.export`` program."""
 
 import json
 from pathlib import Path
@@ -26,9 +26,9 @@ def write(request: ExportRequest, path: Path) -> None:
     )
     model = _converted(request, request.single if by_constants else request.program, by_constants)
     if by_constants and not _is_batch_first(model):
-        # Rewrites for one image moved the axis that holds the batch.
+        # Passes for a single image moved the batch axis.
         model = _converted(request, request.open, by_constants)
-    # Giving the input a size lets reshapes before products compute their sizes from the weights'.
+    # With a sized input, some reshapes before matmuls compute their sizes from weights: fold these.
     passes = Manager()
     passes.register_pass(ConstantFolding())
     passes.run_passes(model)
@@ -36,7 +36,7 @@ def write(request: ExportRequest, path: Path) -> None:
     for key, value in request.metadata.items():
         model.set_rt_info(value, key.split("."))
     save(model, path, compress_to_fp16=request.precision == FLOAT16.name)
-    # OpenVINO leaves weights as they are that float16 cannot hold.
+    # OpenVINO keeps weights in float32 that float16 cannot represent.
     wide = wide_operators(path) if request.precision == FLOAT16.name else ()
     if wide:
         model.set_rt_info(json.dumps(wide), FLOAT_OPERATORS_KEY.split("."))
@@ -46,12 +46,12 @@ def write(request: ExportRequest, path: Path) -> None:
 def _converted(
     request: ExportRequest, program: torch.export.ExportedProgram, by_constants: bool
 ) -> Any:
-    """A program as a model of OpenVINO with the request's inputs and outputs, open ones open.
+    """Convert a program to an OpenVINO model with the names and open sizes of the request.
 
     Args:
         request: what is written.
         program: the network.
-        by_constants: let constants tell the sizes of reshapes, see ``_open_batch``.
+        by_constants: write the sizes of reshapes as constants, see ``_open_batch``.
     """
     import openvino
 
@@ -64,8 +64,8 @@ def _converted(
         model.output(index).get_tensor().set_names({name})
         model.get_results()[index].set_friendly_name(name)
     if by_constants:
-        # The converter opens sizes of the input that it can do without; the sizes of the reshapes
-        # can be read only where all are known.
+        # The converter opens input sizes that it does not need. The sizes of reshapes are known
+        # only while all input sizes are fixed.
         model.reshape({ours.name: _shape(ours, is_open=False) for ours in request.inputs})
         _open_batch(model)
     model.reshape({ours.name: _shape(ours) for ours in request.inputs})
@@ -73,7 +73,7 @@ def _converted(
 
 
 def _is_batch_first(model: Any) -> bool:
-    """Whether no value that is computed has an open size behind its first."""
+    """Return whether no computed value has an open size other than the first."""
     shapes = (
         list(value.get_partial_shape())
         for operation in model.get_ordered_ops()
@@ -94,10 +94,10 @@ def _shape(ours: Input, is_open: bool = True) -> Any:
 
 
 def keeps_batch_first(program: torch.export.ExportedProgram) -> bool:
-    """Whether the batch is the first size of every tensor and only reshapes are told of it.
+    """Return whether the batch is the first size of every tensor and only reshapes read it.
 
     Args:
-        program: traced with an open batch, and nothing else open.
+        program: a program with an open batch and no other open size.
     """
     reshapes = (torch.ops.aten.view.default, torch.ops.aten.reshape.default)
     for node in program.graph.nodes:
@@ -106,20 +106,25 @@ def keeps_batch_first(program: torch.export.ExportedProgram) -> bool:
                 isinstance(size, int) for size in value.shape[1:]
             ):
                 return False
-        told = any(
+        reads_size = any(
             isinstance(other.meta.get("val"), torch.SymInt) for other in node.all_input_nodes
         )
-        computed = isinstance(node.meta.get("val"), torch.SymInt)
-        if told and not computed and node.op == "call_function" and node.target not in reshapes:
+        is_size = isinstance(node.meta.get("val"), torch.SymInt)
+        if (
+            reads_size
+            and not is_size
+            and node.op == "call_function"
+            and node.target not in reshapes
+        ):
             return False
     return True
 
 
 def _open_batch(model: Any) -> None:
-    """Let every reshape keep its last sizes and take the first from the data.
+    """Give every reshape the constant sizes (-1, ...), so that the batch comes from the data.
 
-    A program traced with an open batch computes the sizes of its reshapes at run time. Here the
-    batch is always part of the first dimension, so that ``-1`` says the same as a constant.
+    A program with an open batch computes the sizes of reshapes at run time. Here the batch is
+    always part of the first dimension, so the constant -1 is equivalent.
     """
     import numpy as np
     from openvino import opset13
@@ -133,7 +138,7 @@ def _open_batch(model: Any) -> None:
 
 
 def _depends_on_input(operation: Any) -> bool:
-    """Whether the image reaches an operation; constants that are reshaped stay as they are."""
+    """Return whether an operation depends on an input; reshapes of constants do not."""
     waiting, seen = [operation], set()
     while waiting:
         node = waiting.pop()

@@ -1,35 +1,35 @@
-"""Which kernel OpenVINO multiplies with.
+"""Selects the faster matmul kernel of OpenVINO's CPU plugin.
 
-Its plugin for CPUs has two for a product with weights: the plain one of MLAS where nothing follows,
-oneDNN's where an operator is fused behind. The second is the faster one where a product has as many
-outputs as inputs or more, by some percent, with few rows by more (``docs/performance.md``). A clip
-at more than any activation changes no finite number and is such an operator. It stands in every
-file, as nothing in one tells on which device it will run; in half precision the limit is infinite.
+The plugin has two kernels for a matmul with weights: MLAS if nothing is fused behind it, oneDNN if
+an operator is. oneDNN is some percent faster for matmuls with at least as many outputs as inputs,
+and more for few rows (``docs/performance.md``). A clip above every activation is such an operator
+and changes no finite number. Every file has the clips, because the device is not known when the
+file is written. In float16 their limit becomes infinite.
 """
 
 from typing import Any
 
-# Next to the largest float32.
+# Just below the largest float32.
 LIMIT = 3.4e38
-# Nothing was measured below.
+# Smaller matmuls were not measured.
 LEAST_INPUTS = 64
 
 
 def clip_matmuls(model: Any) -> None:
-    """Let a clip follow the products of tokens that are faster so, in place.
+    """Insert a clip behind each matmul of tokens that it makes faster.
 
     Args:
-        model: an OpenVINO model.
+        model: an OpenVINO model; it is changed.
     """
     from openvino import opset13
 
-    for product in model.get_ordered_ops():
-        if not _gains(product):
+    for matmul in model.get_ordered_ops():
+        if not _gains(matmul):
             continue
-        last = _with_bias(product)
+        last = _with_bias(matmul)
         readers = last.output(0).get_target_inputs()
         if any(reader.get_node().get_type_name() == "Gelu" for reader in readers):
-            continue  # it is fused itself
+            continue  # Gelu is fused and selects oneDNN already
         clip = opset13.clamp(last, -LIMIT, LIMIT)
         clip.set_friendly_name(f"{last.get_friendly_name()}/Clip")
         for reader in readers:
@@ -37,7 +37,7 @@ def clip_matmuls(model: Any) -> None:
 
 
 def _gains(node: Any) -> bool:
-    """Whether a node multiplies tokens with weights that have as many outputs as inputs or more."""
+    """Return whether a node is a matmul of tokens with at least as many outputs as inputs."""
     if node.get_type_name() != "MatMul" or not _is_constant(node.input_value(1)):
         return False
     tokens, weights = (node.input(side).get_partial_shape() for side in (0, 1))
@@ -49,18 +49,18 @@ def _gains(node: Any) -> bool:
     return outputs >= inputs >= LEAST_INPUTS
 
 
-def _with_bias(product: Any) -> Any:
-    """The addition of a constant behind a product, as biases are, or else the product."""
-    readers = list(product.output(0).get_target_inputs())
+def _with_bias(matmul: Any) -> Any:
+    """Return the addition of a bias behind a matmul, or the matmul if there is none."""
+    readers = list(matmul.output(0).get_target_inputs())
     if len(readers) != 1 or readers[0].get_node().get_type_name() != "Add":
-        return product
+        return matmul
     addition = readers[0].get_node()
     other = addition.input_value(1 - readers[0].get_index())
-    return addition if _is_constant(other) else product
+    return addition if _is_constant(other) else matmul
 
 
 def _is_constant(value: Any) -> bool:
     node = value.get_node()
-    if node.get_type_name() in ("Convert", "Reshape"):  # of weights in half precision, of biases
+    if node.get_type_name() in ("Convert", "Reshape"):  # of float16 weights, of biases
         return _is_constant(node.input_value(0))
     return node.get_type_name() == "Constant"

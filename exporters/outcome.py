@@ -1,4 +1,4 @@
-"""What an export is asked for, and what came of it."""
+"""The options of an export, and its result."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -20,26 +20,28 @@ from slide_deploy.verification.parity import Verification
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What to write and how.
+    """The options of an export.
 
     Attributes:
         formats: names of formats, each once.
-        out: the folder to write into; made if missing.
-        lowering: of the slide attentions: one for all, or a function that is asked for each file.
-        precision: its name, see ``slide_deploy.precisions``.
-        policy: rules that the files must keep; the built-in ones if None.
-        force: replace files that exist.
-        keep_failed: keep a file that fails verification, under its final name.
-        preprocessing: how pixels become what the network takes, and whether the files do it.
-        labels: name of each class, for the files to hold; may be empty.
-        softmax: whether files answer probabilities in place of logits.
-        calibration: a folder of pictures or a ``.npz`` file, for precisions that measure ranges.
-        max_drop: percentage points of top-1 that a quantised file may lose; None for any number.
-        data: pictures whose classes are known, on which that is measured; those for calibration if
-            None, without those on which ranges are measured.
-        delegate: library that runs parts of the files, for formats that have a choice of them.
-        unproven: write a file that no runtime here can run; nobody has checked its answers then.
-        verify_on: names of targets that verify each file that they run, besides the file's own.
+        out: output folder; created if missing.
+        lowering: lowering of the slide attentions: one for all, or a function that returns the
+            choice for each file.
+        precision: name of a precision, see ``slide_deploy.precisions``.
+        policy: policy that the files must pass; None for the built-in one.
+        force: replace existing files.
+        keep_failed: publish a file that fails verification.
+        preprocessing: how pixels become the network's input, and whether files do it.
+        labels: class names to store in the files; may be empty.
+        softmax: whether files output probabilities instead of logits.
+        calibration: a folder of images or a ``.npz`` file, for calibrated precisions.
+        max_drop: percentage points of top-1 accuracy that a quantised file may lose; None for no
+            limit.
+        data: labelled images for ``max_drop``; None for the calibration images that are not used
+            to measure ranges.
+        delegate: library that runs parts of the files, for formats with a choice of delegates.
+        unproven: write files that no runtime here can run, without verification.
+        verify_on: names of further targets to verify each file on.
     """
 
     formats: tuple[str, ...]
@@ -62,29 +64,29 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class ExportedFile:
-    """One format's outcome.
+    """The result of one format.
 
     Attributes:
-        format: as the user named it.
-        paths: what was written; empty where a file failed and was removed.
-        sha256: of each path, in the same order.
-        lowerings: of each slide attention, by its name.
-        rewrites: what each pass did to the traced network, in the order of the passes.
-        size: bytes of all of them.
-        operators: how often each operator occurs, the most frequent first.
-        violations: rules of the policy that it breaks.
-        verification: the verdict on its answers.
-        seconds: writing and verifying.
-        preprocessing: what became of the arithmetic on pixels, a sentence without a full stop;
-            empty where the caller does it.
-        precision: its name, see ``slide_deploy.precisions``.
-        price: what it loses of the network's top-1; None where that was not asked for.
-        kept: names of the operators that stay in float32 in a file of float16.
-        wrong_at: where a file of float16 fails: its first operator whose values are wrong.
-        unproven: why nothing here could run the file, a clause; nobody has checked its answers.
-        reference: the file of reference outputs beside it; None where they are too large, or the
+        format: name of the format.
+        paths: the written files; empty if the file failed and was removed.
+        sha256: hash of each path, in the same order.
+        lowerings: lowering of each slide attention, by its name.
+        rewrites: report of each pass, in order.
+        size: size of all paths in bytes.
+        operators: number of occurrences of each operator, the most frequent first.
+        violations: violations of the policy.
+        verification: the verdict on the file's outputs.
+        seconds: time for writing and verifying.
+        preprocessing: where the arithmetic on pixels went, a sentence without a full stop; empty
+            if the caller normalises images.
+        precision: name of the precision, see ``slide_deploy.precisions``.
+        price: the accuracy that the file loses; None without ``max_drop``.
+        kept: names of the operators of a float16 file that stay in float32.
+        wrong_at: name of the first operator of a failed float16 file whose values are wrong.
+        unproven: why no runtime here could run the file, as a clause; empty if it was verified.
+        reference: path of the reference outputs beside the file; None if they are too large or the
             file was removed.
-        verified_on: the verdict on its answers on each other target that was asked for, by name.
+        verified_on: the verdict on each further target of ``verify_on``, by name.
     """
 
     format: str
@@ -108,36 +110,36 @@ class ExportedFile:
 
     @property
     def passed(self) -> bool:
-        """Whether the file answers as it must, loses no more than it may and breaks no rule."""
+        """Whether outputs agree, the accuracy loss is within its limit and no rule is broken."""
         is_cheap = self.price is None or self.price.passed
         return all(each.passed for each in self.verifications) and is_cheap and self.is_valid
 
     @property
     def is_valid(self) -> bool:
-        """Whether it breaks no rule of the policy."""
+        """Whether the file has no violation with the severity "error"."""
         return not any(violation.severity == "error" for violation in self.violations)
 
     @property
     def is_kept(self) -> bool:
-        """Whether it is published: it passed, or the user takes it unproven and no rule objects."""
+        """Whether the file is published: it passed, or is unproven on request and valid."""
         return self.passed or (bool(self.unproven) and self.is_valid)
 
     @property
     def verifications(self) -> tuple[Verification, ...]:
-        """The verdicts on its answers, that of its own target first."""
+        """The verdicts on all targets, the format's own target first."""
         return (self.verification, *self.verified_on.values())
 
 
 @dataclass(frozen=True, repr=False)
 class ExportResult:
-    """The outcome of an export: plain data, which prints as a table.
+    """The result of an export. Its ``repr`` is the table of the command line.
 
     Attributes:
-        certificate: of the fold.
-        files: one for each format, in the order in which they were asked for.
-        manifest: the file that binds the network, its certificate and the written files.
-        network: what was exported: the path of a checkpoint, or the class of a module.
-        remarks: what a user should know of it, sentences without a full stop.
+        certificate: certificate of the fold.
+        files: one file for each format, in the requested order.
+        manifest: path of the manifest, which links the network, its certificate and the files.
+        network: the path of the checkpoint, or the class of the module.
+        remarks: remarks for the user, sentences without a full stop.
     """
 
     certificate: Certificate
@@ -148,24 +150,24 @@ class ExportResult:
 
     @property
     def passed(self) -> bool:
-        """Whether every file is right, apart from those that the user takes unproven."""
+        """Whether every file passed or is unproven on request."""
         return all(file.is_kept for file in self.files)
 
     @property
     def paths(self) -> dict[str, Path]:
-        """The file that other programs open, by its format; one that was removed is left out."""
+        """The path of each model file by format, without files that were removed."""
         return {file.format: file.paths[0] for file in self.files if file.paths}
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong with the files, a sentence each; empty where all passed without warning."""
+        """What is wrong with the files, one sentence each; empty if all passed without warning."""
         return tuple(problem for file in self.files for problem in _problems(file, self.network))
 
     def file(self, format: str) -> ExportedFile:
-        """What came of one format.
+        """Return the result of one format.
 
         Raises:
-            InputError: if it was not asked for.
+            InputError: if the format was not exported.
         """
         for file in self.files:
             if file.format == format:
@@ -174,19 +176,20 @@ class ExportResult:
         raise InputError(f"{format} was not exported: there is {known}.")
 
     def raise_if_failed(self) -> None:
-        """Do nothing if every file is right.
+        """Raise if a file failed.
 
         Raises:
-            CheckFailed: if one is not; the text says what is wrong.
+            CheckFailed: if a file failed; the message says what is wrong.
         """
         if not self.passed:
             sentences = (problem[:1].upper() + problem[1:] for problem in self.problems)
             raise CheckFailed(" ".join(sentences))
 
     def explain(self) -> str:
-        """What each pass changed in the network for each format, and what it left with the reason.
+        """Return what each pass changed for each format, and what it refused with the reason.
 
-        The same things together, the first layers by name; ``rewrites`` of the files has them all.
+        Equal changes are grouped, with the names of the first layers. ``rewrites`` of the files
+        has all of them.
         """
         from exporters.explained import explanation
         from slide_deploy.terminal.console import NARROW
@@ -194,7 +197,7 @@ class ExportResult:
         return explanation(self.files, NARROW)
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data that JSON can hold, with every verdict beside its figures."""
+        """Return the result as JSON-compatible data, including every verdict."""
         content = plain_dict(self)
         content["certificate"]["status"] = self.certificate.status
         for file, entry in zip(self.files, content["files"], strict=True):
@@ -218,8 +221,8 @@ def _problems(file: ExportedFile, network: str) -> Iterator[str]:
     fate = "kept on request" if file.paths else "removed"
     if file.unproven:
         yield (
-            f"the {file.format} file is unproven: {file.unproven}; verify it where it runs, before "
-            f"anybody relies on it."
+            f"the {file.format} file is unproven: {file.unproven}; verify it on a device that runs "
+            f"it before you use it."
         )
     elif not file.verification.passed:
         cases = f"{', '.join(file.verification.failures)}{_how_far(file)}"
@@ -245,12 +248,12 @@ def _problems(file: ExportedFile, network: str) -> Iterator[str]:
 
 
 def _how_far(file: ExportedFile) -> str:
-    """How far answers of a quantised file are off, in brackets; its user can do something there."""
+    """Return the error of a quantised file and its limits, in brackets; empty for others."""
     if not precision_named(file.precision).is_quantised:
         return ""
     worst, limit = file.verification.worst, file.verification.limit
     if math.isnan(worst.snr_db):
-        return " (its answers are no numbers, or have another shape)"
+        return " (its outputs are not finite, or have another shape)"
     return (
         f" (SNR {worst.snr_db:.1f} dB, error {worst.max_relative:.0%} of the largest value; "
         f"{limit.snr_db:g} dB and {limit.relative:.0%} are allowed)"
@@ -258,12 +261,12 @@ def _how_far(file: ExportedFile) -> str:
 
 
 def _advice(file: ExportedFile) -> str:
-    """What may mend a quantised file, a sentence with a space in front."""
+    """Return advice for a failed quantised file, a sentence after a space."""
     if not precision_named(file.precision).is_calibrated:
         return ""
     if file.price is not None:
-        return " Give other calibration pictures, or choose another --precision."
+        return " Give other calibration images, or choose another --precision."
     return (
-        " Give --max-drop, so that the worst layers return to float, or more calibration pictures "
-        "such as the network will see."
+        " Give --max-drop, so that the worst layers return to float, or give more calibration "
+        "images that are typical for the network."
     )

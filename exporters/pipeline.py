@@ -1,8 +1,8 @@
-"""The whole way: fold, lower, write, read back, verify, check, manifest.
+"""The export pipeline: fold, lower, write, read back, verify, check, write the manifest.
 
-Files are written into a hidden folder inside the output folder, verified there, and moved out only
-when they are right (``slide_deploy.files.publishing``): nobody ever finds half a file, or a wrong
-one, under its final name.
+Files are written into a hidden folder inside the output folder and verified there. Only files that
+pass are moved out (``slide_deploy.files.publishing``), so a final name never has a partial or wrong
+file.
 """
 
 from collections.abc import Sequence
@@ -10,16 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from exporters.base import Exporter
+from exporters.base import Exporter, exporter_for, require_targets
 from exporters.images import refuse_labels, with_ends
 from exporters.jobs import JobProof, Progress, jobs_of, write_and_verify
 from exporters.manifest import entries_beside, manifest_of
-from exporters.other_targets import require_targets
 from exporters.outcome import ExportedFile, ExportOptions, ExportResult
 from exporters.plain import to_json
 from exporters.quantisation.calibration import calibration_of, refuse_calibration
 from exporters.quantisation.judge import judge_of, labelled_pictures
-from exporters.registry import exporter_for
 from slide_deploy.deployable.feature_map_sizes import set_feature_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
@@ -36,7 +34,8 @@ from slide_deploy.verification.cases import Case, example_case, verification_cas
 from slide_deploy.verification.reference_outputs.reference_file import reference_path
 from slide_deploy.verification.trained_outputs import trained_outputs
 
-# Examples on which every value of a file is looked at: each takes some seconds.
+# Number of examples for the overflow search, which reads every intermediate value: each example
+# takes some seconds.
 _SHOWN = 16
 
 
@@ -44,16 +43,16 @@ _SHOWN = 16
 def export(
     deployable: Deployable, options: ExportOptions, progress: Progress = lambda step: None
 ) -> ExportResult:
-    """Write a network in every format that was asked for, and prove each file.
+    """Write a network in every requested format, and verify each file.
 
     Args:
         deployable: the trained network.
-        options: what to write and how.
-        progress: told of each step as it starts.
+        options: options of the export.
+        progress: called with each step as it starts.
 
     Raises:
-        InputError: if a format is unknown or cannot hold the network, a library is missing, the
-            folder cannot be written to or a file exists and may not be replaced. Nothing new is
+        InputError: if a format is unknown or cannot express the network, a library is missing,
+            the folder is not writable, or a file exists and ``force`` is not set. Nothing new is
             left behind.
     """
     formats = dict.fromkeys(options.formats)
@@ -76,7 +75,7 @@ def export(
         refuse_strips(deployable.model, options.lowering)
 
     refuse_labels(deployable, options.labels)
-    # Pixels as a plain tensor, whatever the files take.
+    # The reference network takes pixels as a plain tensor, in every format.
     taken = with_ends(deployable, options)
     calibration, precision = None, precision_named(options.precision)
     if options.calibration is not None:
@@ -86,10 +85,10 @@ def export(
     judge = None
     if pictures is not None:
         expect(progress, 1)
-        progress(f"judge the trained network on {len(pictures.pictures)} pictures")
+        progress(f"evaluate the trained network on {len(pictures.pictures)} images")
         judge = judge_of(deployable, options, pictures)
-    # First: the network in float64 is as large as two of it, and nothing else is there yet.
-    progress("reference answers in float64")
+    # This comes first, because the float64 network needs twice the memory of the float32 one.
+    progress("reference outputs in float64")
     cases = verification_cases(taken.inputs, taken.sizes)
     shown: tuple[Case, ...] = ()
     if calibration is not None and precision.is_calibrated:
@@ -101,18 +100,18 @@ def export(
     folded, certificate = reparameterize(deployable.model)
     set_feature_map_sizes(deployable, folded)
     jobs = jobs_of(deployable, folded, exporters, options, calibration)
-    # Formats differ in how attentions are written, which holds no such branches.
+    # All formats merge the same branches: they differ only in the attentions, which have none.
     certificate = with_branches(certificate, jobs[0].request.reports)
     del folded
     with working_folder(options.out) as work, temporary_files_in(work / "temporary"):
         written = []
-        while jobs:  # what a job holds, weights of its own included, goes with it
+        while jobs:  # releases each job, which has its own copies of weights
             job = jobs.pop(0)
             proof = JobProof(cases, reference, calibration, judge, (*cases, *shown))
             written.append(write_and_verify(job, work / stem, proof, options, progress))
             del job
         with publication(work) as moves:
-            # Once more: another export may have published meanwhile.
+            # Check again, because another export may have published meanwhile.
             others = _entries_to_keep(deployable, exporters, options)
             files = tuple(_publish(file, options, moves) for file in written)
             result = ExportResult(
@@ -133,7 +132,7 @@ def export(
 
 
 def _names(deployable: Deployable, exporters: Sequence[Exporter]) -> list[str]:
-    """What the files of an export are called."""
+    """Return the names of the files that an export publishes."""
     stem = Path(deployable.origin.stem)
     published = [path.name for exporter in exporters for path in exporter.published(stem)]
     return ["manifest.json", *published]
@@ -142,10 +141,10 @@ def _names(deployable: Deployable, exporters: Sequence[Exporter]) -> list[str]:
 def _entries_to_keep(
     deployable: Deployable, exporters: Sequence[Exporter], options: ExportOptions
 ) -> list[dict[str, Any]]:
-    """What the manifest in the output folder says of other files of the same network.
+    """Return the manifest entries of other files of the same network in the output folder.
 
     Raises:
-        InputError: if a final name is taken, or the manifest is another network's.
+        InputError: if a final name is taken, or the manifest is of another network.
     """
     manifest = options.out / "manifest.json"
     for exporter in exporters:
@@ -158,14 +157,14 @@ def _entries_to_keep(
 
 
 def _publish(written: ExportedFile, options: ExportOptions, moves: Publication) -> ExportedFile:
-    """Have a file move to its final place, or vanish with the working folder.
+    """Register the moves of a file to its final name; a failed file is removed instead.
 
     Returns:
-        What is published of it, still in the working folder.
+        The file with the paths that will be published, still in the working folder.
     """
     beside = reference_path(written.paths[0])
-    # What stands there was to be replaced. It goes even if nothing takes its place: a file of an
-    # earlier export, or its reference outputs, would pass for the new ones.
+    # Remove older files even if nothing replaces them: a file of an earlier export, or its
+    # reference outputs, would be mistaken for the new one.
     for path in (beside, *reversed(written.paths)):
         moves.clear(path.name)
     if not written.is_kept and not options.keep_failed:
@@ -178,6 +177,6 @@ def _publish(written: ExportedFile, options: ExportOptions, moves: Publication) 
 
 
 def _at(out: Path, file: ExportedFile) -> ExportedFile:
-    """A published file, where it stands now."""
+    """Return a published file with its final paths."""
     reference = None if file.reference is None else out / file.reference.name
     return replace(file, paths=tuple(out / path.name for path in file.paths), reference=reference)

@@ -1,4 +1,4 @@
-"""Results as plain data: dicts, lists, texts and numbers that strict JSON can hold."""
+"""Conversion of results to JSON-compatible data. Does not import torch."""
 
 import json
 import math
@@ -9,18 +9,18 @@ from typing import Any
 
 
 def to_json(content: Any) -> str:
-    """Dataclasses, tuples and paths as strict JSON; NaN and infinity, which it lacks, as text."""
+    """Return dataclasses, tuples and paths as strict JSON; NaN and infinity become text."""
     return json.dumps(plain(content), indent=2, allow_nan=False) + "\n"
 
 
 def plain_dict(record: Any) -> dict[str, Any]:
-    """A dataclass as a dict of plain data, a key for each field."""
+    """Return a dataclass as a dict of JSON-compatible data, with a key for each field."""
     found: dict[str, Any] = plain(record)
     return found
 
 
 def plain(value: Any) -> Any:
-    """Whatever a result holds as plain data."""
+    """Return a value, and everything that it contains, as JSON-compatible data."""
     if is_dataclass(value) and not isinstance(value, type):
         return plain(asdict(value))
     if isinstance(value, Mapping):

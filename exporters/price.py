@@ -1,8 +1,8 @@
-"""What a quantised file costs: how much less often it is right, and what was done about it."""
+"""The accuracy that a quantised file loses, and the operators that returned to float."""
 
 from dataclasses import dataclass
 
-# Rounding must not decide: 0.5 of 0.5 points are within the limit.
+# Tolerance for rounding: a drop of 0.5 points is within a limit of 0.5.
 _ROUNDING = 1e-9
 
 
@@ -11,9 +11,9 @@ class Returned:
     """An operator that returned to float.
 
     Attributes:
-        operator: its name in the file.
-        layer: of the network, as its weights are called; empty where nobody knows.
-        snr_db: signal-to-noise ratio of the answers where it alone is quantised.
+        operator: name of the operator in the file.
+        layer: name of the layer in the network; empty if unknown.
+        snr_db: signal-to-noise ratio in dB of the outputs if only this operator is quantised.
     """
 
     operator: str
@@ -23,17 +23,17 @@ class Returned:
 
 @dataclass(frozen=True)
 class Price:
-    """What a quantised file loses of the network's top-1.
+    """The top-1 accuracy that a quantised file loses against the trained network.
 
     Attributes:
-        max_drop: percentage points that it may lose.
-        data: where the pictures are.
-        pictures: how many both were asked for.
-        trained: how many the trained network names rightly.
-        right: how many the file names rightly.
-        quantised: how many operators are quantised.
-        returned: operators that returned to float so that the limit is kept, the worst first.
-        damaged: how many pictures could not be read.
+        max_drop: largest allowed drop in percentage points.
+        data: path of the images.
+        pictures: number of images.
+        trained: number of images that the trained network classifies correctly.
+        right: number of images that the file classifies correctly.
+        quantised: number of quantised operators.
+        returned: operators that returned to float to keep the limit, the noisiest first.
+        damaged: number of images that could not be read.
     """
 
     max_drop: float
@@ -47,19 +47,19 @@ class Price:
 
     @property
     def drop(self) -> float:
-        """Percentage points that the file loses; negative where it is right more often."""
+        """The drop in percentage points; negative if the file is more accurate."""
         return 100 * (self.trained - self.right) / self.pictures
 
     @property
     def passed(self) -> bool:
-        """Whether it loses no more than it may."""
+        """Whether the drop is within the limit."""
         return self.drop <= self.max_drop + _ROUNDING
 
     def failure(self, network: str) -> str:
-        """Why it fails, a clause.
+        """Return why the file fails, as a clause.
 
         Args:
-            network: what it was made of.
+            network: name of the network.
         """
         returned = len(self.returned)
         tried = f" with {returned} of {returned + self.quantised} operators in float"
@@ -69,10 +69,10 @@ class Price:
         )
 
     def lines(self, format: str) -> tuple[str, ...]:
-        """What people read of it, a sentence a line without a full stop.
+        """Return the lines for the terminal, each a sentence without a full stop.
 
         Args:
-            format: of the file.
+            format: format of the file.
         """
         total = self.quantised + len(self.returned)
         lost = "loses" if self.drop >= 0 else "gains"

@@ -1,4 +1,4 @@
-"""The outcome of an export as people read it: on a terminal and in a notebook."""
+"""The result of an export as text for a terminal and as HTML for a notebook."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -10,13 +10,13 @@ from slide_deploy.terminal.console import as_text, verification_table
 from slide_deploy.tuning.choice import NOTHING_NEAR
 from slide_deploy.verification.parity import Verification
 
-# Operators that are named; there may be hundreds.
+# Most operators to name; there may be hundreds.
 _NAMED = 5
 _HEADERS = ("format", "file", "size", "runs on", "max rel", "SNR dB", "")
 
 
 def as_terminal(result: ExportResult) -> str:
-    """A table of the figures, and a line for each thing that was done; 80 columns wide."""
+    """Return a table of the errors and a line for each step of the export, in 80 columns."""
     grid = verification_table(
         _title(result),
         [(file.format, each) for file in result.files for each in file.verifications],
@@ -35,7 +35,7 @@ def as_terminal(result: ExportResult) -> str:
 
 
 def as_html(result: ExportResult) -> str:
-    """The same as a small table of a notebook; whatever comes from outside is escaped."""
+    """Return the same content as an HTML table; all text is escaped."""
     rows = "".join(
         _row(_cells(file, each), "td") for file in result.files for each in file.verifications
     )
@@ -57,7 +57,7 @@ def as_html(result: ExportResult) -> str:
 
 
 def lowering_lines(file: ExportedFile) -> Iterator[str]:
-    """How the attentions of a file are written, one line a form."""
+    """Yield the lowerings of a file's attentions, one line for each form."""
     alike: dict[str, list[str]] = {}
     for each in file.lowerings.values():
         alike.setdefault(str(each), []).append(each.source)
@@ -67,7 +67,7 @@ def lowering_lines(file: ExportedFile) -> Iterator[str]:
 
 
 def kept_lines(file: ExportedFile) -> Iterator[str]:
-    """Which operators of a file of float16 stay in float32; nothing if none does."""
+    """Yield the operators of a float16 file that stay in float32; nothing if there are none."""
     if file.kept:
         some, others = file.kept[:_NAMED], len(file.kept) - _NAMED
         more = f" and {others} others; the manifest has them all" if others > 0 else ""
@@ -75,7 +75,7 @@ def kept_lines(file: ExportedFile) -> Iterator[str]:
 
 
 def preprocessing_lines(files: Sequence[ExportedFile]) -> Iterator[str]:
-    """What became of the arithmetic on pixels, one line for formats that have it alike."""
+    """Yield where the arithmetic on pixels went, one line for each group of formats."""
     alike: dict[str, list[str]] = {}
     for file in files:
         alike.setdefault(file.preprocessing, []).append(file.format)
@@ -85,20 +85,20 @@ def preprocessing_lines(files: Sequence[ExportedFile]) -> Iterator[str]:
 
 
 def price_lines(files: Sequence[ExportedFile]) -> Iterator[str]:
-    """What quantised files lose, and which of their layers returned to float; a line each."""
+    """Yield the accuracy loss of quantised files, and the layers that returned to float."""
     for file in files:
         if file.price is not None:
             yield from file.price.lines(file.format)
 
 
 def left_lines(certificate: Certificate) -> Iterator[str]:
-    """Layers that look like a slide attention and were not folded, each with the reason."""
+    """Yield the layers that look like a slide attention and were not folded, with the reason."""
     for layer in certificate.left:
         yield f"{layer.name} ({layer.kind}) stays as it is: {layer.reason}"
 
 
 def branch_lines(certificate: Certificate) -> Iterator[str]:
-    """What became of parallel branches, in one line for all that were put together."""
+    """Yield a summary of the merged branches, and a line for each refusal."""
     merged = certificate.merged
     if merged:
         error = max(change.error or 0.0 for change in merged)
@@ -113,7 +113,7 @@ def branch_lines(certificate: Certificate) -> Iterator[str]:
 
 
 def _why(sources: Sequence[str]) -> str:
-    """Why a form was chosen for some attentions, in brackets; the manifest has it for each."""
+    """Return why a form was chosen, in brackets; the manifest has the reason for each layer."""
     if len(set(sources)) == 1:
         return f" ({sources[0]})" if sources[0] else ""
     if any(NOTHING_NEAR in source for source in sources):

@@ -5,8 +5,8 @@
 >>> result.passed
 True
 
-Each name is imported when it is first used: importing the package itself is quick and needs no
-torch, so that a device without it can check, run and measure files. docs/python.md is the guide.
+Importing the package is quick and does not import torch. Each name is imported when it is first
+used, so a device without torch can check, run and measure files. docs/python.md is the guide.
 """
 
 from importlib import import_module
@@ -41,12 +41,13 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# The top-level names that this distribution brings; two of them are common words.
+# The top-level packages of this distribution. Two of the names are common words, so `doctor` checks
+# that no other distribution owns them.
 PACKAGES = ("slide_deploy", "exporters", "benchmarks")
 
-# Where each public name lives.
+# The module of each public name.
 _HOMES = {
-    # What can be done, in the order in which a network goes through it.
+    # Functions, in the order of a deployment.
     "load": "slide_deploy.api.networks",
     "fold": "slide_deploy.api.networks",
     "lower": "slide_deploy.api.networks",
@@ -57,7 +58,7 @@ _HOMES = {
     "predict": "slide_deploy.api.files",
     "evaluate": "slide_deploy.api.evaluating",
     "merge_evaluations": "slide_deploy.api.evaluating",
-    # What comes of it.
+    # Results.
     "Deployable": "slide_deploy.deployable.record",
     "Certificate": "slide_deploy.folding.model",
     "ExportResult": "exporters.outcome",
@@ -67,17 +68,17 @@ _HOMES = {
     "BenchResult": "slide_deploy.api.measuring",
     "Guess": "slide_deploy.images.prediction",
     "EvaluationResult": "slide_deploy.api.evaluating",
-    # What options may be.
+    # Types of options.
     "Lowering": "slide_deploy.lowerings.choice",
     "Policy": "slide_deploy.graph_checks.policy",
-    # What can go wrong.
+    # Exceptions.
     "SlideDeployError": "slide_deploy.errors",
     "InputError": "slide_deploy.errors",
     "MissingExtra": "slide_deploy.errors",
     "CheckFailed": "slide_deploy.errors",
 }
 
-if not TYPE_CHECKING:  # a type checker would take any name then
+if not TYPE_CHECKING:  # with a module-level __getattr__, a type checker accepts any name
 
     def __getattr__(name: str) -> Any:
         if name not in _HOMES:

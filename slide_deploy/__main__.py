@@ -1,10 +1,13 @@
-"""``slide-deploy`` and ``python -m slide_deploy``: signals count before anything loads."""
+"""Entry point of ``slide-deploy`` and ``python -m slide_deploy``.
+
+Signals are handled before other modules load.
+"""
 
 from slide_deploy.process import interruption
 
 
 def main() -> None:
-    """Run the command line as the whole work of this process."""
+    """Run the command line as the only task of this process."""
     try:
         interruption.run(_command_line)
     finally:

@@ -1,16 +1,16 @@
-"""What can go wrong, in four classes.
+"""The exceptions of slide-deploy, four classes.
 
-The command line turns each into one sentence on stderr and exit code 2.
+The command line prints each as one sentence on stderr and exits with code 2.
 """
 
 from slide_deploy.terminal.printable import printable
 
 
 class SlideDeployError(Exception):
-    """Base of every error that slide-deploy raises on purpose; its text is one sentence.
+    """Base class of the errors that slide-deploy raises; the message is one sentence.
 
-    The text may hold names out of files from strangers: what a terminal would take for a command,
-    and line breaks, are shown as question marks and blanks.
+    The message may contain names from untrusted files. So line breaks become spaces, and characters
+    that control a terminal become question marks.
     """
 
     def __init__(self, text: str = "") -> None:
@@ -18,15 +18,15 @@ class SlideDeployError(Exception):
 
 
 class InputError(SlideDeployError):
-    """An input cannot be used: the text names the file or layer, what is wrong and what to do."""
+    """An input is unusable. The message names the file or layer, the problem and the remedy."""
 
 
 class MissingExtra(InputError):
     """A library that an optional feature needs is not installed.
 
     Args:
-        package: the library as Python imports it, for example ``openvino``.
-        extra: the extra of slide-deploy that brings it, for example ``openvino``.
+        package: import name of the library, for example ``openvino``.
+        extra: the extra of slide-deploy that installs it, for example ``openvino``.
     """
 
     def __init__(self, package: str, extra: str) -> None:
@@ -37,11 +37,11 @@ class MissingExtra(InputError):
         self.extra = extra
 
     def __reduce__(self) -> tuple[type["MissingExtra"], tuple[str, str]]:
-        """Travel between processes as a pair of names, not as the sentence that they make."""
+        """Pickle the two arguments; by default an exception pickles its message only."""
         return type(self), (self.package, self.extra)
 
 
-# How libraries written in C++ say that the system gave them no memory.
+# Parts of the messages of C++ libraries when an allocation fails.
 _NO_MEMORY = (
     *("bad_alloc", "allocate memory", "out of memory", "can't allocate"),
     "failed to map segment",
@@ -49,7 +49,7 @@ _NO_MEMORY = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error, or the one that it was made of, says that the memory ran out."""
+    """Whether an error, or one of its causes, means that the memory ran out."""
     cause: BaseException | None = error
     while cause is not None:
         text = str(cause).lower()
@@ -60,4 +60,4 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class CheckFailed(SlideDeployError):
-    """A check said no: a written file does not answer as its network does, or breaks a rule."""
+    """A check failed: a file's outputs differ from those of its network, or it breaks a rule."""

@@ -1,6 +1,6 @@
-"""What users write as text, read strictly: sizes, lists of numbers, shapes and shares.
+"""Text from users, parsed strictly (sizes, numbers, shapes, percentages), and text for messages.
 
-Options of the command line and entries of suites use the same notation.
+Command-line options and entries of suites use the same notation.
 """
 
 import re
@@ -11,14 +11,17 @@ from slide_deploy.errors import InputError
 
 
 def parse_size(text: str, of: str) -> tuple[int, int]:
-    """Height and width of "224" or "512x768".
+    """Parse "224" or "512x768".
 
     Args:
-        text: what was given.
-        of: what it was given to, for the message.
+        text: the text to parse.
+        of: name of the option, for the message.
+
+    Returns:
+        Height and width in pixels.
 
     Raises:
-        InputError: if it is neither.
+        InputError: the text is not a size.
     """
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
     if match is None or "0" in match.groups():
@@ -27,28 +30,33 @@ def parse_size(text: str, of: str) -> tuple[int, int]:
 
 
 def parse_numbers(text: str | None, of: str) -> tuple[int, ...] | None:
-    """The numbers of "1,2,5,8"; None where nothing was given.
+    """Parse a list such as "1,2,5,8".
 
     Args:
-        text: what was given.
-        of: what it was given to, for the message.
+        text: the text to parse; None if the option was not given.
+        of: name of the option, for the message.
+
+    Returns:
+        The numbers; None if ``text`` is None.
 
     Raises:
-        InputError: if it is no list of numbers above zero.
+        InputError: the text is not a list of numbers above zero.
     """
     if text is None:
         return None
     parts = text.replace(" ", "").split(",")
     if not all(re.fullmatch(r"[1-9]\d{0,5}", part) for part in parts):
-        raise InputError(f"{of} {text} is no list of numbers: give one for each stage, as 1,2,5,8.")
+        raise InputError(
+            f"{of} {text} is not a list of numbers: give one for each stage, for example 1,2,5,8."
+        )
     return tuple(map(int, parts))
 
 
 def parse_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """Sizes by the name of the input.
+    """Parse texts such as "image=1x3x224x224" into shapes by the name of the input.
 
     Raises:
-        InputError: if a text is not of the form NAME=1x3x224x224.
+        InputError: a text does not have the form NAME=1x3x224x224.
     """
     shapes = {}
     for text in texts:
@@ -64,16 +72,16 @@ def refuse_other_shapes(
     declared: Mapping[str, Sequence[int | None] | None],
     given: Mapping[str, Sequence[int]],
 ) -> None:
-    """Refuse sizes that a file does not take.
+    """Refuse shapes that a file does not accept.
 
     Args:
         path: the file, for the message.
-        declared: sizes by the name of the input, None where one is open or not even the rank is
-            known.
-        given: what the user says.
+        declared: shapes by the name of the input. A size is None if it is open; a shape is None if
+            its rank is unknown.
+        given: the shapes that the user gave, by the name of the input.
 
     Raises:
-        InputError: if there is no such input, or a size is another one or 0.
+        InputError: an input does not exist, or a size differs from the file's or is 0.
     """
     for name, shape in given.items():
         if name not in declared:
@@ -89,38 +97,39 @@ def refuse_other_shapes(
             )
         ):
             continue
-        takes = "any shape" if known is None else written(known)
+        accepted = "any shape" if known is None else written(known)
         raise InputError(
-            f"{path} takes {name} as {takes}, not {written(shape)}: change --shape {name}."
+            f"{path} takes {name} as {accepted}, not {written(shape)}: change --shape {name}."
         )
 
 
 def written(shape: Sequence[int | None]) -> str:
-    """A shape for a message, with a question mark for each open size."""
+    """Format a shape for a message, with a question mark for each open size."""
     return "x".join("?" if size is None else str(size) for size in shape) or "a scalar"
 
 
 def parse_share(text: str, option: str) -> float:
-    """A share of 1 from "5%", "5 %" or "0.05".
+    """Parse a fraction from "5%", "5 %" or "0.05".
 
-    A number without % is refused from 1 on: a gate at 500 % that was meant to be one at 5 % would
-    let everything pass.
+    A number of 1 or more needs a percent sign: if "5" were read as 500 %, a gate meant for 5 %
+    would let everything pass.
 
     Args:
-        text: as the user gave it.
-        option: that it was given to, for the sentence.
+        text: the text to parse.
+        option: name of the option, for the message.
+
+    Returns:
+        The fraction, 0.05 for "5%".
 
     Raises:
-        InputError: if the text is no share, or can be read in two ways.
+        InputError: the text is not a percentage or fraction, or it is ambiguous.
     """
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(%?)", text.strip())
     if match is None:
-        raise InputError(f"{option} {text} is no share: give 5% or 0.05.")
+        raise InputError(f"{option} {text} is not a percentage: give 5% or 0.05.")
     number = float(match[1])
     if match[2]:
         return number / 100
     if number >= 1:
-        raise InputError(
-            f"{option} {text} can be read in two ways: give {match[1]}% or {number * 100:g}%."
-        )
+        raise InputError(f"{option} {text} is ambiguous: give {match[1]}% or {number * 100:g}%.")
     return number

@@ -1,6 +1,6 @@
-"""What to export for a kind of machine: one record each. ``docs/exporting.md`` shows the table.
+"""Presets of export options, one record for each kind of machine.
 
-A preset is a set of options. Options that a user gives as well win over it.
+Options that the user gives override those of the preset. ``docs/preprocessing.md`` has the table.
 """
 
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from slide_deploy.errors import InputError
 
 @dataclass(frozen=True)
 class Preset:
-    """The options for one kind of machine.
+    """Export options for one kind of machine.
 
     Attributes:
-        name: as the user gives it.
-        formats: names of the formats that are written.
-        precision: in which they are written.
-        embed_preprocessing: whether files take pixels from 0 to 255.
-        input_layout: of these pixels; pictures in memory have their channels last. Core ML takes
-            pictures of the system, whatever this says.
-        dynamic_batch: whether the batch is left open.
-        lowering: form of the slide attentions; "auto" takes the fastest by measurement.
-        reason: why these, sentences.
+        name: the name that users give.
+        formats: names of the formats to write.
+        precision: precision of the files.
+        embed_preprocessing: whether files take pixels from 0 to 255 and normalise them.
+        input_layout: layout of these pixels, "nhwc" or "nchw". Images in memory usually have their
+            channels last. Core ML ignores this option: its files take an image type of the system.
+        dynamic_batch: whether the batch size stays open.
+        lowering: form of the slide attentions; "auto" selects the form that was measured fastest.
+        reason: why these options were chosen; whole sentences.
     """
 
     name: str
@@ -44,7 +44,7 @@ PRESETS = (
         dynamic_batch=False,
         lowering="auto",
         reason="ONNX Runtime runs on every processor, OpenVINO is often faster on x86: measure "
-        "both. A fixed batch of one answers soonest.",
+        "both. A fixed batch of one has the lowest latency.",
     ),
     Preset(
         name="intel",
@@ -54,8 +54,8 @@ PRESETS = (
         input_layout="nhwc",
         dynamic_batch=False,
         lowering="auto",
-        reason="Weights of float16 halve the file. Processors compute in float32 at the same "
-        "speed, Intel's GPUs in float16.",
+        reason="Float16 weights halve the file. CPUs compute in float32 at the same speed, and "
+        "Intel's GPUs compute in float16.",
     ),
     Preset(
         name="apple",
@@ -65,8 +65,8 @@ PRESETS = (
         input_layout="nchw",
         dynamic_batch=False,
         lowering="auto",
-        reason="The Neural Engine computes in float16 alone. Vision hands over a picture, one at "
-        "a time.",
+        reason="The Neural Engine computes in float16 only. Apple's Vision framework passes one "
+        "image at a time.",
     ),
     Preset(
         name="android",
@@ -76,9 +76,9 @@ PRESETS = (
         input_layout="nhwc",
         dynamic_batch=False,
         lowering="auto",
-        reason="ONNX Runtime has a package for Android. Weights of 8 bits make a download small; "
-        "processors compute in float32 as before. Bitmaps are bytes with their channels last: "
-        "drop the alpha.",
+        reason="ONNX Runtime has a package for Android. 8-bit weights make the download small, and "
+        "CPUs still compute in float32. Bitmaps are bytes with their channels last; drop the alpha "
+        "channel.",
     ),
     Preset(
         name="browser",
@@ -88,10 +88,10 @@ PRESETS = (
         input_layout="nhwc",
         dynamic_batch=False,
         lowering="flat",
-        reason="ONNX Runtime Web reads ONNX. Every visitor loads the file, so that its weights "
-        "have 8 bits; float16 takes a GPU that not every browser has. WebGPU computes the "
-        "default form wrong, and flat right. The pixels of a canvas are bytes with their channels "
-        "last: drop the alpha.",
+        reason="ONNX Runtime Web reads ONNX. Every visitor downloads the file, so its weights have "
+        "8 bits. Float16 needs a GPU, which not every browser can use. WebGPU computes the default "
+        "form incorrectly and the flat form correctly. The pixels of a canvas are bytes with their "
+        "channels last; drop the alpha channel.",
     ),
     Preset(
         name="gpu",
@@ -101,23 +101,23 @@ PRESETS = (
         input_layout="nhwc",
         dynamic_batch=True,
         lowering="auto",
-        reason="CUDA, TensorRT and DirectML run ONNX files through ONNX Runtime, and multiply "
-        "float16 in units of their own; what overflows stays float32. An open batch fills the "
-        "device, and bytes are a quarter of what floats would carry to it.",
+        reason="CUDA, TensorRT and DirectML run ONNX files through ONNX Runtime and have dedicated "
+        "hardware for float16. Operators that would overflow stay in float32. An open batch can "
+        "fill the device, and copying bytes to it takes a quarter of the bandwidth of floats.",
     ),
 )
 
 
 def preset_names() -> tuple[str, ...]:
-    """The name of every preset, in the order in which they are listed."""
+    """Return the names of all presets, in the order of ``PRESETS``."""
     return tuple(preset.name for preset in PRESETS)
 
 
 def preset_named(name: str) -> Preset:
-    """A preset by its name, in any spelling.
+    """Return a preset by its name; case does not matter.
 
     Raises:
-        InputError: if there is none.
+        InputError: if no preset has this name.
     """
     for preset in PRESETS:
         if preset.name == name.lower():

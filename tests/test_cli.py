@@ -42,7 +42,7 @@ def fresh(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
 
 
-def test_help_needs_neither_torch_nor_time() -> None:
+def test_help_is_fast_and_needs_no_torch() -> None:
     listed = (
         "import sys; sys.argv = ['slide-deploy', '--help']\nfrom slide_deploy.cli import main\n"
     )
@@ -96,7 +96,7 @@ def test_version_models_and_doctor(run) -> None:
     assert findings["coreml"]["ok"] == (sys.platform == "darwin")
 
 
-def test_doctor_tells_of_another_package_by_one_of_our_names(
+def test_doctor_reports_another_package_with_one_of_our_names(
     run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "benchmarks").mkdir()
@@ -135,7 +135,7 @@ def test_export_verify_and_fold(run, tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-def test_export_in_another_lowering(run, tmp_path: Path) -> None:
+def test_export_with_another_lowering(run, tmp_path: Path) -> None:
     call = (
         "export",
         NANO,
@@ -165,7 +165,7 @@ def test_the_help_of_export_names_every_form(run) -> None:
     assert all(form in words for form in FORMS)
 
 
-def test_locate_says_that_all_layers_agree_or_where_they_part(run, tmp_path: Path) -> None:
+def test_locate_names_the_first_divergence_if_there_is_one(run, tmp_path: Path) -> None:
     written = nano_in("onnx")
     code, out, _ = run("verify", written, "--against", NANO, "--locate")
     assert code == 0
@@ -184,7 +184,7 @@ def test_locate_works_in_the_other_formats(run, format: str) -> None:
     assert (code, "layers: all" in out) == (0, True), err
 
 
-def test_a_file_has_no_say_in_how_it_is_verified(run, tmp_path: Path) -> None:
+def test_the_metadata_of_a_file_does_not_loosen_its_verification(run, tmp_path: Path) -> None:
     import onnx
 
     path = copied(nano_in("onnx"), tmp_path)
@@ -202,10 +202,10 @@ def test_a_file_has_no_say_in_how_it_is_verified(run, tmp_path: Path) -> None:
     onnx.save(model, path)
     code, _, said = run("verify", path, "--against", NANO)
     assert code == 2
-    assert "does not hold what it claims" in said
+    assert "does not match the precision in its metadata" in said
     code, out, _ = run("verify", path, "--against", NANO, "--precision", "float32")
     assert code == 1
-    assert "says that it was exported from other weights" in out
+    assert "names other weights as its source" in out
     assert run("verify", path, "--against", NANO, "--precision", "float16", "-q")[0] == 0
 
 
@@ -227,7 +227,7 @@ def test_predict_names_classes(run, tmp_path: Path) -> None:
     assert run("predict", written, tmp_path / "names.txt")[0] == 2
 
 
-def test_names_with_brackets_are_printed_as_they_are(run, tmp_path: Path, small: Path) -> None:
+def test_names_with_brackets_are_printed_unchanged(run, tmp_path: Path, small: Path) -> None:
     path = tmp_path / "m[red].safetensors"
     path.write_bytes(small.read_bytes())
     code, out, err = run("export", path, "--to", "onnx", "--out", tmp_path / "o[bold]")
@@ -269,7 +269,7 @@ def test_another_image_size_from_export_to_verify(run, tmp_path: Path) -> None:
     assert "give the sizes of the export" in err
 
 
-def test_a_file_that_disagrees_is_exit_1(run, tmp_path: Path, monkeypatch, small: Path) -> None:
+def test_a_file_that_disagrees_exits_with_1(run, tmp_path: Path, monkeypatch, small: Path) -> None:
     from exporters import pipeline
 
     def wrong(*arguments):
@@ -306,7 +306,7 @@ def refused(run, tmp_path: Path):
     return call
 
 
-def test_unusable_checkpoints(refused, tmp_path: Path) -> None:
+def test_unusable_checkpoints_are_refused(refused, tmp_path: Path) -> None:
     text = tmp_path / "text.pth"
     text.write_text("hello")
     empty = tmp_path / "empty.pth"
@@ -325,7 +325,7 @@ def test_unusable_checkpoints(refused, tmp_path: Path) -> None:
         assert str(path) in refused("fold", path, "-o", tmp_path / "folded.safetensors")
 
 
-def test_unusable_options(refused, tmp_path: Path) -> None:
+def test_unusable_options_are_refused(refused, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert "tflite is not a format" in refused("export", NANO, "--to", "tflite", "--out", out)
     assert "224 or 512x768" in refused(
@@ -343,7 +343,7 @@ def test_unusable_options(refused, tmp_path: Path) -> None:
         ("flat/", "give FORM or FORM/STRIPS"),
         ("flat/-1", "give FORM or FORM/STRIPS"),
         ("flat/0", "give 1 or more"),
-        ("flat/9", "layers.1.blocks.0.attn as flat/9: A map of 8 rows cannot be cut into 9 strips"),
+        ("flat/9", "attn as flat/9: A feature map of 8 rows cannot be cut into 9 strips"),
     ):
         call = ("export", NANO, "--to", "onnx", "--out", out, "--lowering", text)
         assert said in refused(*call), text
@@ -357,7 +357,7 @@ def test_unusable_options(refused, tmp_path: Path) -> None:
     )
 
 
-def test_unusable_files(refused, tmp_path: Path) -> None:
+def test_unusable_files_are_refused(refused, tmp_path: Path) -> None:
     broken = {name: tmp_path / f"broken{name}" for name in (".onnx", ".xml", ".mlpackage")}
     for path in broken.values():
         path.write_text("not a model")
@@ -378,7 +378,7 @@ def test_existing_output_is_refused_without_force(refused, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("arguments", [["models"], ["export", NANO, "--to", "onnx"]])
-def test_without_torch_the_command_that_installs_it_is_named(arguments: list[str]) -> None:
+def test_without_torch_the_error_names_the_install_command(arguments: list[str]) -> None:
     code = (
         "import sys; sys.modules['torch'] = None; sys.argv = ['slide-deploy', *sys.argv[1:]]; "
         "from slide_deploy import cli; cli.main()"
@@ -390,7 +390,7 @@ def test_without_torch_the_command_that_installs_it_is_named(arguments: list[str
     ]
 
 
-def test_a_missing_extra_is_named_with_its_command(
+def test_a_missing_extra_is_named_with_its_install_command(
     refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import exporters.base

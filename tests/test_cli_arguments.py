@@ -1,4 +1,4 @@
-"""What the command line takes: formats in any spelling, nothing empty, completion by the shell."""
+"""Arguments of the command line: spellings of formats, empty values, and shell completion."""
 
 import json
 import os
@@ -56,18 +56,18 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         (["coreml,all"], ("coreml", *(name for name in INSTALLED if name != "coreml"))),
     ],
 )
-def test_formats_in_any_spelling(texts: list[str], formats: tuple[str, ...]) -> None:
+def test_formats_are_accepted_in_any_spelling(texts: list[str], formats: tuple[str, ...]) -> None:
     assert parse_formats(texts) == formats
 
 
 @pytest.mark.parametrize("text", ["tflite", "onnx,tflite", "onnx,", ",", "onnx openvino"])
-def test_other_formats_are_refused_with_those_that_exist(text: str) -> None:
+def test_unknown_formats_are_refused_with_a_list(text: str) -> None:
     with pytest.raises(InputError, match="is not a format: choose one of onnx, openvino, coreml"):
         parse_formats([text])
 
 
 @pytest.mark.slow
-def test_an_export_to_two_formats_in_one_word(
+def test_formats_separated_by_commas_are_exported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     call = ["export", NANO, "--to", "ONNX,OpenVINO", "--out", str(tmp_path), "--json", "-"]
@@ -102,7 +102,7 @@ def test_empty_values_are_refused(
 
 
 @pytest.mark.parametrize("place", [".", "..", "./"])
-def test_the_folder_that_the_command_runs_in_has_a_name(
+def test_the_current_folder_gets_its_real_name(
     refused, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str
 ) -> None:
     inside = tmp_path / "weights"
@@ -113,21 +113,21 @@ def test_the_folder_that_the_command_runs_in_has_a_name(
     assert str(folder) in refused("fold", place, "-o", "f.safetensors")
 
 
-def test_exchanged_arguments_of_verify(refused, tmp_path: Path) -> None:
+def test_swapped_arguments_of_verify_are_refused(refused, tmp_path: Path) -> None:
     for suffix in (".onnx", ".xml", ".mlpackage", ".ONNX"):
         file = tmp_path / f"model{suffix}"
         assert refused("verify", NANO, "--against", file) == (
-            f"{NANO} and {file} are exchanged: give verify {file} --against {NANO}."
+            f"{NANO} and {file} are swapped: give verify {file} --against {NANO}."
         )
-        assert "is a written file: name the checkpoint that" in refused(
+        assert "is an exported file: give the checkpoint that" in refused(
             "verify", file, "--against", tmp_path / "other.onnx"
         )
-    assert "is a checkpoint: name the written file first" in refused(
+    assert "is a checkpoint: give an exported file first" in refused(
         "verify", NANO, "--against", NANO
     )
 
 
-def test_sizes_of_nothing_are_refused(refused) -> None:
+def test_an_image_size_of_zero_is_refused(refused) -> None:
     said = refused("fold", NANO, "-o", "f.safetensors", "--image-size", "0")
     assert said == "--image-size 0 is not a size: give 224 or 512x768."
 
@@ -191,7 +191,7 @@ def test_the_shell_completes_names_without_torch(
     assert completed(*words)[0] == offered
 
 
-def test_completion_takes_no_time() -> None:
+def test_completion_is_fast() -> None:
     assert min(completed("export", "m.pth", "--to", "")[1] for _ in range(3)) < 0.5
 
 
@@ -232,19 +232,19 @@ def test_completion_is_installed_for_a_shell(tmp_path: Path, shell: str, files: 
     assert "_SLIDE_DEPLOY_COMPLETE" in (tmp_path / files[-1]).read_text()
 
 
-def test_completed_names_are_those_of_their_owners() -> None:
+def test_completed_names_equal_those_of_their_modules() -> None:
     assert tuple(FORMS) == completion.FORMS
 
 
-def test_an_unknown_arithmetic_is_refused_before_anything_is_measured(refused) -> None:
+def test_an_unknown_precision_of_bench_is_refused_before_measuring(refused) -> None:
     said = refused("bench", "missing.onnx", "--precision", "bf16")
     assert "bf16 is unknown: give one of float32, float16, bfloat16, default." in said
 
 
-def test_paragraphs_of_help_are_not_broken_as_docstrings_are() -> None:
+def test_paragraphs_of_help_do_not_keep_docstring_line_breaks() -> None:
     said = CliRunner().invoke(cli.app, ["evaluate", "--help"], terminal_width=200).stdout
     assert "[FILE]..." in said
-    assert "files are held against the network, or against" in " ".join(said.split())
+    assert "Files are compared with the network, or with" in " ".join(said.split())
     commands = cli.app.registered_commands
     texts = [each.help or "" for each in commands]
     assert all(text and "\n" not in text.replace("\n\n", "") for text in texts)

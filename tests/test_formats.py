@@ -77,7 +77,7 @@ def test_formats_and_precisions_are_known_without_any_library() -> None:
 
 # What these know is knowledge of runtimes: their bugs, their packages, their makers' tools.
 ABOUT_RUNTIMES = {
-    "slide_deploy.graph_checks.runtime_bugs",
+    "slide_deploy.graph_checks.rules.runtime_bugs",
     "benchmarks.bundle",
     "benchmarks.passes.plain",
     "benchmarks.trust.vendors",

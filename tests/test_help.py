@@ -1,4 +1,4 @@
-"""``--help`` in panels: every command and every option stands under what one wants."""
+"""``--help`` in panels: every command and every option has a panel."""
 
 import pytest
 import typer
@@ -21,7 +21,7 @@ def shown(*words: str) -> str:
     return result.stdout
 
 
-def test_commands_stand_under_what_one_wants() -> None:
+def test_commands_are_grouped_by_purpose() -> None:
     said = shown()
     places = [said.index(f"─ {panel} ─") for panel in (MAKE, TRUST, MEASURE, LOOK)]
     assert places == sorted(places)
@@ -30,14 +30,14 @@ def test_commands_stand_under_what_one_wants() -> None:
 
 
 @pytest.mark.parametrize("name", commands())
-def test_every_option_stands_in_a_panel(name: str) -> None:
+def test_every_option_is_in_a_panel(name: str) -> None:
     said = shown(*(("web", name) if name == "fetch" else (name,)))
     assert "─ Options ─" not in said
     assert "─ Terminal ─" in said
     assert "Example: slide-deploy" in said
 
 
-def test_the_panels_of_export_stand_in_the_order_of_its_work() -> None:
+def test_the_panels_of_export_are_in_the_order_of_its_work() -> None:
     said = shown("export")
     panels = ("Input", "How the network is read", "Output", "How the file is written", "Proof")
     places = [said.index(f"─ {panel} ─") for panel in (*panels, "Terminal")]
@@ -45,7 +45,7 @@ def test_the_panels_of_export_stand_in_the_order_of_its_work() -> None:
     assert places[2] < said.index("--out ") < places[3] < said.index("--precision ") < places[4]
 
 
-def test_an_option_that_means_something_else_elsewhere_stands_elsewhere() -> None:
+def test_an_option_with_another_meaning_is_in_another_panel() -> None:
     def panel(command: str, option: str) -> object:
         (found,) = (each for each in commands()[command].params if option in each.opts)
         return vars(found)["rich_help_panel"]

@@ -1,4 +1,4 @@
-"""What commands write: one meaning of --json, tried before work begins, never lost afterwards."""
+"""Output files of commands: one meaning of --json, checked before work, never lost afterwards."""
 
 import json
 import os
@@ -95,7 +95,7 @@ def commands_with_json() -> set[str]:
 
 
 @pytest.mark.full
-def test_json_is_a_path_in_every_command_and_stands_alone_on_standard_output(
+def test_json_is_a_path_in_every_command_and_the_only_text_on_standard_output(
     run: Run, calls, tmp_path: Path
 ) -> None:
     assert calls.keys() == commands_with_json()
@@ -114,7 +114,7 @@ def test_json_is_a_path_in_every_command_and_stands_alone_on_standard_output(
 
 
 @pytest.mark.slow
-def test_every_text_stands_alone_on_standard_output(run: Run, onnx: Path, scripted) -> None:
+def test_every_output_is_the_only_text_on_standard_output(run: Run, onnx: Path, scripted) -> None:
     ElementTree.fromstring(run("check", onnx, "--junit", "-")[1])
     assert json.loads(run("check", onnx, "--sarif", "-")[1])["version"] == "2.1.0"
     assert run(*scripted, "--html", "-")[1].startswith("<!doctype html>")
@@ -123,23 +123,25 @@ def test_every_text_stands_alone_on_standard_output(run: Run, onnx: Path, script
     assert "written" not in out and err == ""
 
 
-def test_a_flag_of_old_is_refused_in_one_sentence(run: Run, onnx: Path, tmp_path: Path) -> None:
+def test_the_former_json_flag_is_refused_in_one_sentence(
+    run: Run, onnx: Path, tmp_path: Path
+) -> None:
     code, out, err = run("check", onnx, "--json", "--quiet")
     assert (code, out) == (2, "")
     assert "--json needs a file, or - for standard output" in err
 
 
-def test_one_place_takes_one_text_and_no_input_is_overwritten(
+def test_a_path_is_used_once_and_no_input_is_overwritten(
     run: Run, onnx: Path, tmp_path: Path
 ) -> None:
     before = onnx.read_bytes()
     (tmp_path / "link").symlink_to(onnx)
     for places, sentence in (
-        (("--json", "-", "--sarif", "-"), "--sarif - is where --json goes, too"),
-        (("--json", "-", "--sarif", "/dev/stdout"), "is where --json goes, too"),
-        (("--json", tmp_path / "x", "--junit", tmp_path / "x"), "is where --json goes, too"),
-        (("--json", onnx), "is a file that is read"),
-        (("--json", tmp_path / "link"), "is a file that is read"),
+        (("--json", "-", "--sarif", "-"), "--sarif - is also the output of --json"),
+        (("--json", "-", "--sarif", "/dev/stdout"), "is also the output of --json"),
+        (("--json", tmp_path / "x", "--junit", tmp_path / "x"), "is also the output of --json"),
+        (("--json", onnx), "is an input of this command"),
+        (("--json", tmp_path / "link"), "is an input of this command"),
     ):
         code, _, err = run("check", onnx, *places)
         assert code == 2
@@ -149,7 +151,9 @@ def test_one_place_takes_one_text_and_no_input_is_overwritten(
 
 
 @pytest.mark.parametrize("place", ["/dev/stdout", "/dev/fd/1", "-"])
-def test_a_shell_gets_the_text_by_every_name(onnx: Path, place: str, tmp_path: Path) -> None:
+def test_every_name_of_standard_output_reaches_the_shell(
+    onnx: Path, place: str, tmp_path: Path
+) -> None:
     """In a file that standard output is redirected to, and behind what is there."""
     command = f"{sys.executable} -m slide_deploy check {onnx} --json {place} >> {tmp_path / 'log'}"
     (tmp_path / "log").write_text("[")
@@ -190,11 +194,11 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.measuring.race.race", work)
     monkeypatch.setattr("slide_deploy.graph_checks.check_files", work)
     monkeypatch.setattr("slide_deploy.graph_checks.read_graph", work)
-    monkeypatch.setattr("slide_deploy.tasks.contests.hold", work)
+    monkeypatch.setattr("slide_deploy.tasks.contests.run_contests", work)
 
 
 @pytest.mark.parametrize("bad", ["{tmp}", "{tmp}/no/x", "{tmp}/a.json/x", "/proc/x"])
-def test_every_place_is_tried_before_work_begins(
+def test_every_output_path_is_checked_before_work_begins(
     run: Run, idle: None, onnx: Path, picture: Path, scripted, tmp_path: Path, bad: str
 ) -> None:
     place = bad.format(tmp=tmp_path)
@@ -220,12 +224,12 @@ def test_every_place_is_tried_before_work_begins(
     for call in calls:
         code, out, err = run(*call)
         assert (code, out) == (2, ""), call
-        assert "cannot be written" in err or "is no table" in err, (call, err)
+        assert "cannot be written" in err or "is not a file" in err, (call, err)
         assert len(err.strip().splitlines()) == 1, err
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_final_names_that_are_taken_are_refused_before_loading(
+def test_existing_final_names_are_refused_before_loading(
     run: Run, idle: None, tmp_path: Path
 ) -> None:
     (tmp_path / "slide_swin_nano.onnx").touch()
@@ -244,12 +248,12 @@ def test_too_many_strips_are_refused_before_folding(
     call = ("export", NANO, "--to", "onnx", "--out", tmp_path / "out", "--lowering", "flat/100")
     code, _, err = run(*call)
     assert code == 2
-    assert "layers.0.blocks.0.attn as flat/100: A map of 16 rows cannot be cut" in err
+    assert "layers.0.blocks.0.attn as flat/100: A feature map of 16 rows cannot be cut" in err
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
-def test_what_was_measured_outlives_a_place_that_fails(
+def test_measurements_survive_an_output_that_fails(
     run: Run, scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -265,7 +269,7 @@ def test_what_was_measured_outlives_a_place_that_fails(
 
 
 @pytest.mark.slow
-def test_a_folder_that_vanishes_while_measuring_costs_nothing(
+def test_a_folder_that_vanishes_while_measuring_loses_nothing(
     run: Run, scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from benchmarks.measuring import race as module
@@ -284,7 +288,7 @@ def test_a_folder_that_vanishes_while_measuring_costs_nothing(
     assert len(read(Path(err.strip().removesuffix(".").split(" kept in ")[1])).measurements) == 2
 
 
-def test_a_calibration_is_refused_where_it_could_not_be_kept(
+def test_a_calibration_that_cannot_be_stored_is_refused(
     run: Run, idle: None, scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a.json"))
@@ -296,15 +300,15 @@ def test_a_calibration_is_refused_where_it_could_not_be_kept(
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--fail-above", "5"), "can be read in two ways: give 5% or 500%"),
+        (("--fail-above", "5"), "is ambiguous: give 5% or 500%"),
         (("--fail-above", "1"), "give 1% or 100%"),
-        (("--fail-above", "-5%"), "is no share"),
-        (("--fail-above", "nan"), "is no share"),
+        (("--fail-above", "-5%"), "is not a percentage"),
+        (("--fail-above", "nan"), "is not a percentage"),
         (("--fail-above", "5%", "--bundle", "b.zip"), "leave out --fail-above"),
         (("--json", "run.json", "--bundle", "b.zip"), "leave out --json"),
     ],
 )
-def test_a_gate_that_would_pass_unheard_is_refused(
+def test_a_gate_that_would_be_ignored_is_refused(
     run: Run, idle: None, scripted, options, sentence, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -330,7 +334,7 @@ def test_a_gate_needs_something_to_compare(run: Run, idle: None, scripted, tmp_p
 
 
 @pytest.mark.slow
-def test_a_comparison_of_nothing_is_exit_2(run: Run, scripted, tmp_path: Path) -> None:
+def test_a_comparison_without_candidates_exits_with_2(run: Run, scripted, tmp_path: Path) -> None:
     result = tmp_path / "run.json"
     assert run(*scripted, "--json", result, "-q")[0] == 0
     content = json.loads(result.read_text())
@@ -340,7 +344,7 @@ def test_a_comparison_of_nothing_is_exit_2(run: Run, scripted, tmp_path: Path) -
     short.write_text(json.dumps(content))
     code, _, err = run("compare", result, short, "--fail-above", "5%")
     assert code == 2
-    assert "hold nothing that can be compared" in err
+    assert "have no comparable candidates" in err
     assert run("compare", result, result, "--fail-above", "5%")[0] == 0
     code, _, err = run("compare", result, result, "--fail-above", "5")
     assert (code, "give 5% or 500%" in err) == (2, True)

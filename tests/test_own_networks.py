@@ -1,4 +1,4 @@
-"""The commands on networks of the user's own: ``--model``, ``--weights-file`` and ``--input``."""
+"""Commands on user networks: ``--model``, ``--weights-file`` and ``--input``."""
 
 import contextlib
 import io
@@ -65,7 +65,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The current folder, with a module of the user's."""
+    """The current folder, with a user module."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own_cli_net.py").write_text(NET)
@@ -74,7 +74,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def weights(file: Path, seed: int = 0, **settings: Any) -> Path:
-    """A checkpoint of the classifier as training writes it."""
+    """A checkpoint of the classifier, as training writes it."""
     namespace: dict[str, Any] = {"__name__": "training"}
     with contextlib.redirect_stdout(io.StringIO()):
         exec(NET, namespace)
@@ -112,20 +112,20 @@ def test_a_network_is_exported_and_verified_with_weights_from_a_file(
         assert run("verify", path, *named, "--weights-file", file, "--quiet")[0] == 0
         code, out, err = run("verify", path, *named, "--weights-file", other)
         assert code == 1 and "disagrees with own_cli_net:Classifier" in err
-        assert "exported from other weights" in out
+        assert "names other weights as its source" in out
 
 
-def test_who_forgets_the_weights_sees_it(run: Run) -> None:
+def test_forgotten_weights_are_reported(run: Run) -> None:
     named = ("--model", "own_cli_net:Classifier", *IMAGE)
     code, out, err = run("export", *named, "--to", "onnx")
     assert code == 0, err
     note = "note: the weights are those that own_cli_net:Classifier creates, random"
     assert note in " ".join(out.split())
-    # Random weights are the same again.
+    # Random weights are the same in every process.
     assert run("verify", "exported/classifier.onnx", *named, "--locate")[0] == 0
 
 
-def test_several_inputs_outputs_and_open_sizes_are_proved(run: Run) -> None:
+def test_several_inputs_outputs_and_open_sizes_are_verified(run: Run) -> None:
     named = ("--model", "own_cli_net.py:Several", "--input", "batchx3xheight:16xwidth:16")
     named = (*named, "--input", "factor=1x1x1x1")
     run("export", *named, "--to", "onnx", "--keep-failed", "--quiet")
@@ -193,7 +193,7 @@ def test_tune_finds_the_attentions_of_a_network(foreign: bool) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_cannot_be_used_is_one_sentence(
+def test_invalid_options_are_reported_in_one_sentence(
     command: str, options: tuple[str, ...], words: str, folder: Path, run: Run
 ) -> None:
     from onnx import TensorProto, helper, save
@@ -218,8 +218,8 @@ def test_what_cannot_be_used_is_one_sentence(
     assert not (folder / "exported").exists() and not (folder / "folded.safetensors").exists()
 
 
-def test_fold_names_the_layer_that_stays_and_why(run: Run, folder: Path) -> None:
-    code, said, _ = run("fold", "--model", "own_cli_net:Alone", *IMAGE, "-o", "a.safetensors")
+def test_fold_names_the_unfolded_layer_and_the_reason(run: Run, folder: Path) -> None:
+    code, out, _ = run("fold", "--model", "own_cli_net:Alone", *IMAGE, "-o", "a.safetensors")
     assert code == 0
-    said = " ".join(said.split())
-    assert "attn (OneBranch) stays as it is: it has only one branch (dep_conv)" in said
+    out = " ".join(out.split())
+    assert "attn (OneBranch) stays as it is: it has only one branch (dep_conv)" in out

@@ -1,4 +1,4 @@
-"""Thresholds: one parser, and nothing that can be read in two ways."""
+"""Thresholds: one parser, and no ambiguous text."""
 
 import pytest
 
@@ -21,7 +21,7 @@ from slide_deploy.parsing import parse_share
         ("100 %", 1.0),
     ],
 )
-def test_a_share_is_read(text: str, share: float) -> None:
+def test_percentages_and_fractions_are_parsed(text: str, share: float) -> None:
     assert parse_share(text, "--fail-above") == pytest.approx(share)
 
 
@@ -35,8 +35,8 @@ def test_a_share_is_read(text: str, share: float) -> None:
         ("100", "give 100% or 10000%"),
     ],
 )
-def test_a_number_that_can_be_read_in_two_ways_is_refused_with_both(text, readings) -> None:
-    with pytest.raises(InputError, match=f"--max-drop {text} can be read in two ways: {readings}"):
+def test_an_ambiguous_number_is_refused_with_both_readings(text, readings) -> None:
+    with pytest.raises(InputError, match=f"--max-drop {text} is ambiguous: {readings}"):
         parse_share(text, "--max-drop")
 
 
@@ -44,6 +44,6 @@ def test_a_number_that_can_be_read_in_two_ways_is_refused_with_both(text, readin
     "text",
     ["-5%", "-0.05", "nan", "NaN%", "inf", "0,05", "5%%", "%", "", ".", "5 % 5", "0x1", "٥%"],
 )
-def test_what_is_no_share_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match=r"is no share: give 5% or 0\.05"):
+def test_other_texts_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"is not a percentage: give 5% or 0\.05"):
         parse_share(text, "--fail-above")

@@ -104,7 +104,7 @@ def test_ctrl_c_keeps_what_was_decided(run, decide, monkeypatch, tmp_path) -> No
     monkeypatch.setattr(contests, "decide", once)
     code, _, err = run("tune", NANO, "--target", "onnxruntime:cpu")
     assert code == 130
-    assert "what was decided until then is kept" in err
+    assert "the finished results are kept" in err
     assert "slide-deploy: interrupted." in err
     assert len(read_table(tmp_path / "cache" / "tuning.json").entries) == 1
 
@@ -234,7 +234,9 @@ def test_export_does_not_race_on_a_device_that_is_not_here(monkeypatch) -> None:
         pytest.skip("it is here")
     trained = deployable_checkpoint(load_checkpoint(NANO))
     (remark,) = tune_first.tune_first(trained, ["coreml"], "float32", lambda step: None)
-    assert remark.startswith("coreml: no form was raced, as coreml:ane is not here: needs macOS")
+    assert remark.startswith(
+        "coreml: no form was raced because coreml:ane is not available: needs macOS"
+    )
 
 
 def test_export_tunes_or_takes_a_form_but_not_both(run, decide, tmp_path) -> None:
@@ -251,7 +253,7 @@ SIZE = ("--attention", "32x8x8")
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((), "Give a checkpoint, a size as --attention 96x56x56"),
+        ((), "No network: give a checkpoint, a size such as --attention 96x56x56"),
         (("--attention", "96x56"), "96x56 is no size of an attention"),
         (("--attention", "7x8x8:nchw"), "7x8x8 is no size of an attention"),
         (("--attention", ""), "--attention is empty"),
@@ -259,12 +261,12 @@ SIZE = ("--attention", "32x8x8")
         (("--attention", "96x56x56:d0"), "96x56x56:d0 is no size of an attention"),
         (("--attention", "96x56x56:d7"), "96x56x56:d7 is no size of an attention"),
         ((*SIZE, "--target", "coreml:all"), "coreml:all cannot be used here: needs macOS"),
-        ((*SIZE, "--target", "torch:cpu"), "torch:cpu runs no file that is exported"),
+        ((*SIZE, "--target", "torch:cpu"), "torch:cpu runs no exported format"),
         ((*SIZE, "--target", "cpu"), "There is no target cpu"),
         ((*SIZE, "--form", "fancy"), "fancy is not a lowering"),
-        ((*SIZE, "--strips", "1;2"), "--strips 1;2 is no list of numbers"),
-        ((*SIZE, "--strips", "0"), "--strips 0 is no list of numbers"),
-        ((*SIZE, "--out", "no/table.json"), "name a file in a folder that exists"),
+        ((*SIZE, "--strips", "1;2"), "--strips 1;2 is not a list of numbers"),
+        ((*SIZE, "--strips", "0"), "--strips 0 is not a list of numbers"),
+        ((*SIZE, "--out", "no/table.json"), "give a file in an existing folder"),
         (
             (*SIZE, "--target", "onnxruntime:cpu", "--precision", "mixed"),
             "onnx is not written in mixed",
@@ -284,7 +286,7 @@ def test_a_damaged_table_is_refused_before_anything_is_measured(run, decide, tmp
     (tmp_path / "table.json").write_text("{")
     code, _, err = run("tune", *SIZE, "--out", tmp_path / "table.json")
     assert code == 2
-    assert "table.json is no tuning table that can be used" in err
+    assert "table.json is not a usable tuning table" in err
     assert not decide.held
 
 

@@ -57,7 +57,7 @@ ALLOWED = {
     "exporters/quantisation/openvino_file.py": INSIDE,
     "benchmarks/web/bundle.py": INSIDE,
     "slide_deploy/deployable/save.py": DRAFT,
-    "slide_deploy/tasks/noise_examples.py": DRAFT,
+    "exporters/quantisation/noise.py": DRAFT,
     "slide_deploy/tasks/suite_files.py": DRAFT,
     "benchmarks/bundle.py": DRAFT,
     "benchmarks/baselines/registry.py": DRAFT,

@@ -1,1 +1,1 @@
-"""What our files are held against: the same work written as others write it, plainly exported."""
+"""Baselines for our files: the same computation in other code, exported without slide-deploy."""

@@ -1,14 +1,14 @@
-"""A network's matrix products and nothing else: what is left when all else costs nothing.
+"""The matmuls of a network alone: a lower bound of its time, as if all else were free.
 
-The products are read from the network as ``torch.export`` traces it: projections, the products of
-its attentions with each other, and dense convolutions, which multiply the pixels under the kernel,
-side by side for every position, by their weights. Depthwise convolutions are none.
+They are read from the program that ``torch.export`` traces: projections, q kᵀ and attention · v,
+and dense convolutions, written as im2col matrices times weights. Depthwise convolutions,
+normalisation, activations, softmax, slide attention's neighbours and all data movement are left
+out.
 
-Each multiplies an input of the size that it has there by weights of its own, or by an input of its
-own. Inputs come from outside, and no two products have both sides in common, so that no runtime can
-leave one away. Of each result only the first row goes out: whole results would all have to stay in
-memory until the end, which no network asks for and which takes a tenth of the time. Normalisation,
-activations, softmax, slide attention's neighbours and all movement of data are gone.
+Each matmul has the sizes that it has in the network. Its right side is a weight or an input of its
+own, and no two matmuls share both sides, so that no runtime can remove one. Only the first row of
+each result is an output. Whole results would have to stay in memory until the end, which no network
+requires and which takes a tenth of the time.
 """
 
 import math
@@ -25,13 +25,13 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class MatmulSize:
-    """One matrix product.
+    """Shapes of one matmul.
 
     Attributes:
-        left: shape of what comes in, (1, rows, inputs) or (1, matrices, rows, inputs).
-        right: shape of the weights, (inputs, outputs), or of the other input, (1, matrices,
+        left: Shape of the left side, (1, rows, inputs) or (1, matrices, rows, inputs).
+        right: Shape of the weight, (inputs, outputs), or of the right input, (1, matrices,
             inputs, outputs).
-        learned: whether the right side is a weight.
+        learned: Whether the right side is a weight.
     """
 
     left: Shape
@@ -39,47 +39,47 @@ class MatmulSize:
     learned: bool
 
 
-class MatrixProducts(nn.Module):
-    """The products of a network.
+class Matmuls(nn.Module):
+    """The matmuls of a network.
 
     Args:
-        products: in the order of the network.
+        sizes: Shapes in the order of the network.
 
     Attributes:
-        shapes: of the inputs: what stands on the left, each shape once; then what stands on the
-            right of every product that has no weights.
+        shapes: Shapes of the inputs: the distinct left sides, then the right side of every matmul
+            without a weight.
     """
 
-    def __init__(self, products: tuple[MatmulSize, ...]) -> None:
+    def __init__(self, sizes: tuple[MatmulSize, ...]) -> None:
         super().__init__()
-        self.products = products
-        self._lefts = tuple(dict.fromkeys(each.left for each in products))
-        rights = (each.right for each in products if not each.learned)
+        self.sizes = sizes
+        self._lefts = tuple(dict.fromkeys(each.left for each in sizes))
+        rights = (each.right for each in sizes if not each.learned)
         self.shapes = (*self._lefts, *rights)
         self.weights = nn.ParameterList(
             nn.Parameter(torch.randn(each.right) * each.right[0] ** -0.5)
-            for each in products
+            for each in sizes
             if each.learned
         )
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Multiply: one input for each of ``shapes``; the first row, or matrix, of each result."""
+        """Multiply inputs of ``shapes`` and return the first row, or matrix, of each result."""
         count = len(self._lefts)
         given = dict(zip(self._lefts, inputs[:count], strict=True))
         rights, weights = iter(inputs[count:]), iter(self.weights)
         return tuple(
             (given[each.left] @ next(weights if each.learned else rights))[:, :1]
-            for each in self.products
+            for each in self.sizes
         )
 
 
 def matmuls_of(model: nn.Module, image: Tensor) -> tuple[MatmulSize, ...]:
-    """What a network multiplies for one image (1, channels, height, width), in its order."""
+    """Return the matmuls of a network for one image (1, channels, height, width), in order."""
     traced = Traced(torch.export.export(model, (image,)))
-    return tuple(found for each in traced.calls() for found in _products(traced, each))
+    return tuple(found for each in traced.calls() for found in _matmuls(traced, each))
 
 
-def _products(traced: Traced, each: Call) -> Iterator[MatmulSize]:
+def _matmuls(traced: Traced, each: Call) -> Iterator[MatmulSize]:
     results = math.prod(_sizes(each.node))
     if each.name == "linear":
         outputs, inputs = _sizes(each.arguments["weight"])

@@ -1,4 +1,4 @@
-"""Which baselines there are, and how one becomes a file."""
+"""The baselines, and how they are written as files."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmarks.baselines.matmuls import MatrixProducts, matmuls_of
+from benchmarks.baselines.matmuls import Matmuls, matmuls_of
 from benchmarks.baselines.subject import SuiteSubject, as_if_trained
 from benchmarks.baselines.unfold import UnfoldAttention
 from slide_deploy.backends import open_file
@@ -26,11 +26,11 @@ Built = tuple[nn.Module, tuple[Tensor, ...]]
 
 @dataclass(frozen=True)
 class Baseline:
-    """The same work in another form.
+    """The same computation in other code.
 
     Attributes:
-        name: as a suite names it.
-        build: the module and its inputs, of a subject.
+        name: Name in suites.
+        build: Returns the module and example inputs for a subject.
     """
 
     name: str
@@ -38,26 +38,24 @@ class Baseline:
 
 
 def _trained(subject: SuiteSubject) -> Built:
-    """As it was trained, with branches where it has any."""
+    """Return the network in its training form, with branches if it has any."""
     return subject.branched(), (subject.example(),)
 
 
 def _swin(subject: SuiteSubject) -> Built:
-    """The same network without slide attention, as it was published: the same code base."""
+    """Return the published network without slide attention, from the same code base."""
     if isinstance(subject.config, SlideAttentionConfig):
         raise InputError("The baseline swin is a whole network: give it an architecture.")
     host = host_of(subject.config)
     if host.plain is None:
-        raise InputError(
-            f"There is no {host.title} without slide attention: leave out the baseline."
-        )
+        raise InputError(f"There is no {host.title} without slide attention: remove the baseline.")
     torch.manual_seed(0)
     plain = host.build(host.plain(subject.config), False, False)
     return as_if_trained(plain), (subject.example(),)
 
 
 def _unfold(subject: SuiteSubject) -> Built:
-    """Every slide attention through unfold."""
+    """Return the network with every slide attention replaced by unfold."""
     model = subject.branched()
     for name, module in list(model.named_modules()):
         if isinstance(module, SlideAttention):
@@ -68,25 +66,25 @@ def _unfold(subject: SuiteSubject) -> Built:
     return model.eval(), (subject.example(),)
 
 
-def _products(subject: SuiteSubject) -> Built:
-    module = MatrixProducts(matmuls_of(subject.branched(), subject.example()))
+def _matmuls(subject: SuiteSubject) -> Built:
+    module = Matmuls(matmuls_of(subject.branched(), subject.example()))
     return module.eval(), tuple(map(torch.zeros, module.shapes))
 
 
 BASELINES = (
     Baseline("branched", _trained),
-    Baseline("exported", _trained),  # the same, as a suite calls it where a network has no branches
+    Baseline("exported", _trained),  # the same, named for networks without branches
     Baseline("swin", _swin),
     Baseline("unfold", _unfold),
-    Baseline("products", _products),
+    Baseline("matmuls", _matmuls),
 )
 
 
 def baseline_named(name: str) -> Baseline:
-    """A baseline by its name.
+    """Return a baseline by its name.
 
     Raises:
-        InputError: if there is none.
+        InputError: There is no such baseline.
     """
     for baseline in BASELINES:
         if baseline.name == name:
@@ -96,14 +94,15 @@ def baseline_named(name: str) -> Baseline:
 
 
 def write_baseline(baseline: Baseline, subject: SuiteSubject, path: Path) -> None:
-    """Write a baseline as ``torch.onnx.export`` does it, without any help of ours.
+    """Write a baseline with ``torch.onnx.export``, without slide-deploy.
 
-    Its reference outputs stand beside it, so that it is proved as our files are before it is timed.
+    Reference outputs are written beside it, so that it is verified like our files before it is
+    timed.
 
     Args:
-        baseline: which.
-        subject: of what.
-        path: an ``.onnx`` file; OpenVINO reads it as well as ONNX Runtime.
+        baseline: The baseline.
+        subject: The network or attention.
+        path: Path of an ``.onnx`` file, for ONNX Runtime and OpenVINO.
     """
     model, inputs = baseline.build(subject)
     program = torch.onnx.export(model, inputs, dynamo=True, verbose=False)

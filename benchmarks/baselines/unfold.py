@@ -1,4 +1,4 @@
-"""Local attention through unfold (im2col): what the paper compares slide attention with."""
+"""Local attention with unfold (im2col), the paper's baseline for slide attention."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from slide_deploy.models.slide_attention import Layout, SlideAttentionBase, Slid
 
 
 class UnfoldAttention(SlideAttentionBase):
-    """The projections of slide attention; the neighbours are gathered, not convolved."""
+    """Slide attention whose neighbours are gathered by unfold instead of convolutions."""
 
     def __init__(
         self,
@@ -22,7 +22,7 @@ class UnfoldAttention(SlideAttentionBase):
         )
 
     def attend(self, tokens: Tensor, height: int, width: int) -> Tensor:
-        """Attend on tokens of a map of this size: (batch, height * width, dim), kept."""
+        """Compute attention on tokens, (batch, height * width, dim) to the same shape."""
         config = self.config
         batch, positions, _ = tokens.shape
         q, k, v = self._project(tokens)
@@ -34,10 +34,10 @@ class UnfoldAttention(SlideAttentionBase):
         return self.proj(out.reshape(batch, config.inner_dim, positions).transpose(1, 2))
 
     def _neighbours(self, heads: Tensor, height: int, width: int) -> Tensor:
-        """(batch, head, d, H*W) to (batch, head, d, offset, H*W)."""
+        """Gather neighbours, (batch, head, d, H*W) to (batch, head, d, offset, H*W)."""
         config = self.config
-        maps = heads.reshape(-1, config.inner_dim, height, width)
-        columns = functional.unfold(maps, config.kernel_size, padding=config.kernel_size // 2)
+        features = heads.reshape(-1, config.inner_dim, height, width)
+        columns = functional.unfold(features, config.kernel_size, padding=config.kernel_size // 2)
         return columns.reshape(
             -1, config.num_heads, config.head_dim, config.offsets, height * width
         )

@@ -1,1 +1,1 @@
-"""Results that people sent in from their devices, checked, and the page that shows them."""
+"""Results from contributors' devices: the checks, and the page that shows them."""

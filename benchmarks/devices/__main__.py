@@ -1,4 +1,4 @@
-"""``python -m benchmarks.devices docs/devices --out docs/devices.md``: the page of the results."""
+"""``python -m benchmarks.devices docs/devices --out docs/devices.md``: page of device results."""
 
 import argparse
 import sys
@@ -25,10 +25,10 @@ _HEADERS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 2 if a result may not be shown, or the page cannot be written."""
+    """Check the results and write the page. Return 2 on a rejected result or unwritable page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.devices")
-    parser.add_argument("folder", type=Path, help="of results, as bench --json writes them")
-    parser.add_argument("--out", type=Path, help="the page; without it the results are checked")
+    parser.add_argument("folder", type=Path, help="folder of results from bench --json")
+    parser.add_argument("--out", type=Path, help="page to write; default: only check the results")
     chosen = parser.parse_args(arguments)
     try:
         grid = table(read_all(chosen.folder))
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def table(results: Sequence[Sent]) -> Grid:
-    """All results, a row a candidate, the newest device last."""
+    """Return a table with a row per candidate, ordered by the start of the run."""
     rows = []
     for sent in sorted(results, key=lambda each: each.run.started):
         for each, milliseconds in sent.milliseconds:

@@ -1,4 +1,4 @@
-"""Result files of a folder, each held to what a figure of the documentation needs."""
+"""Reads result files of a folder, and checks them before the documentation shows them."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,19 +12,19 @@ from slide_deploy.errors import InputError
 from slide_deploy.precisions import FLOAT32_LIMIT, Limit, known_precisions
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-# They are kept in the repository for good: a minute of measuring is far less.
+# Results stay in the repository. A minute of measuring is far smaller.
 _MOST_BYTES = 2**20
-# Below that an interval cannot be told.
+# Fewer rounds give no interval.
 _LEAST_ROUNDS = 6
 
 
 @dataclass(frozen=True)
 class Sent:
-    """A result that may be shown.
+    """A result file.
 
     Attributes:
-        name: of the file, without its suffix.
-        run: what it holds.
+        name: File name without its suffix.
+        run: The run.
     """
 
     name: str
@@ -32,16 +32,16 @@ class Sent:
 
     @property
     def milliseconds(self) -> Iterator[tuple[Measurement, float]]:
-        """Each measurement with its median."""
+        """Yield each measurement with its median in milliseconds."""
         for each in self.run.measurements:
             yield each, median(each.pooled_samples) / 1e6
 
 
 def read_all(folder: Path) -> tuple[Sent, ...]:
-    """Every result of a folder, by name.
+    """Read every result of a folder, ordered by name.
 
     Raises:
-        InputError: if a file is no result, or one that may not be shown; the text says why.
+        InputError: A file is not a result, or its figures may not be shown.
     """
     paths = sorted(folder.glob("*.json"))
     for path in paths:
@@ -56,16 +56,16 @@ def read_all(folder: Path) -> tuple[Sent, ...]:
 
 
 def faults_of(run: Run) -> Iterator[str]:
-    """Why the figures of a run may not be shown, a clause each."""
+    """Yield a clause on each reason why the figures of a run may not be shown."""
     if run.interrupted:
         yield "was interrupted: measure again to the end"
     for each in run.measurements:
         name = each.candidate.name
         if each.error:
-            yield f"has no figure of {name} ({each.error}): leave it out and measure again"
+            yield f"has no samples of {name} ({each.error}): remove it and measure again"
         elif each.proof is None:
             yield (
-                f"does not prove {name}: keep the .reference.safetensors beside the file and "
+                f"does not verify {name}: keep the .reference.safetensors beside the file and "
                 f"measure again"
             )
         elif not each.proof.within(allowed := _allowed(each, each.proof)):
@@ -74,13 +74,13 @@ def faults_of(run: Run) -> Iterator[str]:
                 f"({allowed.relative:g} and {allowed.snr_db:g} dB): export the file again"
             )
         elif each.artifact is None or not _SHA256.fullmatch(each.artifact.sha256):
-            yield f"does not say which file {name} is: measure it with slide-deploy bench"
+            yield f"does not identify the file of {name}: measure it with slide-deploy bench"
         elif len(each.rounds) < _LEAST_ROUNDS:
             yield f"has too few rounds of {name}: measure {_LEAST_ROUNDS} or more"
 
 
 def _allowed(measurement: Measurement, proof: Proof) -> Limit:
-    """The looser limit of the file's precision and of the arithmetic's; else that of float32."""
+    """Return the loosest limit of float32, the file's precision and the compute precision."""
     computed = measurement.runtime.get("precision", measurement.candidate.configuration.precision)
     limit = FLOAT32_LIMIT
     for precision in known_precisions():
@@ -90,7 +90,7 @@ def _allowed(measurement: Measurement, proof: Proof) -> Limit:
 
 
 def _refuse_unlike(found: Sequence[Sent]) -> None:
-    """Files of one name must be one file, or their figures are of different things."""
+    """Raise an error if different files have the same name."""
     known: dict[str, tuple[str, str]] = {}
     for sent in found:
         for each in sent.run.measurements:
@@ -99,6 +99,6 @@ def _refuse_unlike(found: Sequence[Sent]) -> None:
             first, wanted = known.setdefault(name, (sent.name, digest))
             if digest != wanted:
                 raise InputError(
-                    f"{sent.name}.json and {first}.json measured different files called {name}: "
-                    f"measure the file that is there, or give the new one another name."
+                    f"{sent.name}.json and {first}.json measured different files named {name}: "
+                    f"measure the earlier file, or rename the new one."
                 )

@@ -1,1 +1,1 @@
-"""Small trained networks in every form: is what ``--lowering auto`` takes the fastest of them?"""
+"""Checks on small trained networks that ``--lowering auto`` chooses the fastest form."""

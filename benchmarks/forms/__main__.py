@@ -1,4 +1,4 @@
-"""``python -m benchmarks.forms RESULTS --out PAGE``: the chosen form against the fastest."""
+"""``python -m benchmarks.forms RESULTS --out PAGE``: the chosen form compared with the fastest."""
 
 import argparse
 import sys
@@ -20,9 +20,9 @@ _HEADERS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 1 if a chosen form is certainly too slow, 2 if a result cannot be used."""
+    """Print and write the table. Return 1 if a chosen form is too slow, 2 on bad results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.forms")
-    parser.add_argument("folder", type=Path, help="of the results, SUITE.json each")
+    parser.add_argument("folder", type=Path, help="folder of the results, SUITE.json each")
     parser.add_argument("--out", type=Path, help="page whose figures are replaced")
     chosen = parser.parse_args(arguments)
     try:
@@ -42,14 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def table(found: Sequence[Standing]) -> Grid:
-    """All networks on all runtimes."""
+    """Return a table of all networks on all runtimes."""
     return Grid(
-        "What auto takes, against the fastest form of the whole network",
+        "The choice of auto, compared with the fastest form of the whole network",
         _HEADERS,
         tuple(map(_row, found)),
         f"Medians over the rounds of the ratio of both candidates' medians, with 95 % intervals. "
-        f"The fastest form is picked by the same run, so that a ratio errs upwards. It may be "
-        f"{MOST:g} at most.",
+        f"The fastest form is chosen from the same run, so that ratios are biased upwards. A ratio "
+        f"may be {MOST:g} or less.",
     )
 
 

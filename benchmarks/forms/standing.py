@@ -1,4 +1,4 @@
-"""A run of a network in every form to how the chosen one stands against the fastest."""
+"""Compares the form that auto chooses with the fastest form of a run."""
 
 from dataclasses import dataclass
 from statistics import median
@@ -8,7 +8,7 @@ from benchmarks.statistics import Estimate, paired_ratio
 from slide_deploy.errors import InputError
 
 AUTO = "auto"
-# The chosen form may take so many times as long as the fastest.
+# Largest accepted ratio of the chosen form's time to the fastest.
 MOST = 1.05
 
 
@@ -17,12 +17,12 @@ class Standing:
     """One network on one runtime.
 
     Attributes:
-        network: the suite's name.
-        target: where it ran.
-        seconds: the median of the chosen form.
-        best: the form with the lowest ratio to the chosen one.
-        ratio: time of the chosen form over that of ``best``, round by round. It scatters around 1
-            where ``best`` is the chosen form, written once more.
+        network: Name of the suite.
+        target: Target that ran it.
+        seconds: Median of the chosen form.
+        best: The fastest other form by its ratio to the chosen one.
+        ratio: Time of the chosen form / time of ``best``, paired by round. It scatters around 1
+            if ``best`` is the same form as the chosen one.
     """
 
     network: str
@@ -33,7 +33,7 @@ class Standing:
 
     @property
     def verdict(self) -> str:
-        """Where all of the interval lies; in words."""
+        """Comparison of the interval with the limit, in words."""
         low, high = self.ratio.interval.low, self.ratio.interval.high
         if low > MOST:
             return "too slow"
@@ -41,10 +41,10 @@ class Standing:
 
 
 def standings(network: str, run: Run) -> tuple[Standing, ...]:
-    """How the chosen form stands on each target of a run.
+    """Compare the chosen form with the fastest on each target of a run.
 
     Raises:
-        InputError: if a candidate failed, or the chosen form was not raced.
+        InputError: A candidate failed, or the chosen form was not raced.
     """
     targets = dict.fromkeys(each.candidate.target for each in run.measurements)
     return tuple(_standing(network, target, run) for target in targets)
@@ -57,7 +57,9 @@ def _standing(network: str, target: str, run: Run) -> Standing:
         if each.candidate.target == target
     }
     if AUTO not in forms or len(forms) < 2:
-        raise InputError(f"The run of {network} has not {AUTO} and other forms on {target}.")
+        raise InputError(
+            f"The run of {network} lacks {AUTO} or other forms on {target}: run its suite again."
+        )
     auto = forms.pop(AUTO)
     ratios = {form: _ratio(network, auto, each) for form, each in forms.items()}
     best = max(ratios, key=lambda form: ratios[form].value)
@@ -69,7 +71,7 @@ def _ratio(network: str, auto: Measurement, other: Measurement) -> Estimate:
     if ratio is None:
         failed = next((each for each in (auto, other) if each.error), other)
         raise InputError(
-            f"{failed.candidate.name} of {network} gave too few figures "
+            f"{failed.candidate.name} of {network} has no ratio "
             f"({failed.error or 'too few rounds'}): race it again."
         )
     return ratio

@@ -1,1 +1,1 @@
-"""What each rewrite of a traced network gives, and what all of them give: `make bench-passes`."""
+"""Measures the gain of each pass, and of all passes together: `make bench-passes`."""

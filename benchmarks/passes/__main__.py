@@ -28,29 +28,29 @@ from slide_deploy.terminal.progress import Steps
 
 COMMAND = "make bench-passes"
 INTERRUPTED = 130
-# The files of a network in one format, and the runs of its races by name.
+# The files of a network in one format, and the runs of its races by name of the race.
 _Raced = tuple[WrittenVariant, dict[str, list[Run]]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 1 if a network is too slow beyond warning, 2 if a result cannot be used."""
+    """Race and write the tables. Return 1 if a network is certainly too slow, 2 on bad results."""
     parser = _parser()
     chosen = parser.parse_args(arguments)
     if chosen.processes < LEAST_PROCESSES or chosen.rounds < LEAST_ROUNDS:
-        parser.error(f"give {LEAST_PROCESSES} --processes and {LEAST_ROUNDS} --rounds at least")
+        parser.error(f"give at least {LEAST_PROCESSES} --processes and {LEAST_ROUNDS} --rounds")
     page = None if chosen.out is None else GeneratedPage(chosen.out, COMMAND)
     try:
         if page is not None:
-            page.around()  # before minutes are spent on what goes there
+            page.around()  # fails before minutes are spent on races
             require_writable(page.path)
         places = list(folders(chosen.folder, COMMAND))
-        raced = [] if chosen.no_race else _asked_for(places, chosen.network)
+        raced = [] if chosen.no_race else _selected(places, chosen.network)
         with Steps(False, sum(_steps(place, chosen) for place in raced)) as step:
             for place in raced:
                 _race(place, chosen, step)
         runs = [(read(place), _runs(place)) for place in places if _runs(place)]
         if not runs:
-            raise InputError(f"{chosen.folder} holds no result of a race: leave out --no-race.")
+            raise InputError(f"{chosen.folder} contains no result of a race: remove --no-race.")
         found = [standing(*each) for each in runs]
         for grid in (grids := _grids(runs)):
             grid.print()
@@ -61,12 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the page is as it was.", file=sys.stderr)
+        print("interrupted; the page was not changed.", file=sys.stderr)
         return INTERRUPTED
     return int(any(each.against_plain.interval.high < LEAST for each in found))
 
 
-def _asked_for(places: Sequence[Path], networks: Sequence[str]) -> list[Path]:
+def _selected(places: Sequence[Path], networks: Sequence[str]) -> list[Path]:
     known = {place.parent.name for place in places}
     for name in networks:
         if name not in known:
@@ -75,12 +75,12 @@ def _asked_for(places: Sequence[Path], networks: Sequence[str]) -> list[Path]:
 
 
 def _results(place: Path, race: str) -> list[Path]:
-    """Where the results of a race are kept."""
+    """Return the result files of a race."""
     return sorted(place.glob(f"{race.replace(' ', '-')}.*.run.json"))
 
 
 def _runs(place: Path) -> dict[str, list[Run]]:
-    """The results of the races of a folder, by name."""
+    """Return the results of the races of a folder, by name of the race."""
     found = {race: _results(place, race) for race in (LEFT_OUT, ALONE)}
     return {race: list(map(result.read, paths)) for race, paths in found.items() if paths}
 
@@ -91,7 +91,7 @@ def _steps(place: Path, chosen: argparse.Namespace) -> int:
 
 
 def _race(place: Path, chosen: argparse.Namespace, step: Callable[[str], None]) -> None:
-    """Race the files of one network in one format, and keep the results beside them."""
+    """Race the files of one network in one format, and write the results beside them."""
     written = read(place)
     configuration = Configuration(threads=chosen.threads)
     for name, files in races(written).items():
@@ -109,7 +109,7 @@ def _race(place: Path, chosen: argparse.Namespace, step: Callable[[str], None]) 
         for old in _results(place, name):
             old.unlink()
         for turn in range(chosen.processes):
-            # The process that starts first runs slower than the others, by one per cent or two.
+            # Shuffled, as the process that starts first is slower by one or two per cent.
             order = tuple(random.Random(turn).sample(candidates, len(candidates)))
             run = race(
                 replace(plan, candidates=order, seed=turn),
@@ -140,7 +140,7 @@ def _conditions(runs: Sequence[_Raced]) -> dict[str, str]:
     small = [written.network for written, _ in runs if written.quick]
     return {
         "command": f"`{COMMAND}`, a run for each network on each runtime",
-        **({"too small to say anything": ", ".join(dict.fromkeys(small))} if small else {}),
+        **({"too small for conclusions": ", ".join(dict.fromkeys(small))} if small else {}),
         "threads": ", ".join(map(str, sorted(threads))),
         "processes of each file": ", ".join(map(str, sorted(processes))),
         "rounds of each process": ", ".join(map(str, sorted(rounds))),
@@ -150,19 +150,19 @@ def _conditions(runs: Sequence[_Raced]) -> dict[str, str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.passes")
-    parser.add_argument("folder", type=Path, help="of the files")
+    parser.add_argument("folder", type=Path, help="folder of the files")
     parser.add_argument("--out", type=Path, help="page whose figures are replaced")
     parser.add_argument(
-        "--network", action="append", default=[], help="to race, once for each; or all"
+        "--network", action="append", default=[], help="network to race, repeatable; default: all"
     )
-    parser.add_argument("--no-race", action="store_true", help="show what was measured before")
+    parser.add_argument("--no-race", action="store_true", help="use the results of earlier races")
     parser.add_argument(
-        "--processes", type=int, default=3, help="one after the other, of each file; at least 2"
+        "--processes", type=int, default=3, help="consecutive processes per file; at least 2"
     )
-    parser.add_argument("--rounds", type=int, default=8, help="of each process; at least 6")
-    parser.add_argument("--seconds", type=float, default=1.6, help="of measuring a process")
-    parser.add_argument("--warm-up", type=float, default=1.0, help="most seconds to settle")
-    parser.add_argument("--threads", type=int, default=usable_threads(), help="of a call")
+    parser.add_argument("--rounds", type=int, default=8, help="rounds per process; at least 6")
+    parser.add_argument("--seconds", type=float, default=1.6, help="measuring time per process")
+    parser.add_argument("--warm-up", type=float, default=1.0, help="maximum seconds of warm-up")
+    parser.add_argument("--threads", type=int, default=usable_threads(), help="threads per call")
     return parser
 
 

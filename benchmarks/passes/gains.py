@@ -1,4 +1,4 @@
-"""A run of a network's files to what each pass gives, and how ours stand against other tools'."""
+"""Computes the gain of each pass, and our speed against other tools, from races of files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,28 +11,28 @@ from benchmarks.record import Run
 from benchmarks.statistics import Estimate, Rounds
 from slide_deploy.errors import InputError
 
-# The file with all passes once more, in a process of its own: what equal files differ by.
+# The file with all passes in another process, which shows the difference between equal files.
 AGAIN = "all again"
 # The races of a network on a runtime.
 LEFT_OUT, ALONE = "left out", "alone"
-# A file must run at least so many times as fast as what other tools write.
+# Required speed relative to the file of another tool.
 LEAST = 0.98
-# A pass is kept if some network runs so many times as fast by it.
+# A pass is kept if it makes some network faster by this factor.
 PAYS = 1.01
 
 
 @dataclass(frozen=True)
 class Gain:
-    """What one pass gives one network on one runtime.
+    """Gain of one pass for one network on one runtime.
 
     Attributes:
-        name: of the pass.
-        network: its name.
-        target: that runs it.
-        changes: how many places it changes among all passes, or alone where it changes none then.
-        left_out: time without it over time with all passes; None where that is the same file.
-        alone: time without any pass over time with it alone; None where that is the same file.
-        invalid: why there is no file without it, a sentence; empty where there is one.
+        name: Name of the pass.
+        network: Name of the network.
+        target: Target that runs it.
+        changes: Number of places that it changes together with all passes or, if none, alone.
+        left_out: Time without it / time with all passes; None if both files are equal.
+        alone: Time without any pass / time with it alone; None if both files are equal.
+        invalid: One sentence on why there is no file without it; empty if there is one.
     """
 
     name: str
@@ -46,17 +46,17 @@ class Gain:
 
 @dataclass(frozen=True)
 class PassStanding:
-    """A network's file with all passes on one runtime.
+    """Speed of a network's file with all passes on one runtime.
 
     Attributes:
-        network: its name.
-        target: that runs it.
-        plain_seconds: median of what the other tool writes.
-        seconds: median of ours.
-        against_plain: time of the other tool's file over that of ours.
-        against_none: time of ours without any pass over that with all; None where there is no
-            file without, or no pass changed anything.
-        noise: time of ours over that of the same file in another process.
+        network: Name of the network.
+        target: Target that runs it.
+        plain_seconds: Median of the other tool's file.
+        seconds: Median of our file.
+        against_plain: Time of the other tool's file / time of ours.
+        against_none: Time of ours without any pass / with all; None if there is no such file, or
+            no pass changed anything.
+        noise: Time of our file / time of the same file in another process.
     """
 
     network: str
@@ -69,7 +69,7 @@ class PassStanding:
 
     @property
     def verdict(self) -> str:
-        """Where all of the interval lies; in words."""
+        """Comparison of the interval with the required speed, in words."""
         interval = self.against_plain.interval
         if interval.high < LEAST:
             return "slower"
@@ -77,12 +77,10 @@ class PassStanding:
 
 
 def races(written: WrittenVariant) -> dict[str, dict[str, str]]:
-    """Which files are raced against each other, by the name of the race.
-
-    All in one race would be too many processes at a time.
+    """Return the files of each race. One race of all would need too many processes at a time.
 
     Returns:
-        For each race the file of each candidate, by the first variant that it belongs to.
+        By name of the race, the file of each candidate by its first variant.
     """
     left_out = _files(written, (ALL, PLAIN, NONE, *map(without, written.passes)))
     alone = _files(written, (NONE, *map(only, written.passes)))
@@ -102,14 +100,14 @@ def _files(written: WrittenVariant, names: Sequence[str]) -> dict[str, str]:
 
 
 def standing(written: WrittenVariant, runs: Mapping[str, Sequence[Run]]) -> PassStanding:
-    """How the file with all passes stands.
+    """Return the speed of the file with all passes.
 
     Args:
-        written: the files.
-        runs: of each race, by its name; each run has processes of its own.
+        written: The files.
+        runs: Runs of each race by its name. Each run has processes of its own.
 
     Raises:
-        InputError: if a file failed, or was raced too few times.
+        InputError: A file failed, or was raced too few times.
     """
     race = _Races(written, runs)
     return PassStanding(
@@ -124,14 +122,14 @@ def standing(written: WrittenVariant, runs: Mapping[str, Sequence[Run]]) -> Pass
 
 
 def gains(written: WrittenVariant, runs: Mapping[str, Sequence[Run]]) -> tuple[Gain, ...]:
-    """What each pass gives that changed anything, in their order.
+    """Return the gain of each pass that changed something, in the order of the passes.
 
     Args:
-        written: the files.
-        runs: of each race, by its name; each run has processes of its own.
+        written: The files.
+        runs: Runs of each race by its name. Each run has processes of its own.
 
     Raises:
-        InputError: if a file failed, or was raced too few times.
+        InputError: A file failed, or was raced too few times.
     """
     race = _Races(written, runs)
     found = []
@@ -158,19 +156,19 @@ class _Races:
             found = [self._samples_of(run, candidates) for run in runs.get(race, ())]
             if len(found) < LEAST_PROCESSES:
                 raise InputError(
-                    f"{written.network} was not raced {LEAST_PROCESSES} times on "
+                    f"{written.network} was raced fewer than {LEAST_PROCESSES} times on "
                     f"{written.target}: race it again."
                 )
             self._levels.append((frozenset(found[0]), Levels(found)))
 
     def _samples_of(self, run: Run, candidates: Mapping[str, str]) -> dict[str, Rounds]:
-        """The samples of each file, round by round."""
+        """Return the samples of each file, round by round."""
         by_name = {each.candidate.name: each for each in run.measurements}
         found: dict[str, Rounds] = {}
         for name, file in candidates.items():
             measurement = by_name.get(name)
             if measurement is None or measurement.error or not measurement.rounds:
-                reason = (measurement and measurement.error) or "there are no figures"
+                reason = (measurement and measurement.error) or "there are no samples"
                 raise InputError(
                     f"{name} of {self._written.network} on {self._written.target} failed "
                     f"({reason}): race it again."
@@ -184,18 +182,18 @@ class _Races:
         return AGAIN if variant == AGAIN else self._written.files[variant]
 
     def seconds(self, variant: str) -> float:
-        """The median of a call of a variant's file."""
+        """Return the median seconds per call of a variant's file."""
         return median(self._samples[self._file(variant)]) / 1e9
 
     def ratio(self, over: str, under: str) -> Estimate:
-        """How many times as long the first variant takes."""
+        """Return time of the first variant / time of the second."""
         files = self._file(over), self._file(under)
         return next(
             levels.ratio(*files) for raced, levels in self._levels if raced.issuperset(files)
         )
 
     def difference(self, over: str, under: str) -> Estimate | None:
-        """The ratio; None where both are the same file, or one does not exist."""
+        """Return the ratio; None if both have the same file, or one has none."""
         files = self._written.files
         if over not in files or under not in files or files[over] == files[under]:
             return None

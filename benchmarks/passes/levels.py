@@ -1,14 +1,14 @@
-"""How long files take, each in several processes, and ratios with intervals that hold for all.
+"""Ratios of files that were raced in several processes, with intervals.
 
-Where the memory of a process lies makes it faster or slower than another one of the same file, for
-as long as it lives: by one or two per cent, as much as a pass gives. More rounds do not help. So
-each file is raced in several processes. A level is the logarithm of a time, after what all
-candidates of a round have in common is taken off:
+The memory layout of a process makes it faster or slower than another process of the same file, by
+one or two per cent for its whole life. A pass gains no more, and more rounds do not help. So each
+file is raced in several processes. A level is the logarithm of a time minus the mean of all
+candidates in that round:
 
-    level of file c in process p = effect of c + effect of the race p + noise,
+    level of file c in race p = effect of c + effect of p + noise
 
-and the interval of a difference is that of Student's t, with the variance of the noise estimated
-from all files of the races together (two-way analysis of variance without interaction).
+The interval of a difference is Student's t, with the variance of the noise estimated from all files
+of the races together (two-way analysis of variance without interaction).
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from scipy import stats
 
 from benchmarks.statistics import CONFIDENCE, Estimate, Interval, Rounds
 
-# Fewer say nothing of what processes differ by.
+# The difference between processes needs two at least.
 LEAST_PROCESSES = 2
 
 
@@ -26,8 +26,8 @@ class Levels:
     """The levels of files that were raced several times.
 
     Args:
-        races: the samples of each race: for each file, by its name, the samples of each round. All
-            races have the same files, two or more, and there are two races or more.
+        races: For each race, the samples by file and round. All races have the same files, two or
+            more. There are two races or more.
     """
 
     def __init__(self, races: Sequence[Mapping[str, Rounds]]) -> None:
@@ -42,7 +42,7 @@ class Levels:
         return np.asarray(np.median(logs - logs.mean(axis=0), axis=1))
 
     def ratio(self, over: str, under: str) -> Estimate:
-        """How many times as long the first file takes as the second."""
+        """Return time of the first file / time of the second."""
         files, races = self._levels.shape
         means = self._levels.mean(axis=1)
         value = means[self._names.index(over)] - means[self._names.index(under)]

@@ -1,7 +1,7 @@
-"""The networks that passes are measured on, as if trained: random weights, the same every time.
+"""The networks that passes are measured on, with reproducible random weights.
 
-Random numbers stand in biases and statistics as well: runtimes leave out what adds zero or
-multiplies by one, which a trained network does not have.
+Biases and statistics are random too. Runtimes remove additions of zero and multiplications by one,
+which trained networks do not have.
 """
 
 from collections.abc import Callable
@@ -29,11 +29,11 @@ _DETECTOR = "examples/deploy_detector.py:trained"
 
 @dataclass(frozen=True)
 class Size:
-    """How a network is built.
+    """Size of a network.
 
     Attributes:
-        build: gives the network; random numbers start from a seed.
-        image: height and width of its input.
+        build: Returns the network. The caller sets the random seed.
+        image: Height and width of its input in pixels.
     """
 
     build: Callable[[], nn.Module]
@@ -45,10 +45,10 @@ class PassNetwork:
     """A network in two sizes.
 
     Attributes:
-        name: a word for tables and folders.
-        full: the size to measure.
-        quick: a size that is exported in a second or two, to see whether everything works.
-        each: whether each pass is measured on it, or all of them together only.
+        name: Name in tables and of folders.
+        full: Size for measuring.
+        quick: Size that is exported in a second or two, for tests.
+        each: Whether to measure each pass separately, or only all passes together.
     """
 
     name: str
@@ -57,10 +57,10 @@ class PassNetwork:
     each: bool = True
 
     def deployable(self, quick: bool = False) -> Deployable:
-        """The trained network with an example of its input.
+        """Return the network with an example input.
 
         Raises:
-            InputError: if its code is not there.
+            InputError: Its code is missing.
         """
         size = self.quick if quick else self.full
         torch.manual_seed(0)
@@ -70,7 +70,9 @@ class PassNetwork:
 
 def _detector() -> nn.Module:
     if not (_ROOT / "examples").is_dir():
-        raise InputError("The detector is part of the repository: run the command there.")
+        raise InputError(
+            "The code of the detector is in the repository only: run the command in a clone."
+        )
     return as_if_trained(build(ModelText.parse(_DETECTOR), None, _ROOT))
 
 
@@ -79,17 +81,17 @@ def _slide_swin(size: str, image: tuple[int, int]) -> Size:
 
 
 def _fresh(make: Callable[[], nn.Module], side: int) -> Size:
-    """A network whose code leaves its weights as they begin."""
+    """Return the size of a network that comes with initial weights."""
     image = (side, side)
     return Size(lambda: as_if_trained(_with_statistics(make(), torch.randn(4, 3, *image))), image)
 
 
 @torch.no_grad()
 def _with_statistics(model: nn.Module, images: Tensor) -> nn.Module:
-    """Give batch normalisations the statistics of what they see, as training does."""
+    """Set the statistics of batch normalisations from images, as training does."""
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
-        norm.momentum = 1.0  # what was seen last counts alone
+        norm.momentum = 1.0  # use the statistics of this batch only
         nn.init.uniform_(norm.weight, 0.5, 1.5)
     model.train()(images)
     return model.eval()
@@ -105,7 +107,7 @@ NETWORKS = (
         "slide_swin_small",
         _slide_swin("small", (224, 224)),
         _slide_swin("small", (64, 64)),
-        each=False,  # more of the same blocks as the tiny one has
+        each=False,  # it has the same blocks as the tiny one
     ),
     PassNetwork(
         "detector",
@@ -141,10 +143,10 @@ NETWORKS = (
 
 
 def networks_named(names: tuple[str, ...]) -> tuple[PassNetwork, ...]:
-    """Networks by their names, in the order of ``NETWORKS``; all without names.
+    """Return networks by name in the order of ``NETWORKS``, or all without names.
 
     Raises:
-        InputError: if there is no such network.
+        InputError: There is no such network.
     """
     known = [each.name for each in NETWORKS]
     for name in names:

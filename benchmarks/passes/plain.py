@@ -1,4 +1,4 @@
-"""Networks as other tools write them, without any help of ours."""
+"""Writes networks with other tools, without slide-deploy."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ def write_onnx(deployable: Deployable, path: Path) -> None:
 
 
 def write_openvino(deployable: Deployable, path: Path) -> None:
-    """Write the trained network with OpenVINO's own conversion, its input of one size."""
+    """Write the trained network with OpenVINO's own conversion and a fixed input size."""
     import openvino
 
     examples = deployable.examples
@@ -46,16 +46,16 @@ FORMATS = tuple(_WRITERS)
 
 
 def write_plain(deployable: Deployable, format: str, path: Path) -> None:
-    """Write the trained network as the format's own converter has it.
+    """Write the trained network with the format's own converter.
 
     Args:
-        deployable: as trained; left as it is.
-        format: one of ``FORMATS``.
-        path: where to; ends in the format's suffix.
+        deployable: The trained network. It is not changed.
+        format: One of ``FORMATS``.
+        path: Path of the file, with the format's suffix.
 
     Raises:
-        InputError: if the format has no other converter.
+        InputError: The format has no other converter.
     """
     if format not in _WRITERS:
-        raise InputError(f"Nothing else writes {format}: choose one of {', '.join(FORMATS)}.")
+        raise InputError(f"No other tool writes {format}: choose one of {', '.join(FORMATS)}.")
     _WRITERS[format](deployable, path)

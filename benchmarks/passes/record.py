@@ -1,11 +1,11 @@
-"""What was written of a network in one format: plain data beside the files."""
+"""Record of a network's files in one format, stored beside the files."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.network_files import read_record, write_record
 
-# What other tools write of the same network.
+# Variant that another tool writes.
 PLAIN = "plain"
 
 
@@ -14,16 +14,14 @@ class WrittenVariant:
     """The files of a network in one format.
 
     Attributes:
-        network: its name.
-        format: of the files.
-        target: that runs them.
-        quick: whether the network is the small one, whose figures say nothing.
-        passes: of the format that a file can be written without, in order.
-        files: the file of each variant by its name. Variants whose programs are the same have one
-            file.
-        changes: how many places each pass changed, by variant and pass; passes that changed
-            nothing are left out.
-        refused: why there is no file of a variant, a sentence each.
+        network: Name of the network.
+        format: Format of the files.
+        target: Target that runs them.
+        quick: Whether the network has its quick size, whose figures are meaningless.
+        passes: The format's optional passes, in order.
+        files: File of each variant by its name. Variants with equal programs share a file.
+        changes: Number of places that each pass changed, by variant and pass, without zeros.
+        refused: One sentence on why a variant has no file, by variant.
     """
 
     network: str
@@ -36,14 +34,14 @@ class WrittenVariant:
     refused: dict[str, str]
 
     def write(self, folder: Path) -> None:
-        """Write it into the folder of the files."""
+        """Write the record into the folder of the files."""
         write_record(self, folder)
 
 
 def read(folder: Path) -> WrittenVariant:
-    """What was written into a folder.
+    """Read the record of a folder.
 
     Raises:
-        InputError: if the record is missing or damaged.
+        InputError: The record is missing or damaged.
     """
     return read_record(WrittenVariant, folder)

@@ -1,4 +1,4 @@
-"""What passes give as tables."""
+"""Tables of the gains of passes."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -23,14 +23,14 @@ _PASSES = (("pass", False), ("what it does", False), ("most", True), ("where", F
 
 
 def standings(found: Sequence[PassStanding]) -> Grid:
-    """Every network on every runtime against what other tools write of it."""
+    """Return a table of every network on every runtime against other tools."""
     return Grid(
-        "Against torch.onnx.export and OpenVINO's own conversion of the same trained network",
+        "Compared with torch.onnx.export and OpenVINO's own conversion of the same trained network",
         _STANDINGS,
         tuple(map(_standing, found)),
-        "Ratios of times with 95 % intervals, which hold for the scatter between processes. "
-        f"*Theirs / ours* must be {LEAST:g} at least. *No pass / all* is what the passes give "
-        "together. *Same / same* is the file with all passes against itself.",
+        "Ratios of times with 95 % intervals, which include the scatter between processes. "
+        f"*Theirs / ours* must be {LEAST:g} or more. *No pass / all* is the gain of all passes "
+        "together. *Same / same* compares the file with all passes with itself.",
     )
 
 
@@ -48,14 +48,14 @@ def _standing(each: PassStanding) -> tuple[str, ...]:
 
 
 def passes(names: Sequence[str], found: Sequence[Gain]) -> Grid:
-    """Every pass with the most that it gives anywhere."""
+    """Return a table of every pass with its largest gain."""
     return Grid(
         "The passes",
         _PASSES,
         tuple(_pass(name, [each for each in found if each.name == name]) for name in names),
-        f"*Most* is the ratio of the tables below whose interval begins highest; being the best of "
-        f"many, it errs upwards. A pass *pays* if all of an interval lies above {PAYS:g}, and does "
-        "not if no interval reaches there.",
+        f"*Most* is the ratio in the tables below whose interval begins highest. As the best of "
+        f"many, it is biased upwards. A pass *pays* if a whole interval lies above {PAYS:g}, and "
+        "does not pay if no interval reaches that.",
     )
 
 
@@ -77,7 +77,7 @@ def _pass(name: str, found: Sequence[Gain]) -> tuple[str, ...]:
 
 
 def verdict(ratios: Sequence[Estimate]) -> str:
-    """Whether a pass pays somewhere, by all ratios that it gives; in words."""
+    """Return whether a pass pays somewhere, by all its ratios, in words."""
     if any(ratio.interval.low > PAYS for ratio in ratios):
         return "pays"
     may = any(ratio.interval.high > PAYS for ratio in ratios)
@@ -94,15 +94,15 @@ def _first_line(name: str) -> str:
 
 
 def gains(target: str, names: Sequence[str], found: Sequence[Gain]) -> Grid:
-    """Every pass, in their order, in every network that it changes, on one runtime."""
+    """Return a table of every pass with every network that it changes, on one runtime."""
     here = [each for each in found if each.target == target]
     return Grid(
-        f"What each pass gives on {RUNTIMES.get(target, target)}",
+        f"Gain of each pass on {RUNTIMES.get(target, target)}",
         _GAINS,
         tuple(_gain(each) for name in names for each in here if each.name == name),
-        "*Left out* is the time without the pass over the time with all. *Alone* is the time "
-        "without any pass over the time with this one. Above 1 the pass gains. A cell is empty "
-        "where both files are the same.",
+        "*Left out* is the time without the pass / the time with all passes. *Alone* is the time "
+        "without any pass / the time with this one. Above 1, the pass makes the network faster. A "
+        "cell is empty if both files are the same.",
     )
 
 

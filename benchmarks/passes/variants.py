@@ -1,9 +1,9 @@
-"""Which passes a file is written with, to find out what each of them gives."""
+"""The variants of a file that show the gain of each pass."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# What every file needs to be written at all, and none is measured without.
+# Passes that every file needs, so that they are not measured.
 ALWAYS = ("common_operators",)
 ALL, NONE = "all", "none"
 
@@ -14,7 +14,7 @@ class PassVariant:
 
     Attributes:
         name: ``all``, ``none``, ``only PASS`` or ``without PASS``.
-        passes: that it is written with, in order.
+        passes: Passes that it is written with, in order.
     """
 
     name: str
@@ -22,26 +22,26 @@ class PassVariant:
 
 
 def only(name: str) -> str:
-    """The variant with one pass."""
+    """Return the name of the variant with one pass."""
     return f"only {name}"
 
 
 def without(name: str) -> str:
-    """The variant with all passes but one."""
+    """Return the name of the variant with all passes but one."""
     return f"without {name}"
 
 
 def measured_passes(passes: Sequence[str]) -> tuple[str, ...]:
-    """Those of a format's passes that a file can be written without."""
+    """Return the passes of a format that are optional."""
     return tuple(name for name in passes if name not in ALWAYS)
 
 
 def variants(passes: Sequence[str], each: bool = True) -> tuple[PassVariant, ...]:
-    """Every variant of a format's files.
+    """Return every variant of a format's files.
 
     Args:
-        passes: of the format, in order.
-        each: whether each pass is of interest, or all of them together only.
+        passes: Passes of the format, in order.
+        each: Whether to measure each pass separately, or only all of them together.
     """
 
     def kept(*names: str) -> tuple[str, ...]:

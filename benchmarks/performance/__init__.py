@@ -1,1 +1,1 @@
-"""What our files are held against, and how far they must be ahead: `make bench-export`."""
+"""Ratios of our files to baselines, with required values and aims: `make bench-export`."""

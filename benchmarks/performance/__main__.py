@@ -1,4 +1,4 @@
-"""``python -m benchmarks.performance RESULTS --out PAGE``: the ratios of the suites' results."""
+"""``python -m benchmarks.performance RESULTS --out PAGE``: ratios from results of suites."""
 
 import argparse
 import sys
@@ -18,19 +18,19 @@ COMMAND = "make bench-export"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 2 if a result cannot be used. What a machine reaches is no error."""
+    """Print and write the ratios. Return 2 if a result cannot be used; low ratios are no error."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.performance")
-    parser.add_argument("folder", type=Path, help="of the results, SUITE.json each")
+    parser.add_argument("folder", type=Path, help="folder of the results, SUITE.json each")
     parser.add_argument("--out", type=Path, help="page whose figures are replaced")
-    parser.add_argument("--headline", type=Path, help="page that shows a few of them, the README")
-    parser.add_argument("--pictures", type=Path, help="folder of the plots of accuracy")
+    parser.add_argument("--headline", type=Path, help="page with the main figures: the README")
+    parser.add_argument("--pictures", type=Path, help="folder for the plots of accuracy")
     chosen = parser.parse_args(arguments)
     try:
         runs = result.read_suites(chosen.folder, SUITES, COMMAND)
-        asked = ratios([find(row, runs[row.suite]) for row in ROWS if row.suite in runs])
-        asked.print()
+        table = ratios([find(row, runs[row.suite]) for row in ROWS if row.suite in runs])
+        table.print()
         if chosen.out is not None:
-            grids = [asked, *(medians(suite, run) for suite, run in runs.items())]
+            grids = [table, *(medians(suite, run) for suite, run in runs.items())]
             machine = next(iter(runs.values())).machine
             conditions = {
                 "command": f"`{COMMAND}`, a run for each suite in `benchmarks/baselines/`",

@@ -1,4 +1,4 @@
-"""The few figures that the README shows, from the page that keeps all of them."""
+"""Extracts the main figures for the README from the performance page."""
 
 import re
 
@@ -17,13 +17,13 @@ _CANDIDATE = re.compile(r"\| (\w+) on (\S+) \| ([\d.]+) \|")
 
 
 def headline(page: str) -> Grid:
-    """The medians of some suites in milliseconds, with the fastest of each row in bold.
+    """Return medians of some suites in milliseconds, with the fastest of each row in bold.
 
     Args:
-        page: the text of the performance page, with the tables that ``medians`` wrote.
+        page: Text of the performance page, with the tables of ``medians``.
 
     Raises:
-        InputError: if the page lacks the table of a suite.
+        InputError: The page lacks the table of a suite.
     """
     subjects = {row.suite: row.subject for row in ROWS}
     rows = []
@@ -32,7 +32,7 @@ def headline(page: str) -> Grid:
         table = rest.strip().partition("\n\n")[0]
         medians = {(name, target): text for name, target, text in _CANDIDATE.findall(table)}
         if not title or not medians:
-            raise InputError(f"The page of figures has no table of {suite}: run make bench-export.")
+            raise InputError(f"The page has no table of {suite}: run make bench-export.")
         for target, runtime in RUNTIMES.items():
             texts = [medians.get((baseline, target), "") for baseline in _BASELINES]
             best = min((text for text in texts if text), key=float, default="")

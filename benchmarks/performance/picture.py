@@ -1,7 +1,7 @@
-"""``python -m benchmarks.performance.picture RESULT --out FOLDER``: accuracy plots as pictures.
+"""``python -m benchmarks.performance.picture RESULT --out FOLDER``: accuracy plots as SVG files.
 
-The plots are those of the report, one for each target. Plotly writes them with kaleido, which
-drives a browser of the system.
+The plots are those of the report, one for each target. Plotly draws them with kaleido, which needs
+an installed browser.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from benchmarks.report.summary import summarise
 from slide_deploy.errors import InputError, MissingExtra, SlideDeployError
 from slide_deploy.files.writing import write_bytes
 
-# Laid out as on a narrow page and shown larger: so letters can be read on a phone, too.
+# The layout of a narrow page, scaled up, so that letters are readable on a phone.
 _WIDTH, _HEIGHT, _SCALE = 520, 420, 1.4
 _TITLE = 34
 
@@ -30,15 +30,17 @@ def draw(run: Run, folder: Path) -> list[Path]:
     """Draw accuracy against latency for each target of a run.
 
     Returns:
-        The files, SVG, which are named after the targets: ``accuracy_onnxruntime_cpu.svg``.
+        The SVG files, named after the targets: ``accuracy_onnxruntime_cpu.svg``.
 
     Raises:
-        InputError: if no two candidates state their accuracy, or the pictures cannot be drawn.
+        InputError: Fewer than two candidates have an accuracy, or the plots cannot be drawn.
     """
     (section,) = summarise([run]).sections
     plots = {_file_name(plot): plot for plot in accuracy(section.views[0])}
     if not plots:
-        raise InputError("The run has no two candidates that state an accuracy: run another suite.")
+        raise InputError(
+            "The run has fewer than two candidates with an accuracy: give the run of another suite."
+        )
     drawn = {folder / name: _svg(plot) for name, plot in plots.items()}
     for path, content in drawn.items():
         write_bytes(path, content)
@@ -61,25 +63,25 @@ def _svg(plot: Figure) -> bytes:
         height=_HEIGHT,
         margin_t=_TITLE,
         margin_r=24,
-        # A page may be dark: the picture brings its own ground.
+        # An opaque background, as the page may be dark.
         paper_bgcolor=SURFACE.light,
         title={"text": label(plot.title), "x": 0.02, "y": 0.97, "font": {"size": 14}},
     )
     try:
         content: bytes = drawing.to_image(format="svg", scale=_SCALE)
-    except Exception as error:  # of kaleido and of what drives the browser, which have no base
+    except Exception as error:  # kaleido and its browser driver have no common base class
         raise InputError(
             f"The plots cannot be drawn ({type(error).__name__}): install Chrome or Chromium, or "
-            f"name its program in the environment variable BROWSER_PATH."
+            f"set the environment variable BROWSER_PATH to its program."
         ) from error
     return content
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 2 if the pictures cannot be drawn."""
+    """Draw the plots of a result. Return 2 if they cannot be drawn."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.performance.picture")
-    parser.add_argument("result", type=Path, help="of a suite that states accuracies")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the pictures")
+    parser.add_argument("result", type=Path, help="result of a suite with accuracies")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     chosen = parser.parse_args(arguments)
     try:
         for path in draw(result.read(chosen.result), chosen.out):

@@ -1,4 +1,4 @@
-"""A run to the ratios that are asked of it."""
+"""Computes the ratios of `rows` from a run."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,14 @@ from slide_deploy.errors import InputError
 
 @dataclass(frozen=True)
 class Found:
-    """What a run says of a row.
+    """The measured ratio of a row.
 
     Attributes:
-        row: what was asked.
-        value: the ratio; None where a candidate failed or has too few rounds.
-        interval: of the ratio; None for memory and size, which have no spread.
-        limit: the ratio of a file that takes as long as its network's matrix products alone; None
-            where these are not most of the work, or were not measured.
+        row: The row.
+        value: The ratio; None if a candidate failed or has too few rounds.
+        interval: Interval of the ratio; None for memory and size, which have no spread.
+        limit: The ratio of a file that takes as long as its network's matmuls alone; None if
+            matmuls are not most of the work or were not measured.
     """
 
     row: RatioRow
@@ -28,7 +28,7 @@ class Found:
 
     @property
     def verdict(self) -> str:
-        """Where the ratio stands."""
+        """Comparison with the required ratio and the aim, in words."""
         if self.value is None:
             return "not measured"
         if self.row.least is None or self.row.aim is None:
@@ -39,10 +39,10 @@ class Found:
 
 
 def find(row: RatioRow, run: Run) -> Found:
-    """The ratio of a row.
+    """Return the ratio of a row.
 
     Raises:
-        InputError: if the run has no such candidates.
+        InputError: The run lacks a candidate of the row.
     """
     ours = _measurement(run, row.ours, row, row.target)
     baseline = _measurement(run, row.baseline, row, row.baseline_target or row.target)
@@ -62,8 +62,8 @@ def find(row: RatioRow, run: Run) -> Found:
 def _limit(row: RatioRow, run: Run, baseline: Measurement) -> float | None:
     if not row.is_network:
         return None
-    products = _measurement(run, "products", row, row.target)
-    over, under = (products, baseline) if row.ours_on_top else (baseline, products)
+    matmuls = _measurement(run, "matmuls", row, row.target)
+    over, under = (matmuls, baseline) if row.ours_on_top else (baseline, matmuls)
     estimate = paired_ratio(over.samples, under.samples)
     return None if estimate is None else estimate.value
 
@@ -79,7 +79,7 @@ def _measurement(run: Run, label: str, row: RatioRow, target: str) -> Measuremen
 
 
 def _activations(measurement: Measurement) -> int | None:
-    """Bytes that running adds to the process: its highest use less that with the loaded file."""
+    """Return the bytes that running adds: peak memory less memory with the loaded file."""
     memory = measurement.memory
     if memory is None or memory.peak is None or memory.loaded is None:
         return None

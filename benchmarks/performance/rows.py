@@ -1,4 +1,4 @@
-"""The ratios that are asked for, each from two candidates of one run."""
+"""The required ratios, each of two candidates of one run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ LITERT, EXECUTORCH = "litert:cpu", "executorch:xnnpack"
 RUNTIMES = {ONNX_RUNTIME: "ONNX Runtime", OPENVINO: "OpenVINO"}
 NAMES = {**RUNTIMES, LITERT: "LiteRT", EXECUTORCH: "ExecuTorch"}
 
-# What is asked for and what is wished for; neither of a ratio that is shown and nothing more.
+# Required ratio and aim; None for a ratio that is only shown.
 Wanted = tuple[float | None, float | None]
 SHOWN: Wanted = (None, None)
 
-# Small and base may stay behind tiny by a tenth.
+# The ratios of the small and base sizes may be 10 % lower than those of tiny.
 _LARGER = 0.9
 
 
 class RatioKind(StrEnum):
-    """What is compared."""
+    """The compared quantity."""
 
     time = "time"
     memory = "memory of activations"
@@ -30,17 +30,17 @@ class RatioRow:
     """One ratio.
 
     Attributes:
-        suite: stem of the suite in `benchmarks/baselines/` and of its result file.
-        subject: what it measures, for people.
-        target: on which.
-        baseline: the candidate that ours is compared with.
-        least: the ratio that is asked for; None for one that is shown and nothing more.
-        aim: the ratio that is wished for; None like the other.
-        ours_on_top: whether the ratio is ours to the baseline, and small is good.
-        is_network: whether it is a whole network; most of its work are matrix products.
-        kind: what is compared.
-        ours: the candidate that is ours.
-        baseline_target: where the baseline runs; empty for the same target.
+        suite: Stem of the suite in `benchmarks/baselines/` and of its result file.
+        subject: What is measured, in words.
+        target: Target of our candidate.
+        baseline: Name of the baseline candidate.
+        least: Required ratio; None for a ratio that is only shown.
+        aim: Ratio to aim for; None for a ratio that is only shown.
+        ours_on_top: Whether the ratio is ours / baseline, so that small is good.
+        is_network: Whether it is a whole network, most of whose work is matmuls.
+        kind: The compared quantity.
+        ours: Name of our candidate.
+        baseline_target: Target of the baseline; empty for the same target.
     """
 
     suite: str
@@ -65,14 +65,14 @@ class RatioRow:
         return words if self.kind is RatioKind.time else f"{self.kind}, {words}"
 
     def reached(self, value: float, wanted: float) -> bool:
-        """Whether a ratio is at least as good as another one."""
+        """Return whether a ratio is at least as good as the wanted one."""
         return value <= wanted if self.ours_on_top else value >= wanted
 
 
 def _whole(
     suite: str, subject: str, baseline: str, wanted: Mapping[str, Wanted], ours_on_top: bool = False
 ) -> list[RatioRow]:
-    """One ratio of a whole network on each runtime."""
+    """Return one ratio of a whole network for each runtime."""
     return [
         RatioRow(suite, subject, target, baseline, least, aim, ours_on_top, is_network=True)
         for target, (least, aim) in wanted.items()
@@ -80,8 +80,8 @@ def _whole(
 
 
 def _swin(suite: str, subject: str, share: float) -> list[RatioRow]:
-    """A slide version of Swin, whose ratios may be a share of what is asked of tiny."""
-    swin, products = (0.95 * share, 1.05 * share), (1.35 / share, 1.15 / share)
+    """Return the rows of a Slide-Swin, with required ratios as a share of those of tiny."""
+    swin, matmuls = (0.95 * share, 1.05 * share), (1.35 / share, 1.15 / share)
     branched = {
         ONNX_RUNTIME: (1.35 * share, 1.6 * share),
         OPENVINO: (2.2 * share, 2.8 * share),
@@ -89,17 +89,17 @@ def _swin(suite: str, subject: str, share: float) -> list[RatioRow]:
     return [
         *_whole(suite, subject, "branched", branched),
         *_whole(suite, subject, "swin", dict.fromkeys(RUNTIMES, swin)),
-        *_whole(suite, subject, "products", dict.fromkeys(RUNTIMES, products), ours_on_top=True),
+        *_whole(suite, subject, "matmuls", dict.fromkeys(RUNTIMES, matmuls), ours_on_top=True),
     ]
 
 
 def _unfold(suite: str, subject: str, wanted: Mapping[str, Wanted]) -> list[RatioRow]:
-    """Against the same network with local attention by unfold in the stages that slide."""
+    """Return ratios to the same network with unfold instead of slide attention."""
     return _whole(suite, subject, "unfold", wanted)
 
 
 def _equal(suite: str, subject: str, baseline: str, wanted: Mapping[str, Wanted]) -> list[RatioRow]:
-    """Against a network of equal published accuracy, plainly exported; then by our own export."""
+    """Return ratios to a network of equal published accuracy, as others and as we export it."""
     return [
         *_whole(suite, subject, baseline, wanted),
         *_whole(suite, subject, f"{baseline}, ours", dict.fromkeys(wanted, SHOWN)),
@@ -107,10 +107,10 @@ def _equal(suite: str, subject: str, baseline: str, wanted: Mapping[str, Wanted]
 
 
 def _other_host(suite: str, subject: str) -> list[RatioRow]:
-    """A slide version of a host other than Swin."""
+    """Return the rows of a slide version of a host other than Swin."""
     return [
         *_whole(suite, subject, "branched", dict.fromkeys(RUNTIMES, (1.3, 1.6))),
-        *_whole(suite, subject, "products", dict.fromkeys(RUNTIMES, (1.5, 1.25)), ours_on_top=True),
+        *_whole(suite, subject, "matmuls", dict.fromkeys(RUNTIMES, (1.5, 1.25)), ours_on_top=True),
     ]
 
 
@@ -138,7 +138,7 @@ def _attention(channels: int, share: float) -> list[RatioRow]:
 
 
 def _low_precision(suite: str, subject: str) -> list[RatioRow]:
-    """A network in few bits against itself in float32; the limit of none is its products'."""
+    """Return ratios of a network in low precision to itself in float32, without limits."""
 
     def row(
         ours: str,
@@ -161,7 +161,7 @@ def _low_precision(suite: str, subject: str) -> list[RatioRow]:
 
 
 def _runtimes(suite: str, subject: str) -> list[RatioRow]:
-    """A network on a runtime against itself on ONNX Runtime."""
+    """Return ratios of a network on other runtimes to itself on ONNX Runtime."""
     wanted: dict[str, Wanted] = {
         LITERT: (0.95, 0.87),
         EXECUTORCH: (1.15, 1.08),
@@ -182,10 +182,10 @@ ROWS: tuple[RatioRow, ...] = (
     ),
     *_low_precision("int8_slide_swin_tiny", "Slide-Swin-T, 224"),
     *_runtimes("runtimes_slide_swin_tiny", "Slide-Swin-T, 224"),
-    *_attention(96, 1),  # of tiny and small
+    *_attention(96, 1),  # tiny and small
     *_swin("slide_swin_small", "Slide-Swin-S, 224", _LARGER),
     *_swin("slide_swin_base", "Slide-Swin-B, 224", _LARGER),
-    *_attention(128, _LARGER),  # of base
+    *_attention(128, _LARGER),  # base
     *_equal(
         *("equal_accuracy_swin", "Slide-Swin-S, 224", "Swin-B"),
         {ONNX_RUNTIME: (1.4, 1.7), OPENVINO: (1.3, 1.5)},
@@ -199,6 +199,6 @@ ROWS: tuple[RatioRow, ...] = (
     *_other_host("slide_pvt_v2_b1", "Slide-PVTv2-B1, 224"),
     *_other_host("slide_cswin_small", "Slide-CSWin-S, 224"),
 )
-# Accuracy beside latency: a run of its own, for a plot, with no ratio that is asked for.
+# A run for the plots of accuracy against latency, without required ratios.
 ACCURACY = "accuracy"
 SUITES: tuple[str, ...] = (*dict.fromkeys(row.suite for row in ROWS), ACCURACY)

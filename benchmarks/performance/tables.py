@@ -1,4 +1,4 @@
-"""The ratios as tables."""
+"""Tables of ratios and medians for the performance page."""
 
 import statistics
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ _RATIOS = (
 
 
 def ratios(found: Sequence[Found]) -> Grid:
-    """All of them, in the order in which they are asked for."""
+    """Return a table of all ratios in the order of `rows.ROWS`."""
     return Grid(
-        "What is asked for, and what is",
+        "Required and measured ratios",
         _RATIOS,
         tuple(map(_ratio, found)),
         "Medians over the rounds of the ratio of both candidates' medians, with 95 % intervals. "
-        "Where ours stands on top, small is good, and *at least* reads *at most*. *Limit* is the "
-        "ratio of a file as fast as the matrix products of its network alone.",
+        "If ours is the numerator, small is good, and *at least* means *at most*. *Limit* is the "
+        "ratio of a file that is as fast as the matmuls of its network alone.",
     )
 
 
@@ -44,9 +44,9 @@ def _ratio(found: Found) -> tuple[str, ...]:
 
 
 def medians(title: str, run: Run) -> Grid:
-    """The candidates of a run in milliseconds.
+    """Return a table of the medians of a run in milliseconds.
 
-    A median has no interval where its rounds are too few for how much they differ.
+    A median has no interval if there are too few rounds for their spread.
     """
     rows = []
     for each in run.measurements:

@@ -1,1 +1,1 @@
-"""What each precision costs: a trained network's files in all of them, on pictures held out."""
+"""Size and accuracy of a trained network's files in each precision: `make bench-precisions`."""

@@ -19,15 +19,17 @@ INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 1 if a file loses more than it may, 2 if something cannot be used."""
+    """Export, evaluate and write the table. Return 1 if a file loses too much, 2 on bad input."""
     chosen = _parse(arguments)
     page = None if chosen.out is None else GeneratedPage(chosen.out, COMMAND)
     try:
         if page is not None:
-            page.around()  # before minutes are spent on what goes there
+            page.around()  # fails before minutes are spent on exports
         wanted = list(kinds(chosen.format, chosen.precision))
         if not wanted:
-            raise InputError("No such format and precision runs here: see slide-deploy doctor.")
+            raise InputError(
+                "No runtime here runs such a format and precision: see slide-deploy doctor."
+            )
         require_writable_folder(chosen.files)
         with Steps(False, len(wanted) + 1) as step:
             files = []
@@ -47,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the page is as it was.", file=sys.stderr)
+        print("interrupted; the page was not changed.", file=sys.stderr)
         return INTERRUPTED
     lost = list(losses(rows, files))
     for sentence in lost:
@@ -57,13 +59,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.precisions")
-    parser.add_argument("checkpoint", type=Path, help="of the trained network")
-    parser.add_argument("--data", type=Path, required=True, help="pictures held out, by class")
-    parser.add_argument("--calibration", type=Path, required=True, help="pictures of training")
-    parser.add_argument("--files", type=Path, required=True, help="folder for what is written")
+    parser.add_argument("checkpoint", type=Path, help="checkpoint of the trained network")
+    parser.add_argument("--data", type=Path, required=True, help="held-out images, by class")
+    parser.add_argument("--calibration", type=Path, required=True, help="training images")
+    parser.add_argument("--files", type=Path, required=True, help="folder for written files")
     parser.add_argument("--out", type=Path, help="page whose figures are replaced")
-    parser.add_argument("--format", action="append", default=[], help="one, once for each; or all")
-    parser.add_argument("--precision", action="append", default=[], help="the same")
+    parser.add_argument("--format", action="append", default=[], help="repeatable; default: all")
+    parser.add_argument("--precision", action="append", default=[], help="repeatable; default: all")
     return parser.parse_args(arguments)
 
 

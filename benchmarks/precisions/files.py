@@ -1,7 +1,7 @@
-"""Writes a checkpoint in every format and precision, and evaluates the files together.
+"""Exports a checkpoint to every format and precision, and evaluates the files together.
 
-Both are done by the command line, as users do it: an export in a process of its own leaves
-nothing of a converter behind for the next one.
+Both use the command line, as users do. Each export is a process of its own, so that no state of a
+converter remains for the next one.
 """
 
 import json
@@ -25,8 +25,8 @@ class PrecisionKind:
     """A format in a precision.
 
     Attributes:
-        format: its record.
-        precision: its name.
+        format: Record of the format.
+        precision: Name of the precision.
     """
 
     format: Format
@@ -41,9 +41,9 @@ class WrittenPrecision:
     """A file that was written and verified.
 
     Attributes:
-        kind: of it.
-        path: what is opened.
-        size: bytes of all that belongs to it.
+        kind: Format and precision.
+        path: Path that runtimes open.
+        size: Bytes of the file and its companions.
     """
 
     kind: PrecisionKind
@@ -52,11 +52,11 @@ class WrittenPrecision:
 
 
 def kinds(formats: Sequence[str] = (), precisions: Sequence[str] = ()) -> Iterator[PrecisionKind]:
-    """Every format that runs here, in every precision that its record names.
+    """Yield every format that runs here, in each of its precisions.
 
     Args:
-        formats: names of those that are wanted; all if empty.
-        precisions: the same of precisions.
+        formats: Names of formats; all if empty.
+        precisions: Names of precisions; all if empty.
     """
     for format in known_formats():
         runs = any(target_named(name).find().present for name in format.targets)
@@ -69,16 +69,16 @@ def kinds(formats: Sequence[str] = (), precisions: Sequence[str] = ()) -> Iterat
 def write(
     checkpoint: Path, kind: PrecisionKind, calibration: Path, folder: Path
 ) -> WrittenPrecision:
-    """Export a checkpoint; files of an earlier export are replaced.
+    """Export a checkpoint. Files of an earlier export are replaced.
 
     Args:
-        checkpoint: of the trained network.
-        kind: what to write.
-        calibration: pictures that quantised files are calibrated with.
-        folder: of all files; each precision has a folder of its own below.
+        checkpoint: Checkpoint of the trained network.
+        kind: Format and precision.
+        calibration: Images for the calibration of quantised files.
+        folder: Folder of all files, with a subfolder for each precision.
 
     Raises:
-        InputError: if the file was refused or is wrong; the text is that of the command.
+        InputError: The export failed. The text is that of the command.
     """
     out = folder / kind.precision
     options = ["--to", kind.format.name, "--precision", kind.precision, "--out", out, "--force"]
@@ -93,16 +93,16 @@ def write(
 def evaluate(
     checkpoint: Path, files: Sequence[WrittenPrecision], data: Path, result: Path
 ) -> Record:
-    """Evaluate the trained network and its files on the same pictures.
+    """Evaluate the trained network and its files on the same images.
 
     Args:
-        checkpoint: of the trained network, which comes first in the record.
-        files: in their order.
-        data: pictures that nobody was trained or calibrated with.
-        result: file to keep what came of it.
+        checkpoint: Checkpoint of the trained network, which comes first in the record.
+        files: Files, in the order of the record.
+        data: Images that were used neither for training nor for calibration.
+        result: Path for the result of the evaluation.
 
     Raises:
-        InputError: if that fails; the text is that of the command.
+        InputError: The evaluation failed. The text is that of the command.
     """
     paths = [each.path for each in files]
     _run("evaluate", *paths, "--against", checkpoint, "--data", data, "--json", result)
@@ -113,7 +113,7 @@ def _run(*arguments: object) -> None:
     """Run a command of slide-deploy.
 
     Raises:
-        InputError: if it fails.
+        InputError: The command failed.
     """
     command = [sys.executable, "-m", "slide_deploy", *map(str, arguments), "--quiet"]
     environment = python_environment(Path(__file__).parents[2])

@@ -1,4 +1,4 @@
-"""A table of what each precision costs: size and accuracy against the trained network."""
+"""A table of size and accuracy in each precision, compared with the trained network."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,10 +8,11 @@ from benchmarks.precisions.files import WrittenPrecision
 from slide_deploy.evaluation.figures import AccuracyRow
 from slide_deploy.evaluation.statistics import Difference, Share
 from slide_deploy.precisions import precision_named
+from slide_deploy.terminal.printable import counted
 
 # Percentage points of top-1 that a quantised file may lose.
 MAX_DROP = 0.5
-# A split of the pictures that is less probable than this by chance is a loss of any other file.
+# Significance level: a less probable split of the images counts as a loss of an unquantised file.
 _CHANCE = 0.05
 
 _HEADERS = (
@@ -24,15 +25,15 @@ _HEADERS = (
 def price_table(
     checkpoint: Path, rows: Sequence[AccuracyRow], files: Sequence[WrittenPrecision]
 ) -> Grid:
-    """One line a file.
+    """Return a table with one line per file.
 
     Args:
-        checkpoint: of the trained network.
-        rows: figures of the trained network, and of the files in their order.
-        files: what was written.
+        checkpoint: Checkpoint of the trained network.
+        rows: Accuracy of the trained network, then of each file.
+        files: The written files.
     """
     trained, *others = rows
-    # The numbers that training left, as the float32 files hold them.
+    # Sizes of the float32 files, for the ratios.
     whole = {each.kind.format.name: each.size for each in files if each.kind.precision == "float32"}
     first = ("as trained", "float32", trained.runtime, "", "", _percent(trained.top1), "", "", "")
     lines = [
@@ -51,22 +52,22 @@ def price_table(
     ]
     count = trained.top1.of if trained.top1 else 0
     return Grid(
-        f"{checkpoint.name} on {count:,} pictures that training never saw",
+        f"{checkpoint.name} on {count:,} held-out images",
         _HEADERS,
         (first, *lines),
-        "Intervals are of 95 %. Agreement and change are against the trained network, picture by "
-        "picture; p is that of McNemar's exact test.",
+        "Intervals are 95 %. Agreement and change are relative to the trained network, image by "
+        "image. p is from McNemar's exact test.",
     )
 
 
 def losses(rows: Sequence[AccuracyRow], files: Sequence[WrittenPrecision]) -> Iterator[str]:
-    """Files that lose more than their precision may, a sentence each.
+    """Yield a sentence for each file that loses more accuracy than its precision may.
 
-    A quantised file may lose ``MAX_DROP``; any other one nothing that can be measured.
+    A quantised file may lose ``MAX_DROP``. Other files may have no significant loss.
 
     Args:
-        rows: figures of the trained network, and of the files in their order.
-        files: what was written.
+        rows: Accuracy of the trained network, then of each file.
+        files: The written files.
     """
     for row, written in zip(rows[1:], files, strict=True):
         change = row.change
@@ -74,14 +75,14 @@ def losses(rows: Sequence[AccuracyRow], files: Sequence[WrittenPrecision]) -> It
             continue
         lost = -100 * change.value
         if row.not_finite:
-            count = row.not_finite
-            yield f"{written.kind} answers {count} pictures with numbers that are not finite."
+            images = counted(row.not_finite, "image")
+            yield f"{written.kind} has outputs that are not finite for {images}."
         if precision_named(written.kind.precision).is_quantised:
-            # Rounding must not decide: 0.5 of 0.5 points are within the limit.
+            # The tolerance for rounding errors keeps a loss of exactly 0.5 points within the limit.
             if not lost <= MAX_DROP + 1e-9:
                 yield f"{written.kind} loses {lost:.2f} points of top-1, more than {MAX_DROP:g}."
         elif not (lost <= 0 or change.p >= _CHANCE):
-            yield f"{written.kind} loses {lost:.2f} points of top-1, and that is no chance."
+            yield f"{written.kind} loses {lost:.2f} points of top-1, which is significant."
 
 
 def _ratio(size: int, whole: int | None) -> str:

@@ -1,1 +1,1 @@
-"""Which families of operators gain in int8, and what each costs: `make bench-quantisation`."""
+"""Measures gain and error of each family of operators in int8: `make bench-quantisation`."""

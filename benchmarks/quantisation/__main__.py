@@ -28,15 +28,15 @@ INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 1 if other families are better than a format's, 2 if a result is unusable."""
+    """Race and write tables. Return 1 if other families beat a format's, 2 on bad results."""
     parser = _parser()
     chosen = parser.parse_args(arguments)
     if chosen.rounds < LEAST_ROUNDS:
-        parser.error(f"give {LEAST_ROUNDS} --rounds at least")
+        parser.error(f"give at least {LEAST_ROUNDS} --rounds")
     page = None if chosen.out is None else GeneratedPage(chosen.out, COMMAND)
     try:
         if page is not None:
-            page.around()  # before minutes are spent on what goes there
+            page.around()  # fails before minutes are spent on races
             require_writable(page.path)
         places = folders(chosen.folder, COMMAND)
         if not chosen.no_race:
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the page is as it was.", file=sys.stderr)
+        print("interrupted; the page was not changed.", file=sys.stderr)
         return INTERRUPTED
     return int(any(row.is_better for each in found for row in each))
 
@@ -79,7 +79,7 @@ def _plan(place: Path, chosen: argparse.Namespace) -> RacePlan:
 
 
 def _race(place: Path, chosen: argparse.Namespace, step: Callable[[str], None]) -> None:
-    """Race the files of a format, and keep the result beside them."""
+    """Race the files of a format, and write the result beside them."""
     plan = _plan(place, chosen)
     run = race(plan, lambda text: step(f"{place.parent.name}, {place.name}: {text}"))
     if run.interrupted:
@@ -90,7 +90,7 @@ def _race(place: Path, chosen: argparse.Namespace, step: Callable[[str], None]) 
 def _result(place: Path) -> Run:
     path = place / RESULT
     if not path.exists():
-        raise InputError(f"{place} holds no result of a race: leave out --no-race.")
+        raise InputError(f"{place} contains no result of a race: remove --no-race.")
     return result.read(path)
 
 
@@ -101,8 +101,8 @@ def _conditions(written: Sequence[WrittenFamily], runs: Sequence[Run]) -> dict[s
     small = [each.network for each in written if each.quick]
     return {
         "command": f"`{COMMAND}`, a run for each network and runtime, a process for each file",
-        **({"too small to say anything": ", ".join(dict.fromkeys(small))} if small else {}),
-        "ranges measured on": ", ".join(dict.fromkeys(each.examples for each in written)),
+        **({"too small for conclusions": ", ".join(dict.fromkeys(small))} if small else {}),
+        "calibrated on": ", ".join(dict.fromkeys(each.examples for each in written)),
         "threads": ", ".join(map(str, sorted(threads))),
         "rounds": ", ".join(map(str, sorted(rounds))),
         **runs[0].machine,
@@ -111,13 +111,13 @@ def _conditions(written: Sequence[WrittenFamily], runs: Sequence[Run]) -> dict[s
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quantisation")
-    parser.add_argument("folder", type=Path, help="of the files")
+    parser.add_argument("folder", type=Path, help="folder of the files")
     parser.add_argument("--out", type=Path, help="page whose figures are replaced")
-    parser.add_argument("--no-race", action="store_true", help="show what was measured before")
+    parser.add_argument("--no-race", action="store_true", help="use the results of earlier races")
     parser.add_argument("--rounds", type=int, default=12, help="at least 6")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of measuring each file")
-    parser.add_argument("--warm-up", type=float, default=1.0, help="most seconds to settle")
-    parser.add_argument("--threads", type=int, default=usable_threads(), help="of a call")
+    parser.add_argument("--seconds", type=float, default=4.0, help="measuring time per file")
+    parser.add_argument("--warm-up", type=float, default=1.0, help="maximum seconds of warm-up")
+    parser.add_argument("--threads", type=int, default=usable_threads(), help="threads per call")
     return parser
 
 

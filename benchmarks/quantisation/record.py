@@ -1,4 +1,4 @@
-"""What was written of a network in one format: plain data beside the files."""
+"""Record of a network's quantised files in one format, stored beside the files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmarks.network_files import read_record, write_record
 from slide_deploy.errors import InputError
 
-# What ratios are taken to, and what the format's record says.
+# Names of the float32 variant and of the variant with the format's default families.
 FLOAT32, DEFAULT = "float32", "default"
 
 
@@ -15,14 +15,14 @@ class QuantisedVariant:
     """A file with some families of operators in int8.
 
     Attributes:
-        name: for tables.
-        file: its name; empty where none could be made.
-        families: that are quantised; none for the file in float32.
-        operators: how many are.
-        size: bytes of all its files.
-        snr_db: list of one number, its signal-to-noise ratio on examples held back, without what
-            answers have in common; empty where it does not run.
-        fault: why nobody should take it, a sentence; empty where nothing is wrong.
+        name: Name in tables.
+        file: File name; empty if the file could not be written.
+        families: Quantised families; empty for the float32 file.
+        operators: Number of quantised operators.
+        size: Bytes of all its files.
+        snr_db: One number, its signal-to-noise ratio on held-out examples, after removing the mean
+            output; empty if the file does not run.
+        fault: One sentence on why it should not be used; empty if nothing is wrong.
     """
 
     name: str
@@ -35,7 +35,7 @@ class QuantisedVariant:
 
     @property
     def is_raced(self) -> bool:
-        """Whether it runs; a file whose answers are wrong is raced all the same."""
+        """Whether it runs. A file with wrong outputs is raced too."""
         return bool(self.snr_db)
 
 
@@ -44,12 +44,12 @@ class WrittenFamily:
     """The files of a network in one format.
 
     Attributes:
-        network: its name.
-        format: of the files.
-        target: that runs them.
-        quick: whether the network is the small one, whose figures say nothing.
-        examples: what ranges were measured on.
-        variants: the file in float32 first, then that with the families of the format's record.
+        network: Name of the network.
+        format: Format of the files.
+        target: Target that runs them.
+        quick: Whether the network has its quick size, whose figures are meaningless.
+        examples: Data of the calibration.
+        variants: The float32 file first, then the file with the format's default families.
     """
 
     network: str
@@ -60,14 +60,14 @@ class WrittenFamily:
     variants: tuple[QuantisedVariant, ...]
 
     def write(self, folder: Path) -> None:
-        """Write it into the folder of the files."""
+        """Write the record into the folder of the files."""
         write_record(self, folder)
 
     def named(self, name: str) -> QuantisedVariant:
-        """A variant by its name.
+        """Return a variant by its name.
 
         Raises:
-            InputError: if there is none.
+            InputError: There is no such variant.
         """
         for each in self.variants:
             if each.name == name:
@@ -76,9 +76,9 @@ class WrittenFamily:
 
 
 def read(folder: Path) -> WrittenFamily:
-    """What was written into a folder.
+    """Read the record of a folder.
 
     Raises:
-        InputError: if the record is missing or damaged.
+        InputError: The record is missing or damaged.
     """
     return read_record(WrittenFamily, folder)

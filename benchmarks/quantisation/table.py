@@ -1,4 +1,4 @@
-"""A run of a network's files to a table, and whether the format's record is what it says."""
+"""Compares a network's quantised files with the format's default, and prints a table."""
 
 from dataclasses import dataclass
 from statistics import median
@@ -9,9 +9,9 @@ from benchmarks.record import Measurement, Run
 from benchmarks.statistics import Estimate, paired_ratio
 from slide_deploy.errors import InputError
 
-# A family is worth its rounding where it takes so much less time, beyond warning.
+# A family is worth its rounding error if the whole interval of its ratio lies below this.
 PAYS = 0.98
-# Less than this is the same error: another draw of the noise moves it by as much.
+# Differences below this are within the scatter of the noise.
 SAME_DB = 1.0
 
 
@@ -20,11 +20,11 @@ class FamilyRow:
     """One file.
 
     Attributes:
-        variant: the file.
-        seconds: median of a call; None where it does not run.
-        to_float32: its time over that of the file in float32; None likewise.
-        to_default: its time over that of the file with the record's families; None likewise.
-        verdict: what to think of it, a clause.
+        variant: The file.
+        seconds: Median seconds per call; None if it does not run.
+        to_float32: Its time / time of the float32 file; None if it does not run.
+        to_default: Its time / time of the default file; None if it does not run.
+        verdict: A clause on the comparison.
     """
 
     variant: QuantisedVariant
@@ -35,15 +35,15 @@ class FamilyRow:
 
     @property
     def is_better(self) -> bool:
-        """Whether the record should have these families: faster beyond warning, and as right."""
+        """Whether these families should be the default: certainly faster, and as accurate."""
         return self.verdict == "better"
 
 
 def rows(written: WrittenFamily, run: Run) -> tuple[FamilyRow, ...]:
-    """All files in their order.
+    """Return a row for each file, in their order.
 
     Raises:
-        InputError: if the file in float32 or the default was not raced.
+        InputError: The float32 file or the default was not raced.
     """
     default = written.named(DEFAULT)
     return tuple(_row(each, default, run) for each in written.variants)
@@ -74,13 +74,13 @@ def _measurement(run: Run, name: str) -> Measurement:
     for each in run.measurements:
         if each.candidate.name == name:
             return each
-    raise InputError(f"{name} was not raced: leave out --no-race.")
+    raise InputError(f"{name} was not raced: remove --no-race.")
 
 
 def _verdict(
     variant: QuantisedVariant, default: QuantisedVariant, to_default: Estimate | None
 ) -> str:
-    """How a file that runs stands beside the default."""
+    """Return the verdict on a file that runs, compared with the default."""
     if variant.fault:
         return variant.fault
     if variant.name in (FLOAT32, DEFAULT) or to_default is None:
@@ -93,7 +93,7 @@ def _verdict(
 
 
 def table(written: WrittenFamily, found: tuple[FamilyRow, ...]) -> Grid:
-    """All files of a format."""
+    """Return a table of all files of a format."""
     headers = (
         *(("in int8", False), ("operators", True), ("ms", True), ("/ float32", True)),
         *(("from", True), ("to", True), ("/ default", True), ("from", True), ("to", True)),
@@ -105,10 +105,10 @@ def table(written: WrittenFamily, found: tuple[FamilyRow, ...]) -> Grid:
         f"{written.network} on {written.target}",
         headers,
         tuple(_cells(each, whole) for each in found),
-        f"The default is {default}. Times are ratios of medians, round by round, with 95 % "
-        f"intervals. dB is the signal-to-noise ratio on examples held back, without what answers "
-        f"have in common. Better: at most {PAYS} of the default's time beyond warning, and at most "
-        f"{SAME_DB:g} dB below it.",
+        f"The default is {default}. Times are ratios of medians, paired by round, with 95 % "
+        f"intervals. dB is the signal-to-noise ratio on held-out examples, after removing the mean "
+        f"output. Better: the whole interval lies below {PAYS} of the default's time, and the "
+        f"signal-to-noise ratio is at most {SAME_DB:g} dB lower.",
     )
 
 

@@ -51,7 +51,7 @@ def _outcome(
     if ratio is None:
         return (
             Name(best.name),
-            f" has the lowest median, {_call(best)}, but samples are too few to compare it with ",
+            f" has the lowest median, {_call(best)}, but too few samples to compare with ",
             Name(second.name),
             ".",
         ), False

@@ -1,1 +1,1 @@
-"""What every published size costs to export, and whether it has the published costs itself."""
+"""Exports every published size, and checks its parameters and multiply-accumulates."""

@@ -15,19 +15,21 @@ from slide_deploy.machine import describe
 from slide_deploy.terminal.progress import Steps
 
 COMMAND = "make bench-sizes"
-# How far the counted work may be from that of the record.
+# Maximum relative difference between counted and recorded multiply-accumulates.
 _MOST_APART = 0.01
 _GIB = 2**30
 INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 1 if a size has other parameters or other work than its record says."""
+    """Export the sizes and write the table. Return 1 if a size differs from its record."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sizes")
-    parser.add_argument("folder", type=Path, help="of the results, NAME.json each")
+    parser.add_argument("folder", type=Path, help="folder of the results, NAME.json each")
     parser.add_argument("--out", type=Path, help="page whose figures are replaced")
-    parser.add_argument("--only", action="append", default=[], help="a size, once for each; or all")
-    parser.add_argument("--again", action="store_true", help="those too whose result is there")
+    parser.add_argument(
+        "--only", action="append", default=[], help="size to export, repeatable; default: all"
+    )
+    parser.add_argument("--again", action="store_true", help="export sizes with a result again")
     chosen = parser.parse_args(arguments)
     try:
         sizes = _sizes()
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; what was finished is kept.", file=sys.stderr)
+        print("interrupted; finished results are kept.", file=sys.stderr)
         return INTERRUPTED
     return int(not all(as_recorded(*each) for each in found))
 
@@ -69,7 +71,7 @@ def _refuse_unknown(sizes: Sequence[Architecture], names: Sequence[str]) -> None
 
 
 def as_recorded(size: Architecture, found: Exported) -> bool:
-    """Whether a size has the parameters and the work that its record says."""
+    """Return whether parameters and multiply-accumulates agree with the record of the size."""
     expected = size.file_gmacs or size.gmacs
     if expected is None or found.parameters != size.parameters:
         return found.parameters == size.parameters
@@ -77,7 +79,7 @@ def as_recorded(size: Architecture, found: Exported) -> bool:
 
 
 def table(found: Sequence[tuple[Architecture, Exported]]) -> Grid:
-    """All sizes."""
+    """Return a table of all sizes."""
     headers = (
         *(("size", False), ("parameters", True), ("published", True), ("GMACs", True)),
         *(("in the file", True), ("published", True), ("seconds", True), ("peak, GiB", True)),
@@ -87,9 +89,9 @@ def table(found: Sequence[tuple[Architecture, Exported]]) -> Grid:
         "Every published size, exported to every format and verified",
         headers,
         tuple(_row(*each) for each in found),
-        "Parameters of the trained network. GMACs are 10^9 multiply-adds of the folded network, as "
-        "the record says, and counted in an ONNX file without passes. The worst "
-        "error is that of any file against float64, over the largest output.",
+        "Parameters are those of the trained network. GMACs are 10^9 multiply-adds of the folded "
+        "network, from the record, and counted in an ONNX file without passes. The worst error is "
+        "the largest of all files compared with float64, divided by the largest output.",
     )
 
 

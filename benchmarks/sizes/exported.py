@@ -1,4 +1,4 @@
-"""Exports one published size with random weights, in a process of its own; keeps what it cost."""
+"""Exports one published size with random weights, and records time, memory and error."""
 
 import json
 import subprocess
@@ -22,19 +22,19 @@ from slide_deploy.process.child_python import python_environment
 
 @dataclass(frozen=True)
 class Exported:
-    """One size.
+    """Export of one size.
 
     Attributes:
-        name: of the published size.
-        formats: that were written and verified.
-        seconds: that the export took, with loading, folding and verifying.
-        peak_bytes: the highest resident memory of its process.
-        parameters: of the trained network.
-        macs: multiply-accumulates of the folded network, counted in the file that
-            ``torch.onnx.export`` writes of it: what papers count. Ours has fewer where nobody reads
-            a result, or more where a form of slide attention wins by other work.
-        worst: the largest error of any file against the trained network in float64, over the
-            largest output.
+        name: Name of the published size.
+        formats: Formats that were written and verified.
+        seconds: Time of the export, with loading, folding and verifying.
+        peak_bytes: Peak resident memory of its process.
+        parameters: Parameters of the trained network.
+        macs: Multiply-accumulates of the folded network, counted in the file that
+            ``torch.onnx.export`` writes, as papers count them. Our files may have fewer, as unused
+            results are removed, or more, if such a form of slide attention is faster.
+        worst: Largest error of all files compared with the trained network in float64, divided by
+            the largest output.
     """
 
     name: str
@@ -47,14 +47,14 @@ class Exported:
 
 
 def export_size(size: Architecture, folder: Path) -> Exported:
-    """Export a size to all formats as the command line does it, and count it.
+    """Export a size to all formats with the command line, and count its operations.
 
     Args:
-        size: whose files and figures are made; files that are left there are replaced.
-        folder: where they go.
+        size: The published size.
+        folder: Folder for the files. Existing files are replaced.
 
     Raises:
-        InputError: if a file was refused or is wrong; the text is that of the command.
+        InputError: The export failed. The text is that of the command.
     """
     config = size.config
     model = network(size.name, config.image_size).branched()
@@ -93,7 +93,7 @@ def _macs(size: Architecture, path: Path) -> int:
     return inspect(read_graph(path)).counted_macs
 
 
-# A process counts as its own peak what the one that started it had; so a small one starts it.
+# The peak of a process includes that of its parent, so a small process starts it.
 _MEASURED = (
     "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]); "
     "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
@@ -101,10 +101,10 @@ _MEASURED = (
 
 
 def _run(*arguments: object) -> int:
-    """Run a command of slide-deploy; its highest resident memory in bytes.
+    """Run a command of slide-deploy and return its peak resident memory in bytes.
 
     Raises:
-        InputError: if it fails.
+        InputError: The command failed.
     """
     command = [sys.executable, "-m", "slide_deploy", *map(str, arguments), "--force", "--quiet"]
     done = subprocess.run(
@@ -120,18 +120,18 @@ def _run(*arguments: object) -> int:
 
 
 def save(found: Exported, path: Path) -> None:
-    """Keep a result."""
+    """Write a result."""
     write_text(path, json.dumps(asdict(found), indent=2) + "\n")
 
 
 def load(path: Path) -> Exported:
-    """Read a result back.
+    """Read a result.
 
     Raises:
-        InputError: if it is not one.
+        InputError: The file is not a result.
     """
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-        return Exported(**{**said, "formats": tuple(said["formats"])})
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        return Exported(**{**fields, "formats": tuple(fields["formats"])})
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path} is no result of make bench-sizes: delete it.") from error
+        raise InputError(f"{path} is not a result of make bench-sizes: delete it.") from error

@@ -1,5 +1,5 @@
-"""Whether the harness can be trusted: it is measured here, on real runtimes.
+"""Measures on real runtimes whether the benchmark can be trusted.
 
-`python -m benchmarks.trust` races a file against itself and against a slower self, and holds the
-harness's figures against those of the vendors' own tools. Nothing that measures imports this.
+`python -m benchmarks.trust` races a file against itself and against a slower copy, and compares the
+benchmark's figures with those of the vendors' own tools. Measuring code does not import this.
 """

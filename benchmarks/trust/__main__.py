@@ -1,4 +1,4 @@
-"""``python -m benchmarks.trust FILE…``: measure the harness, print what was found, keep it."""
+"""``python -m benchmarks.trust FILE…``: measure the benchmark, and print and write the findings."""
 
 import argparse
 import os
@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.artifact import describe_artifact
+from benchmarks.generated_page import GeneratedPage
 from benchmarks.record import Configuration
-from benchmarks.trust.page import page, update
 from benchmarks.trust.subject import SLICE, TrustSettings, TrustSubject, subject
-from benchmarks.trust.tables import grids
+from benchmarks.trust.tables import COMMAND, grids
 from benchmarks.trust.trial import examine, steps
 from slide_deploy.errors import SlideDeployError
 from slide_deploy.files.writing import require_writable
@@ -22,7 +22,7 @@ INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 1 if the harness is not to be trusted here, 2 if nothing was found out."""
+    """Run the trials. Return 1 if the benchmark cannot be trusted here, 2 without findings."""
     chosen = _parser().parse_args(arguments)
     settings = TrustSettings(
         runs=chosen.runs,
@@ -32,26 +32,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         vendor_seconds=chosen.vendor_seconds,
         configuration=Configuration(threads=chosen.threads, batch=chosen.batch),
     )
+    page = None if chosen.out is None else GeneratedPage(chosen.out, COMMAND)
     try:
         subjects = [subject(path) for path in chosen.files]
-        if chosen.out is not None:
-            page(chosen.out).around()  # before minutes are spent on what goes there
-            require_writable(chosen.out)
+        if page is not None:
+            page.around()  # fails before minutes are spent on races
+            require_writable(page.path)
         conditions = _conditions(
             subjects, settings, sys.argv[1:] if arguments is None else arguments
         )
         with Steps(False, steps(subjects, settings)) as step:
             findings = examine(subjects, settings, step)
-        for grid in grids(findings):
+        for grid in (tables := grids(findings)):
             grid.print()
-        if chosen.out is not None:
-            update(chosen.out, findings, conditions)
-            print(f"written: {chosen.out}")
+        if page is not None:
+            page.update(tables, conditions)
+            print(f"written: {page.path}")
     except SlideDeployError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; nothing is written.", file=sys.stderr)
+        print("interrupted; nothing was written.", file=sys.stderr)
         return INTERRUPTED
     return 0 if findings.accepted else 1
 
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _conditions(
     subjects: Sequence[TrustSubject], settings: TrustSettings, arguments: Sequence[str]
 ) -> dict[str, str]:
-    """What was run, how and where; before it begins, since the load is of interest, too."""
+    """Return facts about the run. They include the load before it begins."""
     configuration = settings.configuration
     artifacts = [describe_artifact(each.path) for each in subjects]
     return {
@@ -67,10 +68,10 @@ def _conditions(
         "files": ", ".join(f"{each.name} (sha256 {each.sha256[:12]})" for each in artifacts),
         "candidates": f"threads {configuration.threads}, batch {configuration.batch}, "
         f"{configuration.precision}",
-        "a race": f"two processes, {settings.rounds} rounds, {settings.seconds:g} s of measuring "
-        f"each; `bench` takes 20 rounds and 10 s by itself; no noise was calibrated",
-        "a pair": f"{settings.vendor_seconds} s each, ours in slices of {SLICE:g} s as `bench` "
-        f"takes them; a fresh process for each side, one at a time, in alternating order",
+        "race": f"two processes, {settings.rounds} rounds, {settings.seconds:g} s of measuring "
+        f"each; the defaults of `bench` are 20 rounds and 10 s; no noise was calibrated",
+        "pair": f"{settings.vendor_seconds} s each, ours in slices of {SLICE:g} s as in `bench`; "
+        f"a new process for each side, one at a time, in alternating order",
         **_load(),
         **describe(),
     }
@@ -79,27 +80,28 @@ def _conditions(
 def _load() -> dict[str, str]:
     if not hasattr(os, "getloadavg"):  # Windows
         return {}
-    return {"load before it began": f"{os.getloadavg()[0]:.2f}"}
+    return {"load before the start": f"{os.getloadavg()[0]:.2f}"}
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.trust", description="Measure whether the harness can be trusted."
+        prog="python -m benchmarks.trust",
+        description="Measure whether the benchmark can be trusted.",
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".onnx or .xml")
     parser.add_argument("--runs", type=int, default=20, help="races of each kind")
-    parser.add_argument("--rounds", type=int, default=20, help="of each race; at least 6")
+    parser.add_argument("--rounds", type=int, default=20, help="rounds per race; at least 6")
     parser.add_argument(
-        "--seconds", type=float, default=3.0, help="of measuring a candidate in a race"
+        "--seconds", type=float, default=3.0, help="measuring time of a candidate in a race"
     )
     parser.add_argument(
-        "--comparisons", type=int, default=10, help="with each vendor's tool; at least 6"
+        "--comparisons", type=int, default=10, help="pairs with each vendor's tool; at least 6"
     )
     parser.add_argument(
-        "--vendor-seconds", type=int, default=2, help="of measuring a side of a comparison"
+        "--vendor-seconds", type=int, default=2, help="measuring time of each side of a pair"
     )
-    parser.add_argument("--batch", type=int, default=1, help="images a call")
-    parser.add_argument("--threads", type=int, default=usable_threads(), help="of a call")
+    parser.add_argument("--batch", type=int, default=1, help="images per call")
+    parser.add_argument("--threads", type=int, default=usable_threads(), help="threads per call")
     parser.add_argument("--out", type=Path, help="page whose figures are replaced")
     return parser
 

@@ -1,8 +1,8 @@
-"""The plainest way to time a file with ONNX Runtime: what one would write without a harness.
+"""The simplest way to time a file with ONNX Runtime, without a benchmark.
 
     python onnxruntime_loop.py FILE THREADS SECONDS '[["image", "float32", [32, 3, 32, 32]]]'
 
-Prints the median in nanoseconds. Imports nothing of this project, on purpose.
+It prints the median in nanoseconds. It deliberately imports nothing from this project.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What was found, and whether it is good enough."""
+"""The findings, and whether they are good enough."""
 
 from dataclasses import dataclass
 from statistics import median
@@ -7,11 +7,11 @@ from benchmarks.compare import Verdict
 from benchmarks.gate import Gated
 from benchmarks.statistics import Estimate, paired_ratio
 
-# What the gate is asked, and the slowdown that it must find.
+# The limit of the gate, and the slowdown that it must detect.
 FAIL_ABOVE, EXTRA_WORK = 0.05, 0.10
-# One of so many answers of the gate may be wrong: its intervals hold with 95 %.
+# One of 20 verdicts of the gate may be wrong, as its intervals are 95 %.
 ONE_WRONG_IN = 20
-# By how much our median may differ from a vendor's.
+# Maximum relative difference between our median and a vendor's.
 VENDOR_LIMIT = 0.03
 
 
@@ -20,49 +20,49 @@ class Series:
     """Races of a file against itself.
 
     Attributes:
-        target: that ran it.
-        extra_work: share by which the second candidate was slowed down; 0 for none.
-        answers: of the gate, a race each.
+        target: Target that ran it.
+        extra_work: Share by which the second candidate was slowed down; 0 for none.
+        gated: Result of the gate for each race.
     """
 
     target: str
     extra_work: float
-    answers: tuple[Gated, ...]
+    gated: tuple[Gated, ...]
 
     def count(self, verdict: Verdict) -> int:
-        """How often the gate said so."""
-        return sum(answer.verdict is verdict for answer in self.answers)
+        """Return the number of races with a verdict."""
+        return sum(each.verdict is verdict for each in self.gated)
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        """What the races measured, in rising order."""
-        return tuple(sorted(answer.ratio.value for answer in self.answers if answer.ratio))
+        """Measured ratios in ascending order."""
+        return tuple(sorted(each.ratio.value for each in self.gated if each.ratio))
 
     @property
     def wrong(self) -> int:
-        """Races in which the gate fired without a reason, or did not although there was one."""
-        fired = self.count(Verdict.worse)
-        return len(self.answers) - fired if self.extra_work else fired
+        """Number of races in which the gate failed without a slowdown, or passed despite one."""
+        failed = self.count(Verdict.worse)
+        return len(self.gated) - failed if self.extra_work else failed
 
     @property
     def allowed(self) -> int:
-        """Wrong answers that are put up with."""
-        return len(self.answers) // ONE_WRONG_IN
+        """Number of wrong verdicts that are accepted."""
+        return len(self.gated) // ONE_WRONG_IN
 
     @property
     def accepted(self) -> bool:
         """Whether the gate was wrong rarely enough."""
-        return bool(self.answers) and self.wrong <= self.allowed
+        return bool(self.gated) and self.wrong <= self.allowed
 
 
 @dataclass(frozen=True)
 class LoopAgreement:
-    """Our median and a vendor's, of the same file, one pair each time.
+    """Pairs of our median and a vendor's for the same file.
 
     Attributes:
-        target: that ran it for us.
-        vendor: name of the other tool.
-        ours, theirs: medians in nanoseconds, pair by pair.
+        target: Our target.
+        vendor: Name of the vendor's tool.
+        ours, theirs: Medians in nanoseconds, pair by pair.
     """
 
     target: str
@@ -72,7 +72,7 @@ class LoopAgreement:
 
     @property
     def ratio(self) -> Estimate | None:
-        """Ours over theirs: median of the pairs; None with too few of them."""
+        """Ours / theirs, median of the pairs; None with too few pairs."""
         return paired_ratio([[each] for each in self.ours], [[each] for each in self.theirs])
 
     @property
@@ -82,19 +82,19 @@ class LoopAgreement:
 
     @property
     def accepted(self) -> bool:
-        """Whether the median ratio is near enough to 1."""
+        """Whether the median ratio is close enough to 1."""
         ratio = self.ratio
         return ratio is not None and 1 / (1 + VENDOR_LIMIT) <= ratio.value <= 1 + VENDOR_LIMIT
 
 
 @dataclass(frozen=True)
 class Findings:
-    """All that was found.
+    """All findings.
 
     Attributes:
-        series: a target without and with extra work, target by target.
-        agreements: a target each.
-        runtimes: library and version by target, as the runtime itself says.
+        series: For each target, races without and with extra work.
+        agreements: Pairs for each target.
+        runtimes: Library and version by target, as the runtime reports them.
     """
 
     series: tuple[Series, ...]
@@ -103,6 +103,6 @@ class Findings:
 
     @property
     def accepted(self) -> bool:
-        """Whether all of it is good enough."""
+        """Whether all findings are accepted."""
         gate = all(each.accepted for each in self.series)
         return gate and all(each.accepted for each in self.agreements)

@@ -1,4 +1,4 @@
-"""What is measured, for how long, and who else can measure it."""
+"""The measured files, durations, and the vendor's tool for each file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,21 +7,21 @@ from benchmarks.record import Candidate, Configuration
 from benchmarks.trust.vendors import VENDORS, Vendor
 from slide_deploy.errors import InputError
 
-# As much as `bench` gives a candidate in a round, by default: 10 s in 20 rounds.
+# Seconds of a candidate in a round. By default, `bench` measures 10 s in 20 rounds.
 SLICE = 0.5
 
 
 @dataclass(frozen=True)
 class TrustSettings:
-    """How long everything takes.
+    """Numbers and durations of all trials.
 
     Attributes:
-        runs: races of each kind.
-        rounds: of each race.
-        seconds: of measuring each candidate of a race.
-        comparisons: with each vendor's tool.
-        vendor_seconds: of measuring each side of a comparison.
-        configuration: of all candidates; the vendors' tools are told to do the same.
+        runs: Number of races of each kind.
+        rounds: Rounds per race.
+        seconds: Measuring time of each candidate in a race.
+        comparisons: Number of pairs with each vendor's tool.
+        vendor_seconds: Measuring time of each side of a pair.
+        configuration: Configuration of all candidates. The vendors' tools use equal settings.
     """
 
     runs: int
@@ -34,7 +34,7 @@ class TrustSettings:
 
 @dataclass(frozen=True)
 class TrustSubject:
-    """A file, the target that runs it, and that runtime's other way to be timed."""
+    """A file, its target, and the vendor's tool that can time it too."""
 
     path: Path
     target: str
@@ -43,18 +43,18 @@ class TrustSubject:
     def candidate(
         self, configuration: Configuration, name: str = "ours", extra_work: float = 0.0
     ) -> Candidate:
-        """The file as the race takes it."""
+        """Return the file as a candidate of a race."""
         return Candidate(name, str(self.path), self.target, configuration, extra_work)
 
 
 def subject(path: Path) -> TrustSubject:
-    """The subject that a file makes, by its kind.
+    """Return the subject for a file, by its suffix.
 
     Raises:
-        InputError: if it is missing, or there is nobody else to time it.
+        InputError: The file is missing, or no vendor's tool can time it.
     """
     if path.suffix not in VENDORS:
-        raise InputError(f"{path} cannot be timed twice: give files that end in .onnx or .xml.")
+        raise InputError(f"No vendor's tool can time {path}: give files that end in .onnx or .xml.")
     if not path.is_file():
         raise InputError(f"{path} does not exist: export it first.")
     target, vendor = VENDORS[path.suffix]

@@ -1,4 +1,4 @@
-"""The findings as cells, the same on a terminal and on the page."""
+"""Tables of the findings, for the terminal and the page."""
 
 from statistics import median
 
@@ -15,14 +15,16 @@ from benchmarks.trust.outcomes import (
     Series,
 )
 
+COMMAND = "make bench-trust"
+
 
 def grids(findings: Findings) -> tuple[Grid, Grid]:
-    """What the gate said, and how far the vendors' tools are away."""
+    """Return tables of the gate's verdicts and of the comparison with vendors' tools."""
     return _gate(findings), _vendors(findings)
 
 
 def passed(accepted: bool) -> str:
-    """The word for an outcome."""
+    """Return the word for an outcome."""
     return "pass" if accepted else "FAIL"
 
 
@@ -36,9 +38,9 @@ def _gate(findings: Findings) -> Grid:
         f"A file against itself, gate at {FAIL_ABOVE:.0%}",
         headers,
         tuple(_series(each, findings) for each in findings.series),
-        f"The ratio is that of the median race, second to first. Accepted: at most 1 wrong answer "
-        f"in {ONE_WRONG_IN}. Without extra work, worse is wrong; with {EXTRA_WORK:.0%}, everything "
-        f"else is.",
+        f"The ratio is second / first in the median race. Accepted: at most 1 wrong verdict in "
+        f"{ONE_WRONG_IN}. Without extra work, *worse* is wrong. With {EXTRA_WORK:.0%} extra work, "
+        f"every other verdict is wrong.",
     )
 
 
@@ -47,7 +49,7 @@ def _series(series: Series, findings: Findings) -> tuple[str, ...]:
     return (
         findings.runtimes.get(series.target, series.target),
         f"{series.extra_work:.0%}" if series.extra_work else "none",
-        str(len(series.answers)),
+        str(len(series.gated)),
         str(series.count(Verdict.worse)),
         str(series.count(Verdict.unclear)),
         str(series.count(Verdict.better)),
@@ -62,11 +64,11 @@ def _vendors(findings: Findings) -> Grid:
         *(("theirs, ms", True), ("ratio", True), ("from", True), ("to", True), ("", False)),
     )
     return Grid(
-        "Our median against that of another tool",
+        "Our median compared with that of another tool",
         headers,
         tuple(_agreement(each, findings) for each in findings.agreements),
-        f"The ratio is the median of the pairs' ratios, ours to theirs, with its 95 % interval. "
-        f"Accepted: within {VENDOR_LIMIT:.0%} of 1.",
+        f"The ratio is ours / theirs, the median of all pairs, with its 95 % interval. Accepted: "
+        f"within {VENDOR_LIMIT:.0%} of 1.",
     )
 
 

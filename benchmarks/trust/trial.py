@@ -1,6 +1,6 @@
-"""Carries out the races and the comparisons; one process computes at a time.
+"""Runs the races and comparisons. Only one process computes at a time.
 
-Kinds and targets take turns, so that a machine that changes its speed changes it for all of them.
+Kinds and targets take turns, so that changes in the machine's speed affect all of them equally.
 """
 
 import time
@@ -12,25 +12,25 @@ from benchmarks.measuring.race import REST, OnStep, RacePlan, race
 from benchmarks.record import Measurement, Run
 from benchmarks.trust.outcomes import EXTRA_WORK, FAIL_ABOVE, Findings, LoopAgreement, Series
 from benchmarks.trust.subject import SLICE, TrustSettings, TrustSubject
-from benchmarks.trust.vendors import Question
+from benchmarks.trust.vendors import VendorRun
 from slide_deploy.errors import InputError
 
 
 def steps(subjects: Sequence[TrustSubject], settings: TrustSettings) -> int:
-    """How often `examine` says that it goes on."""
+    """Return the number of calls of ``on_step`` in `examine`."""
     return len(subjects) * (2 * settings.runs + settings.comparisons)
 
 
 def examine(
     subjects: Sequence[TrustSubject], settings: TrustSettings, on_step: OnStep = lambda _: None
 ) -> Findings:
-    """Race every subject against itself and hold it against its vendor's tool.
+    """Race every subject against itself, and compare it with its vendor's tool.
 
     Raises:
-        InputError: if a candidate or a tool fails: nothing is known then.
-        KeyboardInterrupt: if the user ended it.
+        InputError: A candidate or a tool failed. There are no findings.
+        KeyboardInterrupt: The user ended the trials.
     """
-    runtimes: dict[str, str] = {}  # filled by the races: a candidate says what runs it
+    runtimes: dict[str, str] = {}  # the races fill it from their measurements
     series = _series(subjects, settings, on_step, runtimes)
     return Findings(series, _agreements(subjects, settings, on_step), runtimes)
 
@@ -42,18 +42,18 @@ def _series(
     runtimes: dict[str, str],
 ) -> tuple[Series, ...]:
     kinds = [(subject, extra) for subject in subjects for extra in (0.0, EXTRA_WORK)]
-    answers: list[list[Gated]] = [[] for _ in kinds]
+    gated: list[list[Gated]] = [[] for _ in kinds]
     for index in range(settings.runs):
-        for (subject, extra), found in zip(kinds, answers, strict=True):
-            second = f"{extra:.0%} slower self" if extra else "self"
-            on_step(f"race {index + 1} of {settings.runs}: {subject.target} against its {second}")
+        for (subject, extra), found in zip(kinds, gated, strict=True):
+            second = f"a copy {extra:.0%} slower" if extra else "a copy"
+            on_step(f"race {index + 1} of {settings.runs}: {subject.target} against {second}")
             run = _raced(_duel(subject, settings, extra, index))
             runtime = run.measurements[0].runtime
             runtimes[subject.target] = f"{runtime.get('library')} {runtime.get('version')}"
             found += gate(run, FAIL_ABOVE)
     return tuple(
         Series(subject.target, extra, tuple(found))
-        for (subject, extra), found in zip(kinds, answers, strict=True)
+        for (subject, extra), found in zip(kinds, gated, strict=True)
     )
 
 
@@ -62,28 +62,28 @@ def _duel(subject: TrustSubject, settings: TrustSettings, extra: float, seed: in
         subject.candidate(settings.configuration, name, share)
         for name, share in (("first", 0.0), ("second", extra))
     )
-    # Of its own in each race: the same order of turns every time would be one more coincidence.
+    # A seed of its own, as the same order of turns in every race could bias the results.
     return RacePlan((first, second), seconds=settings.seconds, rounds=settings.rounds, seed=seed)
 
 
 def _agreements(
     subjects: Sequence[TrustSubject], settings: TrustSettings, on_step: OnStep
 ) -> tuple[LoopAgreement, ...]:
-    # The tools are told the sizes that our targets chose. It also brings the file into the cache.
+    # This gets the input sizes of our targets for the tools, and loads the file into the cache.
     inputs = [_alone(subject, settings, SLICE).inputs for subject in subjects]
     pairs: list[list[tuple[float, float]]] = [[] for _ in subjects]
     for index in range(settings.comparisons):
         for subject, tensors, found in zip(subjects, inputs, pairs, strict=True):
             on_step(f"{subject.vendor.name}, {index + 1} of {settings.comparisons}")
             seconds = settings.vendor_seconds
-            question = Question(subject.path, tensors, settings.configuration, seconds)
+            vendor_run = VendorRun(subject.path, tensors, settings.configuration, seconds)
             time.sleep(REST)
-            if index % 2:  # in alternating order: who comes first finds the machine rested
-                theirs = subject.vendor.median(question)
+            if index % 2:  # alternating order, as the first one runs on a rested machine
+                theirs = subject.vendor.median(vendor_run)
                 ours = _median(_alone(subject, settings, seconds))
             else:
                 ours = _median(_alone(subject, settings, seconds))
-                theirs = subject.vendor.median(question)
+                theirs = subject.vendor.median(vendor_run)
             found.append((ours, theirs))
     return tuple(
         LoopAgreement(
@@ -97,7 +97,7 @@ def _agreements(
 
 
 def _alone(subject: TrustSubject, settings: TrustSettings, seconds: float) -> Measurement:
-    """The harness as it is, with one candidate, whose process ends with it."""
+    """Run the benchmark with one candidate, whose process then ends."""
     rounds = max(1, round(seconds / SLICE))
     candidate = subject.candidate(settings.configuration)
     return _raced(RacePlan((candidate,), seconds=seconds, rounds=rounds)).measurements[0]
@@ -114,6 +114,7 @@ def _raced(plan: RacePlan) -> Run:
     for each in run.measurements:
         if each.error:
             raise InputError(
-                f"{each.candidate.path} failed on {each.candidate.target}: {each.error}"
+                f"{each.candidate.path} failed on {each.candidate.target} ({each.error}): check it "
+                f"with slide-deploy verify."
             )
     return run

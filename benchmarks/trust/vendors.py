@@ -1,7 +1,7 @@
-"""The other ways to time a file: OpenVINO's benchmark_app, and a bare loop of ONNX Runtime.
+"""Other tools that time a file: OpenVINO's benchmark_app, and a plain loop with ONNX Runtime.
 
-Each runs in a process of its own that ends before anything else is timed, and is told to do what
-our targets do: the same threads, one stream, float32, no pinning, the same input sizes.
+Each runs in a process of its own, which ends before anything else is timed. It has the settings of
+our targets: the same threads, one stream, float32, no pinning, the same input sizes.
 """
 
 import json
@@ -18,19 +18,19 @@ from slide_deploy.files.scratch import temporary_folder
 from slide_deploy.process.child_python import python_environment
 
 _LOOP = Path(__file__).with_name("onnxruntime_loop.py")
-# For import, reading, compiling and writing the report; what is beyond hangs.
+# Seconds for import, reading, compiling and writing the report. A slower tool hangs.
 _PATIENCE = 120.0
 
 
 @dataclass(frozen=True)
-class Question:
-    """What a vendor's tool is asked.
+class VendorRun:
+    """Input of a vendor's tool.
 
     Attributes:
-        path: of the file.
-        inputs: their sizes, as our own target fed them.
-        configuration: of our own target.
-        seconds: of measuring.
+        path: Path of the file.
+        inputs: Inputs with the sizes of our target.
+        configuration: Configuration of our target.
+        seconds: Measuring time.
     """
 
     path: Path
@@ -41,37 +41,35 @@ class Question:
 
 @dataclass(frozen=True)
 class Vendor:
-    """A tool that is not ours.
+    """A vendor's tool.
 
     Attributes:
-        name: as tables show it.
-        median: of the calls that it timed, in nanoseconds.
+        name: Name in tables.
+        median: Runs the tool and returns the median of its calls in nanoseconds.
     """
 
     name: str
-    median: Callable[[Question], float]
+    median: Callable[[VendorRun], float]
 
 
-def benchmark_app_command(program: str, question: Question, folder: Path) -> list[str]:
-    """The command line of benchmark_app; its report goes to ``folder``."""
-    shapes = ",".join(
-        f"{tensor.name}[{','.join(map(str, tensor.shape))}]" for tensor in question.inputs
-    )
+def benchmark_app_command(program: str, run: VendorRun, folder: Path) -> list[str]:
+    """Return the command line of benchmark_app, which writes its report into ``folder``."""
+    shapes = ",".join(f"{tensor.name}[{','.join(map(str, tensor.shape))}]" for tensor in run.inputs)
     return [
-        *(program, "-m", str(question.path), "-d", "CPU", "-api", "sync"),
-        # It refuses threads beside a hint; with one stream OpenVINO's own default is the latency.
-        *("-hint", "none", "-nstreams", "1", "-nthreads", str(question.configuration.threads)),
+        *(program, "-m", str(run.path), "-d", "CPU", "-api", "sync"),
+        # It refuses threads together with a hint. With one stream, OpenVINO optimises latency.
+        *("-hint", "none", "-nstreams", "1", "-nthreads", str(run.configuration.threads)),
         *("-pin", "NO", "-infer_precision", "f32", "-shape", shapes),
-        *("-t", str(max(1, round(question.seconds)))),  # it takes whole seconds
+        *("-t", str(max(1, round(run.seconds)))),  # it accepts whole seconds only
         *("-report_type", "no_counters", "-json_stats", "-report_folder", str(folder)),
     ]
 
 
 def benchmark_app_median(report: str) -> float:
-    """Nanoseconds of the median that a report of benchmark_app holds.
+    """Return the median in nanoseconds from a report of benchmark_app.
 
     Raises:
-        InputError: if it holds none.
+        InputError: The report contains no median.
     """
     try:
         results = json.loads(report)["execution_results"]
@@ -83,10 +81,10 @@ def benchmark_app_median(report: str) -> float:
 
 
 def loop_median(printed: str) -> float:
-    """Nanoseconds that the loop printed.
+    """Return the nanoseconds that the loop printed.
 
     Raises:
-        InputError: if it printed something else.
+        InputError: It printed something else.
     """
     try:
         return float(printed)
@@ -94,32 +92,32 @@ def loop_median(printed: str) -> float:
         raise InputError(f"The loop printed no time: {printed.strip()[:100]!r}.") from error
 
 
-def _benchmark_app(question: Question) -> float:
+def _benchmark_app(run: VendorRun) -> float:
     beside = str(Path(sys.executable).parent)
     program = shutil.which("benchmark_app", path=beside) or shutil.which("benchmark_app")
     if program is None:
-        raise InputError("benchmark_app is not here: it comes with pip install openvino.")
+        raise InputError("benchmark_app is missing: install it with pip install openvino.")
     with temporary_folder() as folder:
-        command = benchmark_app_command(program, question, folder)
-        _run("benchmark_app", command, question.seconds)
+        command = benchmark_app_command(program, run, folder)
+        _run("benchmark_app", command, run.seconds)
         report = folder / "benchmark_report.json"
         if not report.is_file():
             raise InputError("benchmark_app wrote no report.")
         return benchmark_app_median(report.read_text(encoding="utf-8"))
 
 
-def _loop(question: Question) -> float:
-    inputs = json.dumps([[each.name, each.dtype, each.shape] for each in question.inputs])
-    threads, seconds = str(question.configuration.threads), str(question.seconds)
-    command = [sys.executable, str(_LOOP), str(question.path), threads, seconds, inputs]
-    return loop_median(_run(_LOOP.name, command, question.seconds))
+def _loop(run: VendorRun) -> float:
+    inputs = json.dumps([[each.name, each.dtype, each.shape] for each in run.inputs])
+    threads, seconds = str(run.configuration.threads), str(run.seconds)
+    command = [sys.executable, str(_LOOP), str(run.path), threads, seconds, inputs]
+    return loop_median(_run(_LOOP.name, command, run.seconds))
 
 
 def _run(name: str, command: Sequence[str], seconds: float) -> str:
-    """What a command prints.
+    """Run a command and return its standard output.
 
     Raises:
-        InputError: if it fails or hangs.
+        InputError: The command failed or hung.
     """
     try:
         done = subprocess.run(
@@ -132,16 +130,16 @@ def _run(name: str, command: Sequence[str], seconds: float) -> str:
             timeout=seconds + _PATIENCE,
         )
     except subprocess.CalledProcessError as error:
-        said = [
+        lines = [
             line.strip() for line in (error.stderr or error.stdout).splitlines() if line.strip()
         ]
-        raise InputError(f"{name} failed: {said[-1] if said else 'it said nothing'}.") from error
+        raise InputError(f"{name} failed: {lines[-1] if lines else 'no output'}.") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise InputError(f"{name} cannot be used: {error}.") from error
     return done.stdout
 
 
-# Suffix of a file: the target of ours that runs it, and who else does.
+# By suffix of a file: our target and the vendor's tool.
 VENDORS = {
     ".onnx": ("onnxruntime:cpu", Vendor("a loop around session.run", _loop)),
     ".xml": ("openvino:cpu", Vendor("benchmark_app", _benchmark_app)),

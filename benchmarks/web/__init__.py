@@ -1,4 +1,4 @@
-"""The benchmark's page: any browser proves and times files on its own device.
+"""The benchmark page: a browser verifies and times files on its own device.
 
-``page`` holds what runs in the browser, beside the modules of `slide_deploy.backends.web`.
+``page`` and the modules of `slide_deploy.backends.web` contain the code for the browser.
 """

@@ -1,7 +1,7 @@
-"""Whether what a page hands back is the run that it was asked for.
+"""Checks that a result from a page is the planned run.
 
-The page's device is a stranger: its result is held against the form of result files, against the
-plan, and against what a terminal can show, before anything of it is kept.
+The page's device is untrusted. Its result must be a valid result file, agree with the plan, and
+contain only printable text.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from benchmarks.web.plan import PagePlan
 from benchmarks.web.proofs import require_proof
 from slide_deploy.errors import InputError
 
-# Twenty rounds of a second, each call a tenth of a millisecond, for fifty candidates, are less.
+# Enough for fifty candidates with twenty rounds of 1 s and calls of 0.1 ms.
 MOST_BYTES = 64 << 20
 _NAME = Path("The result")
 _LONGEST_TEXT = 400
@@ -24,29 +24,29 @@ _MOST_THREADS = 256
 
 
 def accepted(content: bytes, plan: PagePlan) -> Run:
-    """The run that a page handed back.
+    """Return the run from a page's result.
 
     Raises:
-        InputError: if it is none, or another one than was planned.
+        InputError: It is not a valid run, or not the planned one.
     """
     run = decode(content, _NAME)
     _require_plan(run, plan)
     for text in _texts(run):
         if len(text) > _LONGEST_TEXT or not text.isprintable():
-            raise InputError("The result holds a text that cannot be shown: measure again.")
+            raise InputError("The result contains unprintable or too long text: measure again.")
     if len(run.machine) > _MOST_FACTS:
-        raise InputError("The result holds too many facts of its device: measure again.")
+        raise InputError("The result contains too many facts of its device: measure again.")
     return run
 
 
 def _require_plan(run: Run, plan: PagePlan) -> None:
-    """Refuse another run than was planned.
+    """Check that a run is the planned one.
 
-    What the page does not measure, such as names and hashes of files, must be as it was told.
+    Everything that the page does not measure, such as names and hashes of files, must be equal.
     """
     wanted = plan.document["candidates"]
     if len(run.measurements) != len(wanted) or run.seconds != plan.document["seconds"]:
-        raise _another()
+        raise _other_run()
     for measurement, entry, reference in zip(
         run.measurements, wanted, plan.references, strict=True
     ):
@@ -54,27 +54,27 @@ def _require_plan(run: Run, plan: PagePlan) -> None:
         if blank not in [
             _plain(each) for each in (entry["measurement"], entry["fallback"]) if each
         ]:
-            raise _another()
+            raise _other_run()
         require_proof(measurement, reference, is_refused=entry["refused"] is not None)
 
 
 def _untouched(measurement: Measurement) -> dict[str, Any]:
-    """A measurement without all that a page fills in."""
+    """Return a measurement without the fields that a page fills in."""
     candidate = measurement.candidate
     if not 1 <= candidate.configuration.threads <= _MOST_THREADS:
-        raise _another()
+        raise _other_run()
     return asdict(Measurement(candidate, measurement.artifact))
 
 
 def _plain(measurement: dict[str, Any]) -> dict[str, Any]:
-    """The same without the threads, which the page chooses."""
+    """Return a measurement without the threads, which the page chooses."""
     candidate = measurement["candidate"]
     configuration = {**candidate["configuration"], "threads": 1}
     return {**measurement, "candidate": {**candidate, "configuration": configuration}}
 
 
-def _another() -> InputError:
-    return InputError("This result is of another run: open the address that the command printed.")
+def _other_run() -> InputError:
+    return InputError("This result is from another run: open the address that the command printed.")
 
 
 def _texts(run: Run) -> Iterator[str]:
@@ -88,7 +88,7 @@ def _texts(run: Run) -> Iterator[str]:
 
 
 def with_paths(run: Run, candidates: tuple[Candidate, ...]) -> Run:
-    """The run with the paths of this machine's files, which the page never learned."""
+    """Return the run with the paths of this machine's files, which the page does not have."""
     measured = tuple(
         replace(each, candidate=replace(each.candidate, path=known.path))
         for each, known in zip(run.measurements, candidates, strict=True)

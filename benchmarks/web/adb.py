@@ -1,4 +1,4 @@
-"""A phone on a cable, through Android's ``adb``: nothing is installed on it."""
+"""A connected Android phone, used through ``adb``. Nothing is installed on it."""
 
 import shutil
 import subprocess
@@ -10,7 +10,7 @@ from benchmarks.record import Run
 from slide_deploy.errors import InputError
 
 _SECONDS = 60.0
-# What a phone says of itself, and what a result calls it.
+# Facts about a phone: name in results, and Android property.
 _PROPERTIES = {
     "model": "ro.product.model",
     "chip": "ro.soc.model",
@@ -21,11 +21,11 @@ _LONGEST_FACT = 80
 
 @dataclass(frozen=True)
 class Phone:
-    """A phone that is connected.
+    """A connected phone.
 
     Attributes:
-        serial: that adb knows it by.
-        program: path of adb.
+        serial: Serial number in adb.
+        program: Path of adb.
     """
 
     serial: str
@@ -33,62 +33,63 @@ class Phone:
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
+        """Its model, or its serial number if the model is unknown."""
         return self.facts().get("model", self.serial)
 
     def facts(self) -> dict[str, str]:
-        """What the phone says of itself, by name."""
+        """Return facts about the phone, by name."""
         found = {}
         for name, key in _PROPERTIES.items():
             with suppress(InputError):
-                said = self.ask("shell", "getprop", key).strip()
-                if said and said.isprintable():
-                    found[name] = said[:_LONGEST_FACT]
+                value = self.run("shell", "getprop", key).strip()
+                if value and value.isprintable():
+                    found[name] = value[:_LONGEST_FACT]
         return found
 
     def described(self, run: Run) -> Run:
-        """A run with what the phone says of itself beside what its browser does."""
+        """Return a run with facts about the phone in addition to those from its browser."""
         return replace(run, machine={**run.machine, **self.facts()})
 
     @contextmanager
     def opened(self, address: str, port: int) -> Iterator[None]:
-        """Open an address of this machine in the phone's browser, while the block lasts.
+        """Open an address of this machine in the phone's browser, within a ``with`` block.
 
-        The cable carries the port, so that the page is one of localhost there.
+        The cable forwards the port, so that the page is on localhost for the phone.
 
         Raises:
-            InputError: if the phone refuses.
+            InputError: The phone cannot open it.
         """
         here = f"tcp:{port}"
-        self.ask("reverse", here, here)
+        self.run("reverse", here, here)
         try:
-            # The phone's shell reads the command again: the address is one word there.
+            # Quoted, as the phone's shell parses the command again.
             view = ("am", "start", "-a", "android.intent.action.VIEW", "-d", f"'{address}'")
-            said = self.ask("shell", *view)
-            if "Error" in said:
+            output = self.run("shell", *view)
+            if "Error" in output:
                 raise InputError(
-                    f"{self.name} opens no page ({_line(said)}): unlock it, and check that it has "
-                    f"a browser."
+                    f"{self.name} cannot open a page ({_line(output)}): unlock it, and check that "
+                    f"it has a browser."
                 )
             yield
         finally:
-            with suppress(InputError):  # the phone may have gone
-                self.ask("reverse", "--remove", here)
+            with suppress(InputError):  # the phone may be disconnected
+                self.run("reverse", "--remove", here)
 
-    def ask(self, *command: str, seconds: float = _SECONDS) -> str:
-        """What adb prints for a command to this phone.
+    def run(self, *command: str, seconds: float = _SECONDS) -> str:
+        """Run an adb command for this phone and return its output.
 
         Raises:
-            InputError: if it fails.
+            InputError: The command failed.
         """
-        return _asked([self.program, "-s", self.serial, *command], seconds)
+        return _run([self.program, "-s", self.serial, *command], seconds)
 
 
 def find_phone(serial: str | None = None) -> Phone:
-    """The phone of a serial number, or the only one.
+    """Return the phone with a serial number, or the only connected phone.
 
     Raises:
-        InputError: without adb, without a phone, or if there are several and none is named.
+        InputError: adb or the phone is missing, or there are several phones without a serial
+            number.
     """
     program = shutil.which("adb")
     if program is None:
@@ -96,11 +97,12 @@ def find_phone(serial: str | None = None) -> Phone:
             "adb is not on PATH: install Android's platform tools, for example with apt install "
             "adb or brew install android-platform-tools."
         )
-    states = dict(_devices(_asked([program, "devices"], _SECONDS)))
+    states = dict(_devices(_run([program, "devices"], _SECONDS)))
     if serial is not None:
         if serial not in states:
             raise InputError(
-                f"No phone {serial} is connected: adb devices lists {_listed(states) or 'none'}."
+                f"No phone {serial} is connected: choose from those that adb devices lists "
+                f"({_listed(states) or 'none'})."
             )
         states = {serial: states[serial]}
     if not states:
@@ -114,7 +116,8 @@ def find_phone(serial: str | None = None) -> Phone:
     found, state = states.popitem()
     if state != "device":
         raise InputError(
-            f"The phone {found} is {state}: unlock it, and allow this computer when it asks."
+            f"The phone {found} is {state}: unlock it, and accept its prompt to allow this "
+            f"computer."
         )
     return Phone(found, program)
 
@@ -130,7 +133,7 @@ def _listed(states: dict[str, str]) -> str:
     return ", ".join(states)
 
 
-def _asked(command: Sequence[str], seconds: float) -> str:
+def _run(command: Sequence[str], seconds: float) -> str:
     words = " ".join(command[1:])
     try:
         done = subprocess.run(
@@ -146,7 +149,9 @@ def _asked(command: Sequence[str], seconds: float) -> str:
             f"adb {words} did not end within {seconds:g} s: reconnect the phone."
         ) from error
     except OSError as error:
-        raise InputError(f"{command[0]} does not start ({error.strerror}).") from error
+        raise InputError(
+            f"{command[0]} does not start ({error.strerror}): install adb again."
+        ) from error
     if done.returncode:
         reason = _line(done.stderr) or _line(done.stdout) or f"exit code {done.returncode}"
         raise InputError(f"adb {words} failed ({reason}): check the cable and the phone.")

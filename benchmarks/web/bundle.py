@@ -1,4 +1,4 @@
-"""The page as static files, for any server, and as one file where it is small."""
+"""Writes the page as static files for any server, and as a single file if it is small."""
 
 import shutil
 from pathlib import Path
@@ -14,13 +14,13 @@ SINGLE = "single.html"
 
 
 def write_bundle(plan: PagePlan, out: Path) -> tuple[Path, ...]:
-    """Write the page into a new folder, which appears as a whole.
+    """Write the page into a new folder, atomically.
 
     Returns:
-        The pages: that for a server, and that of one file where the plan is small enough.
+        The page for a server and, if the plan is small enough, the page in a single file.
 
     Raises:
-        InputError: if the folder has something in it already, or cannot be written.
+        InputError: The folder is not empty, or cannot be written.
     """
     require_new(out)
     held = resources(plan)
@@ -45,10 +45,10 @@ def write_bundle(plan: PagePlan, out: Path) -> tuple[Path, ...]:
 
 
 def require_new(out: Path) -> None:
-    """Refuse a folder that is not empty: what lies there would be served along.
+    """Check that a folder is empty, as a server would serve existing files too.
 
     Raises:
-        InputError: if it is not, or is no folder.
+        InputError: The path is not a folder, or the folder is not empty.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"--web-bundle {out} is there already: give it a new folder.")
+        raise InputError(f"--web-bundle {out} already exists: give a new folder.")

@@ -1,4 +1,4 @@
-"""Candidates that another device measures: files on targets that this machine need not have."""
+"""Candidates that another device measures, on targets that this machine may lack."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ from slide_deploy.errors import InputError
 
 @dataclass(frozen=True)
 class PagePlace:
-    """Where candidates are measured.
+    """Place where candidates are measured.
 
     Attributes:
-        name: for sentences.
-        targets: that there are; the first is the default.
-        suffixes: of the files that run there.
+        name: Name in error messages.
+        targets: Its targets. The first is the default.
+        suffixes: Suffixes of the files that it runs.
     """
 
     name: str
@@ -31,12 +31,12 @@ BINARY = PagePlace("The program of --adb-binary", ("litert:adb",), (".tflite",))
 
 @dataclass(frozen=True)
 class WantedPage:
-    """What is measured of each file.
+    """Settings of the candidates of each file.
 
     Attributes:
-        targets: that were named; empty for the default.
-        batches: images a call.
-        shapes: of inputs by name.
+        targets: Names of targets; empty for the default.
+        batches: Images per call.
+        shapes: Shapes of inputs, by name.
     """
 
     targets: Sequence[str] = ()
@@ -45,23 +45,23 @@ class WantedPage:
 
 
 def elsewhere(files: Sequence[Path], place: PagePlace, wanted: WantedPage) -> tuple[Candidate, ...]:
-    """One for each file on each target with each batch, in the order of the files.
+    """Return one candidate for each file, target and batch, in the order of the files.
 
-    Their threads are one until the device has told how many it has.
+    They have one thread until the device reports its number of cores.
 
     Raises:
-        InputError: if a file is missing or does not run there, or a target is none of the place's.
+        InputError: A file is missing, the place cannot run it, or the place lacks a target.
     """
     for name in wanted.targets:
         if name not in place.targets:
             known = ", ".join(place.targets)
-            raise InputError(f"{place.name} measures {known}, and not {name}: leave --target out.")
+            raise InputError(f"{place.name} measures {known}, but not {name}: remove --target.")
     for file in files:
         if not file.exists():
             raise InputError(f"{file} does not exist: check its name.")
         if file.suffix not in place.suffixes:
             kinds = ", ".join(place.suffixes)
-            raise InputError(f"{place.name} runs no {file}: give it files that end in {kinds}.")
+            raise InputError(f"{place.name} cannot run {file}: give files that end in {kinds}.")
     found: dict[str, Candidate] = {}
     targets = tuple(wanted.targets) or place.targets[:1]
     for (file, label), target, batch in product(
@@ -70,6 +70,6 @@ def elsewhere(files: Sequence[Path], place: PagePlace, wanted: WantedPage) -> tu
         configuration = Configuration(batch=batch, shapes=dict(wanted.shapes))
         name = candidate_name(label, target, configuration)
         if name in found:
-            raise InputError(f"{name} was named twice: name each file, target and batch once.")
+            raise InputError(f"{name} was given twice: give each file, target and batch once.")
         found[name] = Candidate(name, str(file), target, configuration)
     return tuple(found.values())

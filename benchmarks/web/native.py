@@ -1,8 +1,8 @@
-"""A program that the user names measures on a phone: LiteRT's ``benchmark_model``, or one like it.
+"""Measures on a phone with the user's program: LiteRT's ``benchmark_model`` or a similar one.
 
-It is pushed and run over the cable, in turns like every other candidate. It prints means and no
-outputs, so that what it measures on the phone is marked unproven. A file that is wrong on this
-machine is not pushed.
+The program and the files are pushed to the phone and run over the cable, in turns like other
+candidates. The program prints mean times and no outputs, so these measurements are marked unproven.
+Files with wrong outputs on this machine are not pushed.
 """
 
 import random
@@ -25,7 +25,7 @@ from slide_deploy.verification.reference_outputs.checking import verify_by_refer
 from slide_deploy.verification.reference_outputs.proof import worst_failure
 from slide_deploy.verification.reference_outputs.reference_file import read_reference
 
-# Runs the files on this machine.
+# Target that verifies the files on this machine.
 _HERE = "litert:cpu"
 _FOLDER = "/data/local/tmp/slide-deploy"
 _DEFAULT_THREADS = 4
@@ -34,10 +34,10 @@ _TIMINGS = re.compile(
     r"Inference timings in us: Init: (?P<init>[\d.e+]+), First inference: (?P<first>[\d.e+]+), "
     r"Warmup \(avg\): (?P<warm>[\d.e+]+), Inference \(avg\): (?P<mean>[\d.e+]+)"
 )
-# "count=50 first=98 curr=97 min=95 max=120 avg=97.1 std=2"; the last one is of the timed calls.
+# "count=50 first=98 curr=97 min=95 max=120 avg=97.1 std=2". The last line is about the timed calls.
 _COUNT = re.compile(r"\bcount=(\d+)\b")
-# Loading and the program's own warm-up come before its timed calls.
-_SECONDS_BESIDE = 300
+# Timeout in seconds, with loading and the program's own warm-up.
+_TIMEOUT = 300
 
 
 def measure(
@@ -50,14 +50,14 @@ def measure(
     """Run every candidate on the phone, round by round.
 
     Args:
-        plan: whose candidates are files that the program takes.
-        phone: that measures.
-        binary: the program.
-        threads: for one call; None for four, as phones have few large cores.
-        step: called with what is about to be done.
+        plan: Plan, with candidates that the program can run.
+        phone: The phone.
+        binary: The program.
+        threads: Threads per call; None for four, as phones have few large cores.
+        step: Called with a description before each step.
 
     Raises:
-        InputError: if the program or a file cannot be brought to the phone.
+        InputError: The program or a file cannot be copied to the phone.
     """
     if not binary.is_file():
         raise InputError(f"--adb-binary {binary} does not exist: give the program's file.")
@@ -71,7 +71,7 @@ def measure(
     begin, interrupted = time.monotonic(), False
     try:
         program = _pushed(phone, binary, "program")
-        phone.ask("shell", "chmod", "755", program)
+        phone.run("shell", "chmod", "755", program)
         files = {
             each.name: _pushed(phone, Path(each.path), f"{index}{Path(each.path).suffix}")
             for index, each in enumerate(plan.candidates)
@@ -102,10 +102,10 @@ def measure(
 
 
 def _wrong_here(path: Path, artifact: Artifact | None) -> str | None:
-    """Why a file must not be timed; None if it is right here, or nothing here can tell.
+    """Return why a file must not be timed; None if it is correct or cannot be verified here.
 
     Raises:
-        InputError: if its reference outputs are damaged.
+        InputError: Its reference outputs are damaged.
     """
     reference = read_reference(path)
     reason = refused(reference, artifact)
@@ -130,15 +130,15 @@ def _blank(plan: RacePlan, candidate: Candidate, threads: int) -> Measurement:
 
 def _pushed(phone: Phone, path: Path, name: str) -> str:
     place = f"{_FOLDER}/{name}"
-    phone.ask("shell", "mkdir", "-p", _FOLDER)
-    phone.ask("push", str(path), place, seconds=_SECONDS_BESIDE)
+    phone.run("shell", "mkdir", "-p", _FOLDER)
+    phone.run("push", str(path), place, seconds=_TIMEOUT)
     return place
 
 
 def _clear(phone: Phone) -> None:
     try:
-        phone.ask("shell", "rm", "-rf", _FOLDER)
-    except InputError:  # the phone may have gone
+        phone.run("shell", "rm", "-rf", _FOLDER)
+    except InputError:  # the phone may be disconnected
         return
 
 
@@ -148,7 +148,7 @@ def _command(program: str, file: str, threads: int, seconds: float) -> list[str]
         f"--graph={file}",
         f"--num_threads={threads}",
         "--use_xnnpack=true",
-        # Calls go on until both are reached.
+        # Calls continue until both minimums are reached.
         "--num_runs=3",
         f"--min_secs={seconds:g}",
         f"--max_secs={max(60.0, 2 * seconds):g}",
@@ -157,13 +157,13 @@ def _command(program: str, file: str, threads: int, seconds: float) -> list[str]
 
 
 def _round(phone: Phone, command: list[str], known: Measurement, begin: float) -> Measurement:
-    """A measurement with one more round, whose one sample is the mean that was printed."""
+    """Return the measurement with one more round, whose only sample is the printed mean."""
     start = time.monotonic() - begin
     try:
-        said = phone.ask("shell", *command, "2>&1", seconds=_SECONDS_BESIDE)
+        output = phone.run("shell", *command, "2>&1", seconds=_TIMEOUT)
     except InputError as error:
         return replace(known, error=str(error))
-    timings, counts = _TIMINGS.search(said), _COUNT.findall(said)
+    timings, counts = _TIMINGS.search(output), _COUNT.findall(output)
     if timings is None or not counts or float(timings["mean"]) <= 0:
         return replace(
             known, error="the program printed no inference timings: it is not benchmark_model"

@@ -1,4 +1,4 @@
-"""The page's resources by address: what a server sends, and what a bundle holds."""
+"""Resources of the page by address, for a server or a bundle."""
 
 import json
 from pathlib import Path
@@ -9,12 +9,12 @@ from slide_deploy.backends.web.session import PAGE as SHARED
 from slide_deploy.backends.web.site import Resource
 
 PAGE = Path(__file__).parent / "page"
-# What a worker runs, in an order in which each module stands behind those that it takes from.
+# Modules of a worker. Each comes after those that it imports.
 WORKER = (
     *("process.js", "tensors.js", "timing.js", "session.js"),
     *("draws.js", "references.js", "candidate_worker.js"),
 )
-# What the page itself runs, likewise.
+# Modules of the page itself, in the same order.
 FACE = (
     *("process.js", "tensors.js", "timing.js", "session.js", "draws.js"),
     *("race.js", "elements.js", "figures.js", "plot.js", "facts.js", "result.js", "source.js"),
@@ -23,17 +23,17 @@ FACE = (
 
 
 def resources(plan: PagePlan, post: str | None = None) -> dict[str, Resource]:
-    """Everything that the page asks for, by address.
+    """Return everything that the page requests, by address.
 
     Args:
-        plan: what it measures.
-        post: address that the result goes to; None for a page that nobody waits for.
+        plan: Plan of the page.
+        post: Address for the result; None if no command waits for it.
     """
     folder = assets.require()
     document = plan.document | {"post": post}
     names = {name for device in plan.devices for name in assets.runtime_files(device)}
     if "webgpu" in plan.devices or "webnn" in plan.devices:
-        names |= set(assets.WASM)  # which stands in where the device is missing
+        names |= set(assets.WASM)  # the fallback if the device is missing
     found: dict[str, Resource] = {
         "index.html": PAGE / "index.html",
         "page.css": PAGE / "page.css",
@@ -46,6 +46,6 @@ def resources(plan: PagePlan, post: str | None = None) -> dict[str, Resource]:
 
 
 def script(name: str) -> Path:
-    """Where a module of the page lies."""
+    """Return the path of a module of the page."""
     own = PAGE / name
     return own if own.is_file() else SHARED / name

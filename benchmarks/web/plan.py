@@ -1,4 +1,4 @@
-"""What a page measures: the plan as it reads it, and the run that it may hand back."""
+"""The plan of a page, and the run that the page fills in."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -21,13 +21,13 @@ from slide_deploy.verification.reference_outputs.reference_file import (
 
 @dataclass(frozen=True)
 class PagePlan:
-    """What a page measures.
+    """The plan of a page.
 
     Attributes:
-        document: for the page, as plain data.
-        files: models, what belongs to them and their reference outputs, by address.
-        devices: that candidates name.
-        references: one a candidate; None where its file has no reference outputs.
+        document: The plan as plain data, for the page.
+        files: Models, their companions and reference outputs, by address.
+        devices: Devices of the candidates.
+        references: Reference outputs of each candidate; None if its file has none.
     """
 
     document: dict[str, Any]
@@ -37,14 +37,14 @@ class PagePlan:
 
 
 def page_plan(plan: RacePlan, threads: int | None) -> PagePlan:
-    """The plan of a page.
+    """Return the plan of a page.
 
     Args:
-        plan: candidates of `candidates.elsewhere`, with the artifacts of their files.
-        threads: for one call; None leaves them to the page, which knows its device.
+        plan: Plan with candidates from `candidates.elsewhere` and the artifacts of their files.
+        threads: Threads per call; None lets the page choose.
 
     Raises:
-        InputError: if reference outputs are damaged.
+        InputError: Reference outputs are damaged.
     """
     files: dict[str, Resource] = {}
     folders: dict[Path, str] = {}
@@ -91,12 +91,12 @@ def page_plan(plan: RacePlan, threads: int | None) -> PagePlan:
 
 
 def device_of(candidate: Candidate) -> str:
-    """The device of a candidate's target, "wasm" for "web:wasm"."""
+    """Return the device of a candidate's target: "wasm" for "web:wasm"."""
     return candidate.target.partition(":")[2]
 
 
 def _parts(path: Path) -> dict[str, Resource]:
-    """A model's files and its reference outputs, by their places beside it."""
+    """Return a model's files and reference outputs, by their path relative to it."""
     parts: dict[str, Resource] = dict(files_of(path))
     reference = reference_path(path)
     if reference.is_file():
@@ -105,27 +105,27 @@ def _parts(path: Path) -> dict[str, Resource]:
 
 
 def refused(reference: Reference | None, artifact: Artifact | None) -> str | None:
-    """Why a file is not even opened; None where nothing speaks against it.
+    """Return why a file must not be opened, or None.
 
     Args:
-        reference: outputs that stand beside it.
-        artifact: the file as it is now.
+        reference: Its reference outputs.
+        artifact: The file as it is now.
     """
     if reference is None or artifact is None or artifact.sha256 == reference.model_sha256:
         return None
-    return "wrong: the file is not the one that was proved when it was exported: export it again"
+    return "wrong: the file differs from the one that was verified at its export: export it again"
 
 
 def _blank(
     plan: RacePlan, candidate: Candidate, renamed: Candidate | None = None
 ) -> dict[str, Any]:
-    """A measurement without figures. The page must not learn where files lie on this machine."""
+    """Return a measurement without figures and without the folders of this machine."""
     shown = replace(renamed or candidate, path=Path(candidate.path).name)
     return asdict(Measurement(shown, plan.artifacts.get(candidate.name)))
 
 
 def _on_wasm(candidate: Candidate) -> Candidate:
-    """The candidate as it is called where its device is missing and WebAssembly runs it."""
+    """Return the candidate for WebAssembly, the fallback if its device is missing."""
     label = candidate.name.partition(" on web:")[0]
     name = candidate_name(label, "web:wasm", candidate.configuration)
-    return replace(candidate, name=f"{name} in place of {candidate.target}", target="web:wasm")
+    return replace(candidate, name=f"{name} instead of {candidate.target}", target="web:wasm")

@@ -1,7 +1,7 @@
-"""Whether the proofs that a page hands back are ones that its plan allows.
+"""Checks the proofs in a page's result against its plan.
 
-A page cannot be made to tell the truth. But figures without the proof that the page takes before it
-times, or with one that it would not have passed, come from a page that is broken or changed.
+A page can send false figures. But the page verifies outputs before it times them, so figures
+without a proof, or with a failed one, show that the page is broken or changed.
 """
 
 from collections.abc import Iterator
@@ -14,38 +14,38 @@ from slide_deploy.verification.reference_outputs.record import Reference
 
 
 def require_proof(measurement: Measurement, reference: Reference | None, is_refused: bool) -> None:
-    """Refuse figures that the page had to prove first and did not.
+    """Check that a measurement has the proof that its plan requires.
 
     Args:
-        measurement: that was handed back.
-        reference: outputs of its file; None if it has none.
-        is_refused: whether the plan says that the file must not be opened.
+        measurement: Measurement from the page.
+        reference: Reference outputs of its file; None if it has none.
+        is_refused: Whether the plan forbids opening the file.
 
     Raises:
-        InputError: if the proof is missing, not within the limit, or impossible.
+        InputError: The proof is missing, impossible, or not within the limit.
     """
     name, proof = measurement.candidate.name, measurement.proof
     has_figures = bool(measurement.rounds or measurement.sustained)
     if is_refused and (has_figures or proof or measurement.error is None):
-        raise InputError(f"The result measures {name}, which the plan refuses: measure again.")
+        raise InputError(f"The result contains {name}, which the plan refuses: measure again.")
     if proof is not None and (reference is None or not _is_possible(proof, reference)):
-        raise InputError(f"The result holds an impossible proof of {name}: measure again.")
+        raise InputError(f"The result contains an impossible proof of {name}: measure again.")
     if reference is None or not has_figures:
         return
     if proof is None:
         if any(fits_any(ports, reference) for ports in _sizes(measurement, reference)):
-            raise InputError(f"The result holds no proof of {name}: measure again.")
+            raise InputError(f"The result contains no proof of {name}: measure again.")
     elif not proof.within(reference.limit):
-        raise InputError(f"The result times {name}, whose proof failed: measure again.")
+        raise InputError(f"The result contains times of {name}, whose proof failed: measure again.")
 
 
 def _is_possible(proof: Proof, reference: Reference) -> bool:
-    """Whether a comparison with these outputs can have such figures, right or wrong."""
-    # Only outputs of whole numbers may differ and have no noise.
+    """Return whether a comparison with these outputs can have such errors."""
+    # Only integer outputs may differ without a signal-to-noise ratio.
     may_lack_noise = proof.relative == 0 or any(
-        answer.values.dtype.kind != "f"
+        output.values.dtype.kind != "f"
         for case in reference.cases
-        for answer in case.outputs.values()
+        for output in case.outputs.values()
     )
     return (
         1 <= proof.cases <= len(reference.cases)
@@ -55,9 +55,9 @@ def _is_possible(proof: Proof, reference: Reference) -> bool:
 
 
 def _sizes(measurement: Measurement, reference: Reference) -> Iterator[tuple[Port, ...]]:
-    """The sizes that the page says it timed, and those that the plan asked for.
+    """Yield the sizes that the page reports, and those of the plan.
 
-    A file whose batch is fixed is timed at that batch; the plan does not know it.
+    They differ for a file with a fixed batch, which is timed at that batch.
     """
     yield tuple(Port(each.name, each.shape, each.dtype) for each in measurement.inputs)
     wanted = measurement.candidate.configuration

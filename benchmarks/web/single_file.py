@@ -1,7 +1,7 @@
-"""The whole page as one HTML file that also runs from a disk: nothing beside it, one thread.
+"""Builds the page as one HTML file, which also runs from a disk, with one thread.
 
-A page of a file may load no other one, so modules are put one behind the other, and everything else
-stands in the page as base64.
+A page from a file may not load other files. So modules are joined, and everything else is embedded
+as base64.
 """
 
 import base64
@@ -16,24 +16,24 @@ from benchmarks.web.plan import PagePlan
 from slide_deploy.backends.web import assets
 from slide_deploy.backends.web.site import Resource
 
-# Phones give up on pages of more; the runtime alone has 19 MB as base64.
+# Phones cannot open larger pages. The runtime alone has 19 MB as base64.
 MOST_MODEL_BYTES = 48 << 20
 _IMPORT = re.compile(r"^import\s[^;]*?\sfrom\s+\"\./([\w.]+)\";\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const)\b)", re.MULTILINE)
 
 
 def takes(plan: PagePlan) -> bool:
-    """Whether a plan's files are small enough, and run on what one file can hold."""
+    """Return whether a plan's files are small enough and run on WebAssembly only."""
     return plan.devices == ("wasm",) and sum(map(_size, plan.files.values())) <= MOST_MODEL_BYTES
 
 
 def single_file(plan: PagePlan) -> str:
-    """The page. See `takes`."""
+    """Return the page for a plan that `takes` accepts."""
     folder = assets.require()
     library, binary = assets.WASM_INLINE, assets.WASM[2]
     names = {"library": folder / library, "binary": folder / binary, **plan.files}
     names |= {"worker": joined(WORKER).encode()}
-    # Addresses of the plan are ids of the page's elements here.
+    # In this page, the plan's addresses are ids of elements.
     document = plan.document | {"runtime": {"wasm": ["library", "binary"]}}
     held = [_script("plan", "application/json", _json(document))]
     held += [_script(name, "text/plain", _base64(each)) for name, each in names.items()]
@@ -48,14 +48,14 @@ def single_file(plan: PagePlan) -> str:
 
 
 def joined(names: Sequence[str], others: dict[str, str] | None = None) -> str:
-    """Modules as one, which have no top-level name in common.
+    """Join modules, whose top-level names must be distinct.
 
     Args:
-        names: each stands behind those that it imports.
-        others: modules that stand in for one of a name.
+        names: Modules. Each comes after those that it imports.
+        others: Replacements of modules, by name.
 
     Raises:
-        ValueError: if a module imports one that does not stand before it.
+        ValueError: A module imports one that does not come before it.
     """
     parts: list[str] = []
     before: set[str] = set()
@@ -70,7 +70,7 @@ def joined(names: Sequence[str], others: dict[str, str] | None = None) -> str:
 
 
 def _script(name: str, kind: str, content: str) -> str:
-    """What the page's scripts read as data; its name is an address, of any letters."""
+    """Return a script element with data. Its name is an address, which may contain any letters."""
     shown = name.replace("&", "&amp;").replace('"', "&quot;")
     return f'<script type="{kind}" id="{shown}">{content}</script>'
 

@@ -1,1 +1,1 @@
-"""Files of low precision: which operators are quantised, on which inputs, and how."""
+"""Files in float16 and int8: which operators are quantised, on which inputs, and how."""

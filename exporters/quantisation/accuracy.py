@@ -1,13 +1,14 @@
-"""Operators return to float, worst first, until a file loses no more than it may.
+"""Returns operators to float, the noisiest first, until a file keeps its accuracy limit.
 
-1. The file is made with every operator quantised. If it keeps the limits, nothing else is done.
-2. The noise of an operator is what the answers lose if it alone is quantised: their signal-to-noise
-   ratio on the examples held back. Operators are ranked by it.
-3. The least number of the worst is searched that must return: 1, 2, 4 and so on until the limits
-   are kept, and then between the last two by halves. Fewer noisy operators never cost more, but for
-   chance: what was found is made once more and judged as any other file.
+1. The file is made with every operator quantised. If it keeps the limits, the search ends.
+2. Operators are ranked by their noise: the signal-to-noise ratio of the outputs, on the examples
+   held back, if only this operator is quantised.
+3. The search finds the smallest number of the noisiest operators that must return: it tries 1, 2, 4
+   and so on until the limits are kept, then bisects between the last two. It assumes that returning
+   more noisy operators never costs accuracy. Chance can violate this, so the final file is made and
+   measured again.
 
-Each try is a file of its own, in a folder that goes with it: runtimes may still map an older one.
+Each attempt is a separate file in a temporary folder, because runtimes may still map an older file.
 """
 
 import math
@@ -22,20 +23,20 @@ from exporters.quantisation.making import Making
 from slide_deploy.terminal.progress import expect
 from slide_deploy.verification.parity import Verification
 
-# Examples on which ranges are measured for the ranking, which many files are made for. The order
-# of the operators needs no more.
+# Number of calibration examples for the ranking, which makes many files. The order of the operators
+# needs no more.
 _RANKED_ON = 16
 
 
 @dataclass(frozen=True)
 class AccuracyTrial:
-    """What a file is held against.
+    """How a file is measured.
 
     Attributes:
-        judge: says how often it is right.
-        verify: holds its answers against the network's on the examples held back.
-        layers: of the network, by the name of the operator.
-        progress: told of each step as it starts.
+        judge: measures the accuracy of a file.
+        verify: verifies a file against the network on the examples held back.
+        layers: the network's layer of each operator, by the name of the operator.
+        progress: called with each step as it starts.
     """
 
     judge: Judge
@@ -45,23 +46,23 @@ class AccuracyTrial:
 
 
 def keep_drop(making: Making, operators: Sequence[str], trial: AccuracyTrial) -> Price:
-    """Make a file again until it keeps its limits, with as many operators quantised as can be.
+    """Make a file again until it keeps its limits, with as many quantised operators as possible.
 
     Args:
-        making: how the file is made; it was made with every operator quantised.
-        operators: names of those, in the order of the file.
-        trial: what it is held against.
+        making: how the file is made; it exists with every operator quantised.
+        operators: names of the quantised operators, in the order of the file.
+        trial: how the file is measured.
 
     Returns:
-        What the file loses that is there now. It exceeds the limit if no choice of operators keeps
-        it; all but one of them are floats then.
+        The accuracy loss of the final file. If no choice keeps the limit, the loss exceeds it and
+        all operators but one are floats.
 
     Raises:
-        InputError: if the file cannot be made or run.
+        InputError: if a file cannot be made or run.
     """
     format = making.exporter.format
     expect(trial.progress, 1)
-    trial.progress(f"judge {format} on {len(trial.judge.pictures.pictures)} pictures")
+    trial.progress(f"evaluate {format} on {len(trial.judge.pictures.pictures)} images")
     first = _price(making.target, (), len(operators), trial)
     if _is_kept(first, making.target, trial):
         return first
@@ -70,14 +71,14 @@ def keep_drop(making: Making, operators: Sequence[str], trial: AccuracyTrial) ->
     def keeps(count: int) -> bool:
         returned = ranked[:count]
         expect(trial.progress, 1)
-        trial.progress(f"judge {format} with {count} of {len(ranked)} operators in float")
-        with _elsewhere(making) as folder:
+        trial.progress(f"evaluate {format} with {count} of {len(ranked)} operators in float")
+        with _temporary_folder(making) as folder:
             tried = _within(making, folder)
             tried.make([each.operator for each in returned])
             price = _price(tried.target, returned, len(ranked), trial)
             return _is_kept(price, tried.target, trial)
 
-    most = len(ranked) - 1  # a file of floats alone is none of int8
+    most = len(ranked) - 1  # an int8 file needs at least one quantised operator
     count = fewest(most, keeps)
     returned = ranked[: most if count is None else count]
     making.make([each.operator for each in returned])
@@ -85,24 +86,25 @@ def keep_drop(making: Making, operators: Sequence[str], trial: AccuracyTrial) ->
 
 
 def fewest(most: int, keeps: Callable[[int], bool]) -> int | None:
-    """The least number from 1 to ``most`` that keeps a limit, if all larger ones keep it as well.
+    """Return the smallest number from 1 to ``most`` that keeps a limit.
 
     Args:
         most: the largest number.
-        keeps: whether a number does; it costs much.
+        keeps: returns whether a number keeps the limit; assumed to hold for all larger numbers.
+            Each call is expensive.
 
     Returns:
-        The number; None if none does.
+        The number; None if no number keeps the limit.
     """
-    too_few, asked = 0, 1
+    too_few, tried = 0, 1
     while True:
-        asked = min(asked, most)
-        if asked <= too_few:
+        tried = min(tried, most)
+        if tried <= too_few:
             return None
-        if keeps(asked):
+        if keeps(tried):
             break
-        too_few, asked = asked, 2 * asked
-    enough = asked
+        too_few, tried = tried, 2 * tried
+    enough = tried
     while enough - too_few > 1:
         middle = (too_few + enough) // 2
         if keeps(middle):
@@ -113,14 +115,14 @@ def fewest(most: int, keeps: Callable[[int], bool]) -> int | None:
 
 
 def _ranked(making: Making, operators: Sequence[str], trial: AccuracyTrial) -> tuple[Returned, ...]:
-    """Every operator with the noise that it makes alone, the worst first."""
+    """Return every operator with the noise that it causes alone, the noisiest first."""
     measured = replace(making, examples=making.examples[:_RANKED_ON])
     expect(trial.progress, len(operators))
     found = []
     for place, operator in enumerate(operators, start=1):
         layer = trial.layers.get(operator, "")
         trial.progress(f"noise of {layer or operator}, {place} of {len(operators)}")
-        with _elsewhere(making) as folder:
+        with _temporary_folder(making) as folder:
             alone = _within(measured, folder)
             alone.make([each for each in operators if each != operator])
             found.append(Returned(operator, layer, trial.verify(alone.target).worst.snr_db))
@@ -128,7 +130,7 @@ def _ranked(making: Making, operators: Sequence[str], trial: AccuracyTrial) -> t
 
 
 def _noise(operator: Returned) -> float:
-    """By which operators are ranked; answers that are no numbers come first."""
+    """Return the sort key of an operator; outputs that are not finite come first."""
     return -math.inf if math.isnan(operator.snr_db) else operator.snr_db
 
 
@@ -149,11 +151,11 @@ def _price(
 
 
 def _is_kept(price: Price, path: Path, trial: AccuracyTrial) -> bool:
-    """Whether a file keeps the limit that was asked for, and those of its precision."""
+    """Return whether a file keeps the requested limit and those of its precision."""
     return price.passed and trial.verify(path).passed
 
 
-def _elsewhere(making: Making) -> tempfile.TemporaryDirectory[str]:
+def _temporary_folder(making: Making) -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(dir=making.source.parent, ignore_cleanup_errors=True)
 
 

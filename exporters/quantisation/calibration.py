@@ -1,22 +1,21 @@
-"""Inputs on which a quantiser measures ranges, and others on which the quantised file is proved.
+"""Reads calibration sets: examples for measuring ranges, and others for verification.
 
-They come from a folder of pictures, or from a NumPy archive with an array for each input whose
-first axis counts the examples. The two sets have no picture in common: a file that is only right
-on what it was measured on is not right. Pictures that cannot be read are left out and named, as
-``slide-deploy evaluate`` does it, and others are drawn in their place.
+They come from a folder of images, or from a NumPy archive with an array for each input whose first
+axis counts the examples. The two sets share no image, because a file must also be right on inputs
+that it was not calibrated on. Images that cannot be read are left out and named, as in
+``slide-deploy evaluate``, and others are drawn instead.
 """
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 
 from exporters.images import completed, with_ends
 from exporters.outcome import ExportOptions
+from exporters.quantisation.examples import Calibration, Examples, Feeds
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.pixels import image_place
 from slide_deploy.deployable.record import Deployable
@@ -28,130 +27,49 @@ from slide_deploy.precisions import known_precisions, precision_named
 from slide_deploy.terminal.printable import as_text
 from slide_deploy.verification.cases import example_case
 
-Feeds = Mapping[str, np.ndarray]
-# A choice, not a measurement: more pictures widen the ranges, and each takes time.
+# Chosen, not measured: more images widen the ranges, and each takes time.
 MEASURED = 128
-# A choice as well: each is answered by the trained network in float64.
+# Chosen as well: the trained network runs on each of them in float64.
 HELD_BACK = 16
 _LEAST = 4
-# Examples that are measured and held back need far less; an archive of zeros unfolds without end.
+# Largest archive in bytes after decompression, as a guard against decompression bombs.
 _LARGEST_ARCHIVE = 1 << 30
-# Answers to examples are compared without what they have in common: one alone has nothing else.
+# Outputs are compared after subtracting their mean over the examples, which needs at least two.
 _LEAST_HELD_BACK = 2
-# Noise is the same everywhere, so that few examples have its range.
-_NOISE = 8
-
-
-class Examples(Sequence[Feeds]):
-    """Examples that are made when they are asked for, since all of them may not fit into memory.
-
-    Args:
-        count: how many there are.
-        make: gives one by its place.
-    """
-
-    def __init__(self, count: int, make: Callable[[int], Feeds]) -> None:
-        self._count, self._make = count, make
-
-    def __len__(self) -> int:
-        return self._count
-
-    @overload
-    def __getitem__(self, place: int) -> Feeds: ...
-    @overload
-    def __getitem__(self, place: slice) -> "Examples": ...
-    def __getitem__(self, place: int | slice) -> "Feeds | Examples":
-        if isinstance(place, slice):
-            chosen = range(self._count)[place]
-            return Examples(len(chosen), lambda index: self._make(chosen[index]))
-        return self._make(range(self._count)[place])
-
-    def mapped(self, change: Callable[[Feeds], Feeds]) -> "Examples":
-        """The same examples, each changed when it is asked for."""
-        return Examples(self._count, lambda place: change(self._make(place)))
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """A calibration set.
-
-    Attributes:
-        source: as the user named it.
-        sha256: of the pictures that are used, or of the archive.
-        seed: of the sample.
-        measured: on which ranges are measured: a tensor for each input of the network, by name.
-        held_back: on which the file is proved.
-        pictures: on which ranges are measured; none of an archive.
-        skipped: other files in the folder.
-        damaged: pictures that cannot be read, a name and the reason each.
-    """
-
-    source: str
-    sha256: str
-    seed: int
-    measured: Examples
-    held_back: Examples
-    pictures: tuple[Path, ...] = ()
-    skipped: int = 0
-    damaged: tuple[tuple[str, str], ...] = ()
-
-    def summary(self) -> dict[str, object]:
-        """What the manifest says of it."""
-        return {
-            "source": self.source,
-            "sha256": self.sha256,
-            "seed": self.seed,
-            "measured": len(self.measured),
-            "held_back": len(self.held_back),
-            "skipped": self.skipped,
-            "damaged": dict(self.damaged),
-        }
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """What a user should know of it, sentences without a full stop."""
-        if not self.damaged:
-            return ()
-        count, (name, _) = len(self.damaged), self.damaged[0]
-        others = f" and {count - 1} other{'s' if count > 2 else ''}" if count > 1 else ""
-        were = "pictures were" if count > 1 else "picture was"
-        return (
-            f"{count} {were} left out of the calibration set since nobody can read them: "
-            f"{name}{others}",
-        )
 
 
 def refuse_calibration(options: ExportOptions) -> None:
-    """Refuse an export whose precision lacks examples, or has no use for those that it was given.
+    """Check that an export has a calibration set if, and only if, its precision uses one.
 
     Raises:
-        InputError: if so.
+        InputError: if the set is missing or not used.
     """
     precision = precision_named(options.precision)
     if precision.is_calibrated and options.calibration is None:
         raise InputError(
-            f"{precision.name} takes examples, on which ranges of values are measured: give "
-            f"--calibration a folder of some hundred pictures, or a .npz file."
+            f"{precision.name} needs examples to measure ranges of values: give --calibration a "
+            f"folder of some hundred images, or a .npz file."
         )
     uses = precision.is_calibrated or precision.can_overflow
     if options.calibration is not None and not uses:
         able = (each.name for each in known_precisions() if each.is_calibrated or each.can_overflow)
         raise InputError(
-            f"{precision.name} measures nothing on examples: leave out --calibration, or give "
+            f"{precision.name} does not use examples: leave out --calibration, or give "
             f"--precision {' or '.join(able)}."
         )
 
 
 def calibration_of(deployable: Deployable, options: ExportOptions) -> Calibration:
-    """The calibration set of an export.
+    """Read the calibration set of an export.
 
     Raises:
-        InputError: if it does not fit the network.
+        InputError: if the set does not fit the network.
     """
     assert options.calibration is not None
     if deployable.open_names and set(deployable.open_names) != {BATCH_NAME}:
         raise InputError(
-            f"{options.precision} is measured at one size: leave {deployable.open_names[0]} closed."
+            f"{options.precision} is calibrated at a fixed size: leave {deployable.open_names[0]} "
+            f"fixed."
         )
     return read_calibration(options.calibration, deployable, options)
 
@@ -162,10 +80,10 @@ def read_calibration(
     """Read a calibration set for a network.
 
     Args:
-        source: a folder of pictures, at any depth, or a ``.npz`` file with an array for each input.
+        source: a folder of images, at any depth, or a ``.npz`` file with an array for each input.
         deployable: the network as trained.
-        options: of the export, which say whether files take pixels.
-        seed: of the sample of a folder.
+        options: options of the export, which state whether files take pixels.
+        seed: seed of the sample of a folder.
 
     Raises:
         InputError: if there are too few examples, or they do not fit the network.
@@ -176,15 +94,15 @@ def read_calibration(
     if place is None or len(deployable.inputs) != 1:
         names = ", ".join(each.name for each in deployable.inputs)
         raise InputError(
-            f"--calibration {source} is to hold pictures and {deployable.origin.name} takes "
+            f"--calibration {source} is a folder of images and {deployable.origin.name} takes "
             f"{names}: give a .npz file with an array for each."
         )
     ours = deployable.inputs[place]
     batch, channels, height, width = ours.example.shape
     if channels != 3:
         raise InputError(
-            f"--calibration {source} is to hold pictures and {deployable.origin.name} takes images "
-            f"of {channels} channels: give a .npz file with an array for {ours.name}."
+            f"--calibration {source} is a folder of images and {deployable.origin.name} takes "
+            f"images of {channels} channels: give a .npz file with an array for {ours.name}."
         )
     known, pixels = completed(deployable, options.preprocessing), options.preprocessing.embedded
     assert known.mean is not None
@@ -195,8 +113,8 @@ def read_calibration(
     pictures, damaged = _readable(collection, taken, (MEASURED + HELD_BACK) * batch, seed)
     if not pictures:
         raise InputError(
-            f"--calibration {source} has {len(damaged)} pictures and none can be read; of the "
-            f"first: {damaged[0][1]}"
+            f"--calibration {source} has {len(damaged)} images and none can be read; the first "
+            f"error is: {damaged[0][1]}"
         )
     shuffled = [pictures[each] for each in np.random.default_rng(seed).permutation(len(pictures))]
     count = len(pictures) // batch
@@ -222,18 +140,18 @@ def read_calibration(
 def _readable(
     collection: Collection, taken: ImageInput, count: int, seed: int
 ) -> tuple[list[Picture], list[tuple[str, str]]]:
-    """So many pictures of a collection that can be read, all if there are fewer.
+    """Draw readable images from a collection, up to a number.
 
     Returns:
-        The pictures in the order of their names, and those that were drawn and cannot be read, each
-        with the reason.
+        The images in the order of their names, and the name of each drawn image that cannot be
+        read, with the reason.
     """
     readable: set[Picture] = set()
     damaged: dict[Picture, str] = {}
-    asked = count
+    drawn = count
     while len(readable) < count and len(readable) + len(damaged) < len(collection.pictures):
-        # Of a larger sample the smaller one is a part.
-        for picture in collection.sample(asked, seed).pictures:
+        # A larger sample contains the smaller one.
+        for picture in collection.sample(drawn, seed).pictures:
             if picture in readable or picture in damaged:
                 continue
             try:
@@ -242,7 +160,7 @@ def _readable(
                 damaged[picture] = str(error)
             else:
                 readable.add(picture)
-        asked = count + len(damaged)
+        drawn = count + len(damaged)
     return (
         [each for each in collection.pictures if each in readable],
         [
@@ -253,43 +171,24 @@ def _readable(
     )
 
 
-def noise(deployable: Deployable, seed: int = 0) -> Calibration:
-    """Noise in the place of examples, for a layer that is raced on its own.
-
-    Args:
-        deployable: the layer as a network.
-        seed: of the draw.
-    """
-
-    def make(place: int) -> Feeds:
-        random = np.random.default_rng((seed, place))
-        return {
-            each.name: random.standard_normal(each.example.shape).astype(each.example.dtype)
-            for each in deployable.inputs
-        }
-
-    examples = Examples(_NOISE + _LEAST, make)
-    return Calibration("noise", "", seed, examples[_LEAST:], examples[:_LEAST])
-
-
 def _held_back(source: Path, examples: int) -> int:
-    """How many of the examples are not used to measure ranges."""
+    """Return the number of examples to hold back for verification."""
     if examples < _LEAST:
         raise InputError(
-            f"--calibration {source} has {examples} examples: give at least {_LEAST}, a hundred if "
-            f"you can."
+            f"--calibration {source} has {examples} examples: give at least {_LEAST}, better a "
+            f"hundred."
         )
     return max(_LEAST_HELD_BACK, min(HELD_BACK, examples // 4))
 
 
 def _different(source: Path, examples: Examples) -> Examples:
-    """The examples, if they are not all alike: a constant answer would be right for all of them."""
+    """Return the examples unless all are equal: a constant output would pass on such a set."""
     together = example_case("examples held back", examples).inputs.values()
     if any((values != values[:1]).any() for values in together):
         return examples
     raise InputError(
-        f"--calibration {source} has examples that are all alike: give some such as the network "
-        f"will see."
+        f"--calibration {source} has only equal examples: give examples that are typical for the "
+        f"network."
     )
 
 
@@ -303,10 +202,9 @@ def _digest(pictures: Sequence[Picture]) -> str:
 
 
 def _is_kept(array: np.ndarray, dtype: np.dtype) -> bool:
-    """Whether an array holds the same values as another type; float64 may be rounded to float32.
+    """Return whether a type can hold an array's values; float64 may be rounded to float32.
 
-    Integers for floating point are refused: who writes pixels for a network that takes normalised
-    ones has forgotten to normalise them.
+    Integers do not count as floats: they are probably pixels that were not normalised.
     """
     is_float = (array.dtype.kind == "f", dtype.kind == "f")
     if is_float[0] != is_float[1] or not np.can_cast(array.dtype, dtype, "same_kind"):
@@ -318,28 +216,36 @@ def _is_kept(array: np.ndarray, dtype: np.dtype) -> bool:
     return np.array_equal(cast, array, equal_nan=is_float[0])
 
 
-def _refuse_bomb(source: Path) -> None:
-    """Refuse an archive that unfolds to more than there is use for.
+def _check_size(source: Path) -> None:
+    """Check, before anything is decompressed, that an archive is not too large.
 
     Raises:
-        ValueError: if so.
-        OSError, BadZipFile: if it is no archive that can be read.
+        InputError: if the arrays are larger than ``_LARGEST_ARCHIVE``.
+        ValueError: if the path is not a file.
+        OSError, BadZipFile: if the file is not a readable archive.
     """
     if not source.is_file():
         raise ValueError
     with zipfile.ZipFile(source) as archive:
-        if sum(item.file_size for item in archive.infolist()) > _LARGEST_ARCHIVE:
-            raise ValueError
+        size = sum(item.file_size for item in archive.infolist())
+    if size > _LARGEST_ARCHIVE:
+        raise InputError(
+            f"--calibration {source} has {size / 2**30:.1f} GiB of arrays and at most "
+            f"{_LARGEST_ARCHIVE >> 30} GiB is read: give fewer examples, {MEASURED + HELD_BACK} "
+            f"are used at most."
+        )
 
 
 def _of_archive(source: Path, deployable: Deployable) -> Calibration:
     try:
-        _refuse_bomb(source)
+        _check_size(source)
         with np.load(source, allow_pickle=False) as archive:
             arrays = {as_text(name): archive[name] for name in archive.files}
         if not all(isinstance(each, np.ndarray) for each in arrays.values()):
-            raise ValueError  # a member of the archive that is none of NumPy's
-    except Exception as error:  # zip, zlib and NumPy raise whatever they run into
+            raise ValueError  # the archive has a member that is not an array
+    except InputError:
+        raise
+    except Exception as error:  # zip, zlib and NumPy raise many types
         raise InputError(
             f"--calibration {source} is not a NumPy archive: write one with numpy.savez."
         ) from error
@@ -352,8 +258,8 @@ def _of_archive(source: Path, deployable: Deployable) -> Calibration:
     for name, example in wanted.items():
         if not example.shape or not example.shape[0]:
             raise InputError(
-                f"{deployable.origin.name} takes {name} without a first axis to count examples by: "
-                f"choose another --precision."
+                f"{deployable.origin.name} takes {name} without a batch axis, so examples cannot "
+                f"be stacked: choose another --precision."
             )
         array = arrays[name]
         fits = array.ndim == example.ndim and array.shape[1:] == example.shape[1:]
@@ -364,12 +270,14 @@ def _of_archive(source: Path, deployable: Deployable) -> Calibration:
                 f"Nx{'x'.join(map(str, example.shape[1:]))}."
             )
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise InputError(f"--calibration {source} has {name} that is not finite: mend it.")
+            raise InputError(
+                f"--calibration {source} has values in {name} that are not finite: remove them."
+            )
     counts = {len(array) // wanted[name].shape[0] for name, array in arrays.items()}
     if len(counts) != 1:
         raise InputError(
-            f"--calibration {source} has arrays of different lengths: give as many examples of "
-            f"each input."
+            f"--calibration {source} has arrays of different lengths: give the same number of "
+            f"examples of each input."
         )
     count = min(counts.pop(), MEASURED + HELD_BACK)
     held_back = _held_back(source, count)

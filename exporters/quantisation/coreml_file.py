@@ -1,9 +1,9 @@
-"""Small weights in Core ML: whole numbers of 8 bits, or places in tables of 64 numbers.
+"""Compressed weights in Core ML: int8, or indices into a palette of 64 values.
 
-Both are made of a package of float16, in which they compute: a runtime turns weights into float16
-when it loads a package, or while it multiplies. coremltools finds the scale of each output channel,
-and the numbers of each table by k-means. Large constants that are added, as tables of position
-biases are, become small in the same way.
+Both are made from a float16 package and compute in float16: a runtime expands weights when it
+loads a package, or inside a kernel. coremltools computes the scale of each output channel, and the
+palette by k-means. Large constants that are added, such as position bias tables, are compressed as
+well.
 """
 
 from collections.abc import Callable
@@ -12,21 +12,21 @@ from typing import Any
 
 from exporters.coreml_package import save
 from exporters.quantisation.families import LEAST_WEIGHT
+from exporters.quantisation.int8_constants import addends_of
 from exporters.quantisation.plan import QuantisationPlan
-from exporters.quantisation.small_constants import addends_of
 from slide_deploy.graph_checks import read_graph
 
-# Of a place in a table. Fewer are for networks that were trained with them.
+# Bits of an index into a palette. Fewer bits need training with the palette.
 BITS = 6
 
 
 def quantise_weights(source: Path, target: Path, plan: QuantisationPlan) -> None:
-    """Write a package whose weights have 8 bits; it computes in float16.
+    """Write a package with 8-bit weights that computes in float16.
 
     Args:
-        source: the package in float16.
-        target: the package to write.
-        plan: whose operators keep their weights as they are, ``others``.
+        source: path of the float16 package.
+        target: path of the package to write.
+        plan: the weights of its ``others`` are not compressed.
     """
     from coremltools.optimize.coreml import OpLinearQuantizerConfig, linear_quantize_weights
 
@@ -37,12 +37,12 @@ def quantise_weights(source: Path, target: Path, plan: QuantisationPlan) -> None
 
 
 def palettise(source: Path, target: Path, plan: QuantisationPlan) -> None:
-    """Write a package whose weights are places in tables; it computes in float16.
+    """Write a package with palettised weights that computes in float16.
 
     Args:
-        source: the package in float16.
-        target: the package to write.
-        plan: whose operators keep their weights as they are, ``others``.
+        source: path of the float16 package.
+        target: path of the package to write.
+        plan: the weights of its ``others`` are not compressed.
     """
     from coremltools.optimize.coreml import OpPalettizerConfig, palettize_weights
 
@@ -52,7 +52,7 @@ def palettise(source: Path, target: Path, plan: QuantisationPlan) -> None:
     _compress(source, target, plan, config, palettize_weights)
 
 
-# The library compresses what has more numbers than this.
+# coremltools compresses weights with more elements than this.
 _THRESHOLD = LEAST_WEIGHT - 1
 
 

@@ -1,15 +1,15 @@
-"""Families of operators that quantisers can reach, told from the graph of a written file.
+"""Families of quantisable operators, found in the graph of a written file.
 
-    projections    products of tokens with a weight: queries, keys, values, the MLP
-    pointwise      convolutions of 1x1, the projections of feature maps
-    depthwise      convolutions with one input a channel
+    projections    matmuls of tokens with a weight: queries, keys, values, the MLP
+    pointwise      1x1 convolutions, the projections of feature maps
+    depthwise      convolutions with one input channel in each group
     convolutions   all other convolutions
     patches        the first operator with a weight that reads the image
     head           the last operator with a weight before an output
-    attention      products of two values, no weight
+    attention      matmuls of two activations, without a weight
 
-Which of them gain on a runtime was measured (``make bench-quantisation``) and stands in the record
-of each format; docs/quantised-operators.md has the figures.
+The record of each format lists the families that gain speed on its runtime. They were measured with
+``make bench-quantisation``; docs/quantised-operators.md has the figures.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,18 +17,18 @@ from enum import Enum
 from math import prod
 
 from slide_deploy.graph_checks.convolutions import convolutions
-from slide_deploy.graph_checks.graph import Graph, Node
+from slide_deploy.graph_checks.dialect import Kind
+from slide_deploy.graph_checks.graph import Graph, Node, kind_of
 from slide_deploy.graph_checks.graph_walks import constant_values
-from slide_deploy.graph_checks.kinds import Kind, kind_of
 
-# A weight of fewer numbers is not worth the rounding of what it multiplies. The constant matrices
-# that slide attention sums and spreads with have C x heads numbers: fewer as well up to 192 x 6.
+# For a weight with fewer elements, quantisation costs more accuracy than it gains speed. This also
+# excludes the constant matrices of slide attention, which have C x heads elements, up to 192 x 6.
 LEAST_WEIGHT = 2048
 _MATMULS = (Kind.MATMUL, Kind.LINEAR)
 
 
 class Family(Enum):
-    """What an operator is to a quantiser."""
+    """A family of quantisable operators; the docstring of the module describes each."""
 
     PROJECTIONS = "projections"
     POINTWISE = "pointwise"
@@ -40,13 +40,13 @@ class Family(Enum):
 
 
 def families(graph: Graph) -> dict[str, Family]:
-    """The family of each operator that can be quantised, by the name of its node.
+    """Return the family of each quantisable operator, by the name of its node.
 
-    Weights of fewer than ``LEAST_WEIGHT`` numbers, and those with more axes than a matrix where the
-    operator is a product, belong to none.
+    Operators with a weight of fewer than ``LEAST_WEIGHT`` elements, and matmuls with a weight of
+    more than two axes, belong to no family.
 
     Args:
-        graph: of a file in float32.
+        graph: graph of a float32 file.
     """
     found = dict(_found(graph))
     weighted = [
@@ -67,7 +67,7 @@ def families(graph: Graph) -> dict[str, Family]:
 
 
 def _found(graph: Graph) -> Iterator[tuple[str, Family]]:
-    """Operators by their own shape, wherever they stand."""
+    """Yield the family of each operator by its shape, independent of its position."""
     constant = constant_values(graph)
     for convolution in convolutions(graph):
         if prod(_sizes(graph, convolution.node.inputs[1])) < LEAST_WEIGHT:
@@ -92,7 +92,7 @@ def _found(graph: Graph) -> Iterator[tuple[str, Family]]:
 
 
 def _sizes(graph: Graph, name: str) -> tuple[int, ...]:
-    """The shape of a value that is constant; empty where the file does not tell."""
+    """Return the fixed sizes of a constant value; empty if the file does not state its shape."""
     shape = graph.shape(name) or ()
     return tuple(size for size in shape if isinstance(size, int))
 
@@ -100,7 +100,7 @@ def _sizes(graph: Graph, name: str) -> tuple[int, ...]:
 def _reaches(
     producers: Mapping[str, Node], start: Node, ends: set[str], found: Mapping[str, Family]
 ) -> bool:
-    """Whether a value is read, through operators of no family, that is one of ``ends``."""
+    """Return whether an operator reads one of ``ends``, through operators of no family."""
     waiting, seen = [start.inputs[0]], set[str]()
     while waiting:
         name = waiting.pop()
@@ -116,7 +116,7 @@ def _reaches(
 def _ends(
     readers: Mapping[str, Sequence[Node]], start: Node, ends: set[str], found: Mapping[str, Family]
 ) -> bool:
-    """Whether what an operator gives becomes an output through operators of no family."""
+    """Return whether an operator's output reaches ``ends`` through operators of no family."""
     waiting, seen = list(start.outputs), set[str]()
     while waiting:
         name = waiting.pop()

@@ -1,4 +1,4 @@
-"""Pictures whose classes are known, and how often the trained network is right about them."""
+"""Labelled images for ``--max-drop``, and the accuracy of the trained network on them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from exporters.images import completed
 from exporters.outcome import ExportOptions
-from exporters.quantisation.calibration import Calibration
+from exporters.quantisation.examples import Calibration
 from slide_deploy.backends import open_image_file
 from slide_deploy.deployable.pixels import class_count
 from slide_deploy.deployable.record import Deployable
@@ -20,13 +20,13 @@ from slide_deploy.precisions import precision_named
 
 @dataclass(frozen=True)
 class Judge:
-    """What files are judged by.
+    """Measures the accuracy of files on labelled images.
 
     Attributes:
-        max_drop: percentage points of top-1 that a file may lose.
-        pictures: whose classes are known, none of them one on which ranges are measured.
-        names: of the classes, in the order of the logits; may be empty.
-        trained: how often the trained network is right.
+        max_drop: percentage points of top-1 accuracy that a file may lose.
+        pictures: labelled images, without those that are used to measure ranges.
+        names: class names in the order of the logits; may be empty.
+        trained: accuracy of the trained network.
     """
 
     max_drop: float
@@ -35,10 +35,10 @@ class Judge:
     trained: Outcome
 
     def outcome(self, path: Path) -> Outcome:
-        """How often a file is right.
+        """Measure the accuracy of a file.
 
         Raises:
-            InputError: if it cannot be run.
+            InputError: if the file cannot be run.
         """
         return evaluate_session(open_image_file(path), self.pictures, names=self.names)
 
@@ -46,68 +46,68 @@ class Judge:
 def labelled_pictures(
     deployable: Deployable, options: ExportOptions, calibration: Calibration | None
 ) -> Collection | None:
-    """The pictures on which files are judged, before anything is computed; None without a limit.
+    """Return the labelled images of an export; None without ``--max-drop``.
 
     Args:
         deployable: the network as trained.
-        options: of the export.
-        calibration: its pictures are left out, if ranges are measured on them.
+        options: options of the export.
+        calibration: the calibration set; images that are used to measure ranges are left out.
 
     Raises:
-        InputError: if the limit is none, or is asked for where nothing can return to float, or no
-            picture with a class is left.
+        InputError: if the limit is invalid, the precision has no operators that can return to
+            float, the network has no classes, or no labelled image is left.
     """
     if options.max_drop is None:
         if options.data is not None:
             raise InputError(
-                f"--data {options.data} has the pictures for --max-drop: give that limit, or use "
-                f"slide-deploy evaluate."
+                f"--data {options.data} has the images for --max-drop: give --max-drop as well, or "
+                f"use slide-deploy evaluate."
             )
         return None
     require_limit(options.max_drop)
     if calibration is None or not precision_named(options.precision).is_calibrated:
         raise InputError(
-            f"--max-drop lets layers of an int8 file return to float, and this one is to be "
-            f"{options.precision}: use slide-deploy evaluate --max-drop for it."
+            f"--max-drop returns layers of an int8 file to float, and the precision is "
+            f"{options.precision}: use slide-deploy evaluate --max-drop instead."
         )
     if not class_count(deployable):
         raise InputError(
-            f"{deployable.origin.name} answers {', '.join(deployable.outputs)}, no row of classes: "
-            f"leave out --max-drop."
+            f"{deployable.origin.name} outputs {', '.join(deployable.outputs)} and no class "
+            f"scores: leave out --max-drop."
         )
     source = options.data or options.calibration
     assert source is not None
     option = f"--calibration {source}" if options.data is None else f"--data {source}"
     if source.suffix.lower() == ".npz":
         raise InputError(
-            f"--max-drop needs pictures whose classes are known and {option} has none: give --data "
-            f"a folder with one folder for each class, or a CSV file of path,label."
+            f"--max-drop needs labelled images and {option} has none: give --data a folder with "
+            f"one folder for each class, or a CSV file of path,label."
         )
     found = read_collection(source)
     if not found.has_labels:
         raise InputError(
-            f"--max-drop needs pictures whose classes are known and {option} does not say them: "
-            f"give --data a folder with one folder for each class, or a CSV file of path,label."
+            f"--max-drop needs labelled images and {option} has no labels: give --data a folder "
+            f"with one folder for each class, or a CSV file of path,label."
         )
     measured = {path.resolve() for path in calibration.pictures}
     left = tuple(each for each in found.pictures if each.path.resolve() not in measured)
     if not left:
         raise InputError(
-            f"{option} has no picture but those on which ranges are measured: give --data others."
+            f"{option} has only images that are used to measure ranges: give --data other images."
         )
     return replace(found, pictures=left)
 
 
 def judge_of(deployable: Deployable, options: ExportOptions, pictures: Collection) -> Judge:
-    """Ask the trained network for the class of every picture.
+    """Measure the accuracy of the trained network, the baseline of every file.
 
     Args:
         deployable: the network as trained.
-        options: of the export, with a limit.
-        pictures: whose classes are known.
+        options: options of the export, with ``max_drop``.
+        pictures: labelled images.
 
     Raises:
-        InputError: if the network takes no pictures, or a label means no class of it.
+        InputError: if the network takes no images, or a label is not one of its classes.
     """
     assert options.max_drop is not None
     trained = trained_classifier(deployable)

@@ -1,7 +1,7 @@
-"""Which layer of a network an operator of a written file belongs to.
+"""Finds the network's layer of each operator in a written file.
 
-Exporters give operators names of their own, so that the numbers of a weight tell, in whatever order
-a converter stores them.
+Exporters rename operators, so layers are matched by the values of their weights, in any order:
+converters may transpose weights.
 """
 
 import hashlib
@@ -13,22 +13,22 @@ from torch.export import ExportedProgram
 from slide_deploy.graph_checks.graph import Graph
 from slide_deploy.program.traced import Traced, layer_path
 
-# Of ``Network``, which the user does not know.
+# Prefix of the wrapper class ``Network``, which users do not see.
 _WRAPPER = "module"
 
 
 def layer_names(
     program: ExportedProgram, graph: Graph, operators: Collection[str]
 ) -> dict[str, str]:
-    """The layer of each operator for which that is known, as its weights are called.
+    """Return the layer of each operator by the name of its node, where it is known.
 
     Args:
-        program: what the file is written from.
-        graph: of the file, in float32.
+        program: the program that the file was written from.
+        graph: graph of the float32 file.
         operators: names of nodes whose second input is a weight.
 
     Returns:
-        By the name of the node. Layers that share a weight are named one after the other.
+        Names of layers. Layers that share a weight are joined by commas.
     """
     layers = _layers(program)
     found: dict[str, str] = {}
@@ -41,7 +41,7 @@ def layer_names(
 
 
 def _layers(program: ExportedProgram) -> dict[bytes, tuple[str, ...]]:
-    """The layers that read each weight, by its numbers."""
+    """Return the layers that read each weight, by a hash of its values."""
     traced = Traced(program)
     found: dict[bytes, dict[str, None]] = {}
     for node in program.graph.nodes:
@@ -55,5 +55,5 @@ def _layers(program: ExportedProgram) -> dict[bytes, tuple[str, ...]]:
 
 
 def _key(numbers: np.ndarray) -> bytes:
-    """The same for the same numbers in any order."""
+    """Return a hash of values that does not depend on their order."""
     return hashlib.sha256(np.sort(numbers, axis=None).data).digest()

@@ -1,4 +1,4 @@
-"""A file in any precision: written by the exporter, or made of a file in float32."""
+"""Writes a file in any precision: with the exporter, or by quantising another file."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -6,12 +6,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from exporters.base import Exporter, ExportRequest
-from exporters.quantisation.calibration import Calibration, Examples, Feeds
+from exporters.base import Exporter, ExportRequest, quiet
+from exporters.quantisation.examples import Calibration, Examples, Feeds
 from exporters.quantisation.families import Family
 from exporters.quantisation.overflow import overflowing
 from exporters.quantisation.plan import ALL, QuantisationPlan, plan_for
-from exporters.quiet import quiet
 from slide_deploy.backends import open_file
 from slide_deploy.errors import InputError, SlideDeployError
 from slide_deploy.files.moves import remove
@@ -25,16 +24,15 @@ from slide_deploy.verification.verify import feeds_of
 
 @dataclass(frozen=True)
 class Making:
-    """One file that is made of a file in float32, and can be made again with other operators kept.
+    """How one file is made from another; it can be made again with more operators kept in float.
 
     Attributes:
-        exporter: of the format.
-        precision: of the file.
-        source: the file in float32, which is written.
-        target: the file to make.
-        examples: inputs on which ranges are measured, as the file takes them; none where the
-            precision needs none.
-        kept: names of operators that stay as they are in any case.
+        exporter: exporter of the format.
+        precision: precision of the file to make.
+        source: path of the existing file, in float32 or the format's ``made_of``.
+        target: path of the file to make.
+        examples: inputs of the file for measuring ranges; empty if the precision needs none.
+        kept: names of operators that are never converted.
     """
 
     exporter: Exporter
@@ -46,7 +44,7 @@ class Making:
 
     @property
     def operators(self) -> tuple[str, ...]:
-        """Names of the operators that are quantised if none is kept, in the order of the file."""
+        """Names of the operators to convert if no further one is kept, in the order of the file."""
         return self._plan(()).operators
 
     def _plan(self, kept: Collection[str]) -> QuantisationPlan:
@@ -54,30 +52,33 @@ class Making:
         if not self.precision.is_quantised:
             chosen = ALL
         elif not self.precision.is_calibrated:
-            # Weights that are stored in 8 bits and computed with in floats cost no time anywhere.
+            # 8-bit weights that are expanded to floats do not slow down any family.
             chosen = set(Family) - {Family.ATTENTION}
         kept = {*self.kept, *kept}
         return plan_for(self.source, self.exporter.record, self.examples, kept=kept, chosen=chosen)
 
     def make(self, kept: Collection[str] = ()) -> QuantisationPlan:
-        """Make the file, in the place of one that is there, and say what was quantised.
+        """Make the file, replacing an existing one.
 
         Args:
-            kept: names of further operators of the file in float32 that stay as they are.
+            kept: names of further operators of the source that are not converted.
+
+        Returns:
+            What was converted.
 
         Raises:
-            InputError: if nothing is left to quantise, or the library refuses the file.
+            InputError: if no operator is left to convert, or the library fails.
         """
         record = self.exporter.record
         plan = self._plan(kept)
         if not plan.operators:
             raise InputError(
-                f"{self.exporter.format} has nothing to write in {self.precision.name}: no weight "
-                f"is large enough, so choose another --precision."
+                f"The {self.exporter.format} file has no weight that is large enough for "
+                f"{self.precision.name}: choose another --precision."
             )
         for path in self.exporter.paths(self.target.with_suffix("")):
             if path.exists():
-                remove(path)  # and not written over: a runtime may still read it
+                remove(path)  # do not overwrite it: a runtime may still map it
         module = import_module(record.quantiser)
         quantise: Callable[[Path, Path, QuantisationPlan], None] = getattr(
             module, self.precision.made_by
@@ -87,7 +88,7 @@ class Making:
                 quantise(self.source, self.target, plan)
         except (SlideDeployError, OSError):
             raise
-        except Exception as error:  # libraries of quantisation raise any type
+        except Exception as error:  # quantisation libraries raise any type
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             raise InputError(
                 f"{self.target.name} could not be made in {self.precision.name} ({reason}): choose "
@@ -97,7 +98,7 @@ class Making:
 
 
 def is_made(format: Format, precision: Precision) -> bool:
-    """Whether files of a precision are made of others, by the quantiser of their format."""
+    """Return whether files of a precision are made by the format's quantiser."""
     if not format.quantiser or not precision.made_by:
         return False
     return hasattr(import_module(format.quantiser), precision.made_by)
@@ -114,18 +115,18 @@ def write(
     """Write a file in the precision of a request.
 
     Args:
-        exporter: of the format.
+        exporter: exporter of the format.
         request: what to write.
-        path: where to.
-        cases: on which the file is going to be proved; float16 is kept from what overflows there.
-        calibration: for precisions that measure ranges.
-        progress: told when ranges are measured.
+        path: path of the file.
+        cases: inputs to verify on. In float16, operators that overflow on them stay in float32.
+        calibration: calibration set, for precisions that need one.
+        progress: called when ranges are measured.
 
     Returns:
-        How it was made of another file, to make it again; None if the exporter wrote it.
+        How the file was made, so that it can be made again; None if the exporter wrote it.
 
     Raises:
-        InputError: if the format cannot hold the network in that precision.
+        InputError: if the format cannot express the network in this precision.
     """
     precision = precision_named(request.precision)
     if not is_made(exporter.record, precision):
@@ -151,10 +152,10 @@ def write(
 def write_source(
     exporter: Exporter, request: ExportRequest, path: Path, precision: Precision
 ) -> Path:
-    """Write the file that one in some precision is made of, in a folder beside it.
+    """Write the source of a quantised file, in a folder beside it.
 
     Raises:
-        InputError: if the format cannot hold the network.
+        InputError: if the format cannot express the network.
     """
     wanted = exporter.record.made_of if precision.is_quantised else FLOAT32.name
     folder = path.parent / wanted
@@ -165,7 +166,7 @@ def write_source(
 
 
 def inputs_of(path: Path, request: ExportRequest, cases: Sequence[Case]) -> Iterator[Feeds]:
-    """The inputs of some cases, as a file takes them; those of examples one by one."""
+    """Yield the inputs of cases in the form that a file takes; batched examples one by one."""
     session = open_file(path)
     for case in cases:
         for feeds in case.parts():

@@ -1,12 +1,12 @@
-"""Eight bits in ONNX: products as integers, or weights alone. ``onnx_half`` has sixteen.
+"""Int8 in ONNX: integer matmuls, or 8-bit weights only. ``onnx_half`` has float16.
 
-In int8, QuantizeLinear and DequantizeLinear stand in front of the operators that gain. Weights are
-int8 with a scale for each output, activations uint8 with one scale and a zero point. ONNX Runtime
-multiplies such numbers by the fastest instructions of the processor, and gives floats: nothing is
-rounded behind a product, so that no number is rounded twice.
+In int8, QuantizeLinear and DequantizeLinear precede the operators that gain speed. Weights are
+int8 with a scale for each output channel, activations uint8 with one scale and a zero point. ONNX
+Runtime multiplies them with the CPU's integer instructions and outputs floats. Outputs are not
+quantised, so no value is rounded twice.
 
-Constants that are stored as int8 go through Cast and Mul, which ONNX Runtime computes when it loads
-the file. Behind a DequantizeLinear it would compute them again in every call.
+Other int8 constants are expanded by Cast and Mul, which ONNX Runtime folds when it loads the file.
+It would compute DequantizeLinear again in every call.
 """
 
 import json
@@ -15,10 +15,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporters.quantisation.calibration import Feeds
+from exporters.quantisation.examples import Feeds
+from exporters.quantisation.int8_constants import addends_of, to_int8, weights_of
 from exporters.quantisation.onnx_half import halve
 from exporters.quantisation.plan import QuantisationPlan
-from exporters.quantisation.small_constants import addends_of, small, weights_of
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY
 from slide_deploy.graph_checks.weight_widths import float_operators
@@ -30,12 +30,12 @@ __all__ = ["halve", "quantise", "quantise_weights"]
 
 
 def quantise(source: Path, target: Path, plan: QuantisationPlan) -> None:
-    """Write a file whose weights and activations have 8 bits.
+    """Write a file with 8-bit weights and activations.
 
     Args:
-        source: the file in float32.
-        target: the file to write.
-        plan: what to quantise.
+        source: path of the float32 file.
+        target: path of the file to write.
+        plan: the operators to quantise, and the examples.
     """
     from onnxruntime.quantization import (
         CalibrationDataReader,
@@ -46,7 +46,7 @@ def quantise(source: Path, target: Path, plan: QuantisationPlan) -> None:
     )
 
     class Reader(CalibrationDataReader):
-        """Hands the examples out one after the other."""
+        """Iterates over the examples."""
 
         def __init__(self) -> None:
             self._left: Iterator[Feeds] = iter(plan.examples)
@@ -64,7 +64,7 @@ def quantise(source: Path, target: Path, plan: QuantisationPlan) -> None:
         op_types_to_quantize=kinds,
         nodes_to_quantize=list(plan.operators),
         per_channel=True,
-        # Pairs of products fit into 16 bits, to which processors without VNNI add them.
+        # CPUs without VNNI add pairs of products in 16 bits, which overflow with the full range.
         reduce_range=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
@@ -75,12 +75,12 @@ def quantise(source: Path, target: Path, plan: QuantisationPlan) -> None:
 
 
 def quantise_weights(source: Path, target: Path, plan: QuantisationPlan) -> None:
-    """Write a file whose weights have 8 bits; it computes in float32.
+    """Write a file with 8-bit weights that computes in float32.
 
     Args:
-        source: the file in float32.
-        target: the file to write.
-        plan: whose operators keep their weights as they are, ``others``.
+        source: path of the float32 file.
+        target: path of the file to write.
+        plan: the weights of its ``others`` are not compressed.
     """
     graph = read_graph(source)
     kept = {name for node in graph.nodes if node.name in plan.others for name in node.inputs}
@@ -91,13 +91,13 @@ def quantise_weights(source: Path, target: Path, plan: QuantisationPlan) -> None
 def _rewrite(
     named: Path, content: Path, stored: Mapping[str, int | None], target: Path | None = None
 ) -> None:
-    """Write a file with some constants as int8, under the name of the file that it is made of.
+    """Write a file with some constants as int8, and with the metadata of its source.
 
     Args:
-        named: whose producer, operator sets and metadata the new file has.
-        content: what it computes.
+        named: file with the producer, operator sets and metadata of the new file.
+        content: file with the graph of the new file.
         stored: names of constants, each with the axis of its scales.
-        target: where to; over ``content`` if None.
+        target: path to write; None replaces ``content``.
     """
     import onnx
 
@@ -119,7 +119,7 @@ def _rewrite(
 
 
 def _stored_once(model: "onnx.ModelProto") -> "onnx.ModelProto":
-    """The model with equal constants stored once: a quantiser stores shared weights twice."""
+    """Store equal constants once, because the quantiser duplicates shared weights."""
     import onnx_ir
     from onnx_ir.passes.common import DeduplicateHashedInitializersPass
 
@@ -129,10 +129,10 @@ def _stored_once(model: "onnx.ModelProto") -> "onnx.ModelProto":
 
 
 def _store(graph: "onnx.GraphProto", stored: Mapping[str, int | None]) -> None:
-    """Put constants into int8; what reads one reads the product that has its name now.
+    """Store constants as int8; the Mul that expands one takes over its name.
 
     Args:
-        graph: is changed.
+        graph: the graph; it is changed.
         stored: names of constants, each with the axis of its scales.
     """
     from onnx import TensorProto, helper, numpy_helper
@@ -140,7 +140,7 @@ def _store(graph: "onnx.GraphProto", stored: Mapping[str, int | None]) -> None:
     constants = {each.name: each for each in graph.initializer}
     new: list[onnx.NodeProto] = []
     for name, axis in stored.items():
-        found = small(numpy_helper.to_array(constants[name]), axis)
+        found = to_int8(numpy_helper.to_array(constants[name]), axis)
         graph.initializer.remove(constants[name])
         graph.initializer.append(numpy_helper.from_array(found.values, f"{name}.int8"))
         graph.initializer.append(numpy_helper.from_array(found.scale, f"{name}.scale"))

@@ -1,14 +1,15 @@
-"""Float16 in ONNX: weights and arithmetic, with float32 left where it is needed.
+"""Float16 weights and arithmetic in ONNX, with float32 operators where necessary.
 
-Every value has the type of the operator that gives it. Where an operator of the other type reads
-it, a Cast stands between, one for all readers; operators that stay in float32 side by side have
-none between them, so that no number passes through float16 on its way. Inputs and outputs stay as
-they are. ``onnxruntime.transformers.float16`` does otherwise: it casts each such operator on both
-sides, and cuts off numbers that float16 lacks without a word.
+Every value has the type of the operator that computes it. If operators of the other type read the
+value, they share one Cast. Adjacent float32 operators have no Cast between them, so no value passes
+through float16. The types of inputs and outputs do not change. In contrast,
+``onnxruntime.transformers.float16`` casts each float32 operator on both sides, and silently clips
+values outside the range of float16.
 
-    stays in float32    what the plan says; what the standard defines for float32 alone; what reads
-                        a constant that float16 cannot hold, as a small epsilon
-    weights             float16 wherever that can hold them, behind a Cast if need be
+    stays in float32    operators in the plan's ``others``; operators that the standard defines for
+                        float32 only; operators with a constant that float16 cannot represent, such
+                        as a small epsilon
+    weights             float16 if it can represent them, with a Cast for float32 operators
 """
 
 import json
@@ -29,18 +30,18 @@ from slide_deploy.graph_checks.weight_widths import weight_widths
 if TYPE_CHECKING:
     import onnx
 
-# float16 has 11 significant bits, so that rounding costs at most 2^-12 of a normal number.
+# float16 has 11 significant bits, so rounding changes a normal number by at most 2^-12 of it.
 _ROUNDING = 2.0**-10
 _HALF, _FLOAT = "float16", "float32"
 
 
 def halve(source: Path, target: Path, plan: QuantisationPlan) -> None:
-    """Write a file whose weights and arithmetic are float16.
+    """Write a file with float16 weights and arithmetic.
 
     Args:
-        source: the file in float32.
-        target: the file to write.
-        plan: which operators compute in float16, and which do not.
+        source: path of the float32 file.
+        target: path of the file to write.
+        plan: the operators that compute in float16, and the others.
 
     Raises:
         InputError: if the file has control flow.
@@ -59,7 +60,7 @@ def halve(source: Path, target: Path, plan: QuantisationPlan) -> None:
 
 
 def survives(array: NDArray[np.floating]) -> bool:
-    """Whether float16 holds an array: nothing overflows, and no more is lost than by rounding."""
+    """Return whether float16 can represent an array: no overflow, and only rounding errors."""
     exact = array.astype(np.float64)
     with np.errstate(over="ignore"):
         half = array.astype(np.float16).astype(np.float64)
@@ -71,12 +72,12 @@ def survives(array: NDArray[np.floating]) -> bool:
 
 
 class _Conversion:
-    """One model on its way to float16.
+    """The conversion of one model to float16.
 
     Args:
-        model: with a type for every value; it is changed.
+        model: a model with the type of every value; it is changed.
         halved: names of the operators that compute in float16.
-        weights: names of constants that are stored in float16 even for others.
+        weights: names of constants to store in float16 even if float32 operators read them.
     """
 
     def __init__(self, model: "onnx.ModelProto", halved: set[str], weights: set[str]) -> None:
@@ -103,7 +104,7 @@ class _Conversion:
         self.casts: dict[tuple[str, str], str] = {}
 
     def run(self) -> None:
-        """Change the model."""
+        """Convert the model."""
         from onnx import numpy_helper
 
         taken = list(self.graph.node)
@@ -126,10 +127,14 @@ class _Conversion:
         self.graph.value_info.extend(self._described(set(outputs)))
 
     def _is_halved(self, node: "onnx.NodeProto") -> bool:
-        """Whether an operator computes in float16."""
+        """Return whether an operator computes in float16.
+
+        Raises:
+            InputError: if the operator contains a subgraph.
+        """
         if any(each.HasField("g") or each.graphs for each in node.attribute):
             raise InputError(
-                f"{node.name} has a network inside ({node.op_type}), which is not written in "
+                f"{node.name} ({node.op_type}) contains a subgraph, which is not converted to "
                 f"float16: choose another --precision."
             )
         slots = list(self._slots(node, _HALF))
@@ -143,7 +148,7 @@ class _Conversion:
         )
 
     def _slots(self, node: "onnx.NodeProto", dtype: str) -> Iterator[tuple[str, int]]:
-        """Floats that an operator may read in a type, and their places."""
+        """Yield the float inputs that an operator may read in a type, with their positions."""
         if node.op_type == "Cast":
             return
         formals = self._schema(node).inputs
@@ -152,7 +157,7 @@ class _Conversion:
                 yield name, place
 
     def _given(self, node: "onnx.NodeProto", place: int) -> str | None:
-        """The type of an output of an operator that computes in float16; None if it is no float."""
+        """Return the output type of an operator that computes in float16; None if not a float."""
         name = node.output[place]
         if self.types.get(name) is None:
             return None
@@ -178,7 +183,7 @@ class _Conversion:
         self.nodes.append(node)
 
     def _as(self, name: str, dtype: str) -> str:
-        """The name of a value in a type; a Cast is put in front where it has the other one."""
+        """Return the name of a value in a type; a Cast is added if the value has the other type."""
         from onnx import TensorProto, helper
 
         if self.types[name] == dtype:
@@ -191,7 +196,7 @@ class _Conversion:
         return self.casts[name, dtype]
 
     def _restore(self, outputs: list[str]) -> None:
-        """Give outputs of the file the type that they had."""
+        """Cast outputs of the file back to float32."""
         from onnx import TensorProto, helper
 
         for output in outputs:
@@ -209,7 +214,7 @@ class _Conversion:
             self.casts[output, _HALF] = inner
 
     def _described(self, outside: set[str]) -> "Iterator[onnx.ValueInfoProto]":
-        """The types and shapes of the values inside."""
+        """Yield the types and shapes of the intermediates."""
         import onnx
 
         of = {_HALF: onnx.TensorProto.FLOAT16, _FLOAT: onnx.TensorProto.FLOAT}
@@ -233,7 +238,7 @@ def _allows(formal: Any, dtype: str) -> bool:
 
 
 def _tensors(node: "onnx.NodeProto") -> list[NDArray[np.floating]]:
-    """The floats in the attributes of an operator."""
+    """Return the float32 tensors in the attributes of an operator."""
     from onnx import numpy_helper
 
     found = (numpy_helper.to_array(each.t) for each in node.attribute if each.HasField("t"))
@@ -241,7 +246,7 @@ def _tensors(node: "onnx.NodeProto") -> list[NDArray[np.floating]]:
 
 
 def _state_type(node: "onnx.NodeProto") -> None:
-    """Let the attributes of an operator that say float32 say float16."""
+    """Change float32 to float16 in the attributes of an operator."""
     from onnx import TensorProto, helper, numpy_helper
 
     stated = {each.name: each for each in node.attribute}

@@ -1,8 +1,8 @@
-"""Eight bits in OpenVINO: products as integers by NNCF, or weights alone.
+"""Int8 in OpenVINO: integer matmuls with NNCF, or 8-bit weights only.
 
-In int8, FakeQuantize stands in front of the operators that gain, and their weights are stored as
-int8. Other constants that are stored so go through Convert and Multiply, which the runtime computes
-when it compiles the file.
+In int8, FakeQuantize precedes the operators that gain speed, and their weights are stored as int8.
+Other int8 constants are expanded by Convert and Multiply, which the runtime folds when it compiles
+the file.
 """
 
 import json
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from exporters.openvino_model import save
+from exporters.quantisation.int8_constants import addends_of, to_int8, weights_of
 from exporters.quantisation.plan import QuantisationPlan
-from exporters.quantisation.small_constants import addends_of, small, weights_of
 from slide_deploy.errors import MissingExtra
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY
@@ -22,15 +22,15 @@ from slide_deploy.graph_checks.weight_widths import float_operators
 
 
 def quantise(source: Path, target: Path, plan: QuantisationPlan) -> None:
-    """Write a file whose weights and activations have 8 bits.
+    """Write a file with 8-bit weights and activations.
 
     Args:
-        source: the file in float32.
-        target: the file to write.
-        plan: what to quantise.
+        source: path of the float32 file.
+        target: path of the file to write.
+        plan: the operators to quantise, and the examples.
 
     Raises:
-        MissingExtra: without NNCF.
+        MissingExtra: if NNCF is not installed.
     """
     import openvino
 
@@ -45,11 +45,11 @@ def quantise(source: Path, target: Path, plan: QuantisationPlan) -> None:
         model,
         nncf.Dataset(plan.examples),
         subset_size=len(plan.examples),
-        # Pairs of products fit into 16 bits, to which processors without VNNI add them.
+        # CPUs without VNNI add pairs of products in 16 bits, which overflow with the full range.
         advanced_parameters=nncf.AdvancedQuantizationParameters(
             overflow_fix=nncf.OverflowFix.ENABLE
         ),
-        # Operators that the library never quantises need not be known to it.
+        # Without validation: NNCF does not know operators that it never quantises.
         ignored_scope=nncf.IgnoredScope(names=list(plan.others), validate=False),
     )
     _store(quantised, dict.fromkeys(tables))
@@ -57,12 +57,12 @@ def quantise(source: Path, target: Path, plan: QuantisationPlan) -> None:
 
 
 def quantise_weights(source: Path, target: Path, plan: QuantisationPlan) -> None:
-    """Write a file whose weights have 8 bits; it computes in float32.
+    """Write a file with 8-bit weights that computes in float32.
 
     Args:
-        source: the file in float32.
-        target: the file to write.
-        plan: whose operators keep their weights as they are, ``others``.
+        source: path of the float32 file.
+        target: path of the file to write.
+        plan: the weights of its ``others`` are not compressed.
     """
     import openvino
 
@@ -74,7 +74,7 @@ def quantise_weights(source: Path, target: Path, plan: QuantisationPlan) -> None
 
 
 def _save(model: Any, target: Path) -> None:
-    """Write a file that names the operators whose weights are floats."""
+    """Write a file whose metadata lists the operators with float weights."""
     with tempfile.TemporaryDirectory(dir=target.parent, ignore_cleanup_errors=True) as folder:
         draft = Path(folder) / target.name
         save(model, draft)
@@ -84,10 +84,10 @@ def _save(model: Any, target: Path) -> None:
 
 
 def _store(model: Any, stored: Mapping[str, int | None]) -> None:
-    """Put constants into int8; what reads one reads a product in its place.
+    """Store constants as int8; readers read the Multiply that expands the constant.
 
     Args:
-        model: of OpenVINO; it is changed.
+        model: an OpenVINO model; it is changed.
         stored: names of constants, each with the axis of its scales.
     """
     from openvino import Type, opset13
@@ -98,7 +98,7 @@ def _store(model: Any, stored: Mapping[str, int | None]) -> None:
         if each.get_type_name() == "Constant"
     }
     for name, axis in stored.items():
-        found = small(constants[name].get_data(), axis)
+        found = to_int8(constants[name].get_data(), axis)
         cast = opset13.convert(opset13.constant(found.values), Type.f32)
         scaled = opset13.multiply(cast, opset13.constant(found.scale))
         scaled.set_friendly_name(name)

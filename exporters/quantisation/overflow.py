@@ -1,14 +1,14 @@
-"""Which operators of a file in float32 must stay so, because float16 has no such large numbers.
+"""Finds operators of a float32 file whose values may overflow float16.
 
-Found by running the file, and not by guessing: an operator stays where a number that it reads or
-gives is larger than half of float16's range, on any of the inputs. So does one that may meet such a
-number inside, where the hardware may keep sums in float16 as well:
+The file is run on example inputs. An operator is found if it reads or writes a value larger than
+half of float16's range, on any input. It is also found if an intermediate sum may be that large,
+because hardware may accumulate in float16. The bounds of these sums are:
 
-    products        |sum of terms| <= |row| |column|          (Cauchy and Schwarz)
-    means, sums     sum |x| over what is reduced
-    squares         sum x^2 over what is reduced: normalisations and norms
+    matmuls         |sum of terms| <= |row| |column|          (Cauchy and Schwarz)
+    means, sums     sum |x| over the reduced axes
+    squares         sum x^2 over the reduced axes: normalisations and norms
 
-ONNX's LayerNormalization has none inside, as it says that its statistics are in float32.
+ONNX's LayerNormalization needs no such bound: the standard computes its statistics in float32.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.quantisation.calibration import Feeds
+from exporters.quantisation.examples import Feeds
 from slide_deploy.backends import values_of
 from slide_deploy.graph_checks import read_graph
-from slide_deploy.graph_checks.graph import Graph, Node
-from slide_deploy.graph_checks.kinds import Kind, kind_of
+from slide_deploy.graph_checks.dialect import Kind
+from slide_deploy.graph_checks.graph import Graph, Node, kind_of
 
-# Half of the range: other inputs have values that are larger than those that were seen.
+# Half of the range, because other inputs may have larger values than the examples.
 LARGEST = 65504.0 / 2
 _MATMULS = (Kind.MATMUL, Kind.LINEAR)
 _SUMS = frozenset({"reducemean", "reducesum", "globalaveragepool"})
@@ -36,11 +36,11 @@ Array = NDArray[np.floating]
 
 
 def overflowing(path: Path, inputs: Iterable[Feeds]) -> tuple[str, ...]:
-    """Names of the operators whose numbers float16 may not hold, in the order of the file.
+    """Return the names of the operators that may overflow float16, in the order of the file.
 
     Args:
-        path: of a file in float32.
-        inputs: on which it is run, each as the file takes it.
+        path: path of a float32 file.
+        inputs: inputs to run the file on.
 
     Raises:
         InputError: if the file cannot be run.
@@ -66,7 +66,7 @@ def overflowing(path: Path, inputs: Iterable[Feeds]) -> tuple[str, ...]:
 
 
 def _peak(array: Array) -> float:
-    """The largest absolute number; infinity stays what it is in float16, as in masks."""
+    """Return the largest finite magnitude; infinities, as in masks, are exact in float16."""
     top = float(np.abs(array).max(initial=0.0))
     if np.isfinite(top):
         return top
@@ -76,7 +76,7 @@ def _peak(array: Array) -> float:
 def _largest(
     graph: Graph, node: Node, values: Mapping[str, Array], peaks: Mapping[str, float]
 ) -> float:
-    """The largest number that an operator may meet."""
+    """Return a bound of the largest value that an operator reads, computes or writes."""
     outside = max((peaks.get(name, 0.0) for name in (*node.inputs, *node.outputs)), default=0.0)
     read = [values[name] for name in node.inputs[:2] if name in values]
     kind, operator = kind_of(graph, node), node.operator.replace("_", "").lower()
@@ -94,7 +94,7 @@ def _largest(
 
 
 def _longest(matrices: Array) -> float:
-    """The norm of the longest row or column: a weight may be stored either way."""
+    """Return the largest norm of a row or column, because a weight may be transposed."""
     return max(_norm(matrices, axis) for axis in range(-min(matrices.ndim, 2), 0))
 
 
@@ -104,12 +104,15 @@ def _norm(array: Array, axis: int) -> float:
     return float(found[np.isfinite(found)].max(initial=0.0))
 
 
-def _reduced(terms: Array, answer: Array | None) -> float:
-    """The largest sum over the axes that an answer lacks, or over all but the first where none."""
-    if answer is not None and answer.ndim == terms.ndim and answer.shape != terms.shape:
-        pairs = zip(terms.shape, answer.shape, strict=True)
+def _reduced(terms: Array, output: Array | None) -> float:
+    """Return the largest sum of terms over the reduced axes, given the operator's output.
+
+    Without a reduced axis in the output, the sum is over the last axis.
+    """
+    if output is not None and output.ndim == terms.ndim and output.shape != terms.shape:
+        pairs = zip(terms.shape, output.shape, strict=True)
         axes = tuple(place for place, (one, other) in enumerate(pairs) if one != other)
         return float(terms.sum(axes, dtype=np.float64).max(initial=0.0))
-    if answer is not None and answer.size < terms.size:
-        return float(terms.max(initial=0.0)) * terms.size / max(answer.size, 1)
+    if output is not None and output.size < terms.size:
+        return float(terms.max(initial=0.0)) * terms.size / max(output.size, 1)
     return float(terms.sum(-1, dtype=np.float64).max(initial=0.0))

@@ -1,11 +1,11 @@
-"""What a quantiser is told."""
+"""The input of a quantiser: which operators of a file to convert."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from exporters.quantisation.calibration import Examples
+from exporters.quantisation.examples import Examples
 from exporters.quantisation.families import Family, families
 from slide_deploy.formats import Format
 from slide_deploy.graph_checks import read_graph
@@ -15,12 +15,12 @@ ALL: Final = "all"  # operators of every kind
 
 @dataclass(frozen=True)
 class QuantisationPlan:
-    """Which operators of a file in float32 are quantised, and on which inputs.
+    """The operators of a file to quantise, and the calibration examples.
 
     Attributes:
         operators: names of the nodes to quantise, in the order of the file.
         others: names of all other nodes.
-        examples: inputs on which ranges are measured, as the file takes them.
+        examples: inputs of the file for measuring ranges.
     """
 
     operators: tuple[str, ...]
@@ -36,14 +36,15 @@ def plan_for(
     kept: Collection[str] = (),
     chosen: Collection[Family] | Literal["all"] | None = None,
 ) -> QuantisationPlan:
-    """What to quantise in a file.
+    """Plan the quantisation of a file.
 
     Args:
-        path: of the file, in float32.
-        format: of the file.
-        examples: inputs, as the file takes them.
+        path: path of the file to quantise.
+        format: record of its format.
+        examples: inputs of the file for measuring ranges.
         kept: names of nodes that stay in float.
-        chosen: families to quantise; those of the format's record if None, or ``ALL``.
+        chosen: families to quantise; ``ALL`` for all operators; None for the families of the
+            format's record.
     """
     graph = read_graph(path)
     if chosen == ALL:
@@ -62,6 +63,6 @@ def plan_for(
     return QuantisationPlan(operators, others, examples)
 
 
-def by_family(path: Path) -> Mapping[str, Family]:
-    """The family of each operator of a file in float32, by the name of its node."""
+def families_of(path: Path) -> Mapping[str, Family]:
+    """Return the family of each operator of a float32 file, by the name of its node."""
     return families(read_graph(path))

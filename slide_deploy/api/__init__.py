@@ -1,7 +1,7 @@
-"""The functions of ``import slide_deploy``, a file for each thing that they work on.
+"""The public functions of ``import slide_deploy``, one file for each subject.
 
-They wire the other packages as the command line does, and print nothing. ``networks`` loads, folds
-and lowers; ``exporting`` writes files; ``files`` verifies, checks and runs them; ``measuring``
-measures them; ``evaluating`` says how often they are right. ``arguments`` holds what their
-arguments have in common.
+They connect the other packages as the command line does, and print nothing. ``networks`` loads,
+folds and lowers; ``exporting`` writes files; ``files`` verifies, checks and runs them;
+``measuring`` benchmarks them; ``evaluating`` measures their accuracy. ``arguments`` converts
+arguments that several functions share.
 """

@@ -1,4 +1,4 @@
-"""What the arguments of the public functions have in common."""
+"""Conversion of the arguments that several public functions share."""
 
 import os
 import re
@@ -12,11 +12,11 @@ from typing import ParamSpec, TypeVar
 from slide_deploy.errors import InputError, SlideDeployError
 from slide_deploy.tasks.options import missing_extra
 
-# A file or folder by its name.
+# The path of a file or folder.
 PathLike = str | os.PathLike[str]
-# Whether a progress bar is shown on stderr, or a function that is told of each step.
+# Whether to show a progress bar on stderr, or a function that is called with each step.
 Progress = bool | Callable[[str], None]
-# A side of a square image, or height and width, as numbers or as the command line has it.
+# An image size in pixels: the side of a square, (height, width), or text such as "512x768".
 Size = int | str | tuple[int, int]
 
 _Parameters = ParamSpec("_Parameters")
@@ -25,10 +25,10 @@ _OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
 
 
 def public(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-    """A function whose errors name its arguments where those of the command line name options.
+    """Decorate a public function so that its errors name its arguments, not command-line options.
 
     "Give --keep-windows" becomes "give `keep_windows`" if the function has an argument of that
-    name.
+    name. A failed import of an optional library becomes ``MissingExtra``.
     """
     arguments = signature(function).parameters
 
@@ -53,10 +53,11 @@ def public(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _R
 
 
 def path_of(value: PathLike, argument: str) -> Path:
-    """A path that was given as text or as a path.
+    """Return an argument as a ``Path``.
 
     Raises:
-        InputError: if it is neither, or empty, which Python takes for the current folder.
+        InputError: if it is neither text nor a path, or is empty. Python would take an empty path
+            for the current folder.
     """
     if not isinstance(value, str | os.PathLike):
         raise InputError(f"{argument} is of type {type(value).__name__}: give a path.")
@@ -66,10 +67,10 @@ def path_of(value: PathLike, argument: str) -> Path:
 
 
 def paths_of(value: PathLike | Sequence[PathLike], argument: str) -> list[Path]:
-    """One path or several as several.
+    """Return one path or several as a list.
 
     Raises:
-        InputError: if there is none.
+        InputError: if the list is empty, or an item is not a path.
     """
     several = [value] if isinstance(value, str | os.PathLike) else value
     found = [path_of(each, argument) for each in several]
@@ -79,10 +80,10 @@ def paths_of(value: PathLike | Sequence[PathLike], argument: str) -> list[Path]:
 
 
 def size_of(value: Size | None, argument: str) -> tuple[int, int] | None:
-    """Height and width of 224, (512, 768), "224" or "512x768"; None where nothing is given.
+    """Return (height, width) in pixels of 224, (512, 768), "224" or "512x768"; None of None.
 
     Raises:
-        InputError: if it is none of them.
+        InputError: if the value is not a size.
     """
     from slide_deploy.parsing import parse_size
 
@@ -96,17 +97,17 @@ def size_of(value: Size | None, argument: str) -> tuple[int, int] | None:
 
 
 def texts_of(value: str | Sequence[str]) -> tuple[str, ...]:
-    """One text or several as several."""
+    """Return one text or several as a tuple."""
     return (value,) if isinstance(value, str) else tuple(value)
 
 
 @contextmanager
 def steps(progress: Progress, total: int) -> Iterator[Callable[[str], None]]:
-    """What is told of each step as it starts.
+    """Provide the function to call with each step as it starts.
 
     Args:
-        progress: as the user wants it.
-        total: how many steps there will be.
+        progress: the argument of the public function.
+        total: number of steps of the progress bar.
     """
     from slide_deploy.terminal.progress import Steps
 

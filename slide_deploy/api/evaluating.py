@@ -1,4 +1,4 @@
-"""Evaluation in Python: how often files are right, and the results of shards joined."""
+"""Evaluation in Python: accuracy of files on labelled images, and merging of shards."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -32,34 +32,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class EvaluationResult:
-    """What was evaluated; printed, it is the table of the command line.
+    """The result of an evaluation. Its ``repr`` is the table of the command line.
 
     Attributes:
-        record: the outcome of every picture, as a result file holds it.
+        record: the outcome of every image, as a result file stores it.
     """
 
     record: Record
 
     @property
     def rows(self) -> tuple[AccuracyRow, ...]:
-        """The figures of each file; the first one is what the others are held against."""
+        """The figures of each file. The first row is the baseline of the others."""
         return rows_of(self.record)
 
     @property
     def damaged(self) -> tuple[Damaged, ...]:
-        """Pictures that could not be read, with the reason."""
+        """Images that could not be read, with the reason."""
         return self.record.damaged
 
     @public
     def raise_if_dropped(self, max_drop: float) -> None:
-        """Do nothing if no file loses more of its top-1 than that against the first one.
+        """Raise if the top-1 accuracy of a file is too far below that of the first file.
 
         Args:
-            max_drop: percentage points, as 0.5.
+            max_drop: largest allowed drop in percentage points, such as 0.5.
 
         Raises:
-            CheckFailed: if a file loses more, or gave numbers that are not finite.
-            InputError: if there is nothing to compare: one file, no classes, or one shard alone.
+            CheckFailed: if a file drops further, or its outputs were not finite.
+            InputError: if nothing can be compared: there is one file, no labels, or one shard.
         """
         gate.require_limit(max_drop)
         gate.require_gated(self.record)
@@ -68,14 +68,14 @@ class EvaluationResult:
             raise CheckFailed(f"{'; '.join(failures)}.")
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data that JSON can hold: what a result file holds."""
+        """Return the result as JSON-compatible data, the content of a result file."""
         return result_file.as_dict(self.record)
 
     def save(self, path: PathLike) -> None:
         """Write a result file; ``slide-deploy evaluate --merge`` and ``bench --accuracy`` read it.
 
         Args:
-            path: of the file, which is replaced if it exists.
+            path: path of the file; an existing file is replaced.
 
         Raises:
             InputError: if it cannot be written.
@@ -108,28 +108,29 @@ def evaluate(
     shard: str | tuple[int, int] | None = None,
     progress: Progress = False,
 ) -> EvaluationResult:
-    """Say how often files name the right class of pictures, and whether they differ.
+    """Measure the accuracy of files on images, and whether the files differ.
 
     Args:
-        files: written files; the first is what others are held against, unless ``against`` is
-            given. May be empty then.
-        data: a folder with one folder for each class, or a CSV file of ``path,label``; with
-            ``against`` or several files a plain folder of pictures is enough to see whether they
+        files: exported files. The first is the baseline of the others unless ``against`` is given;
+            with ``against``, the list may be empty.
+        data: a folder with one folder for each class, or a CSV file of ``path,label``. With
+            ``against`` or several files, a plain folder of images is enough to see whether they
             agree.
-        against: the trained network: a module, the path of a checkpoint, or what ``load`` gave.
-        inputs: of a module: an example of what its ``forward`` takes.
-        labels: names of the classes in the order of the logits, the path of a file with one a line,
-            or "imagenet"; those that a file holds if left out.
-        image_size: for files that take any size: 224, (512, 768) or "512x768".
-        output: of the files, where several could be the classes.
-        sample: draw so many pictures, the same everywhere.
-        seed: another one draws others.
-        batch: pictures of one call where a file leaves it open.
-        shard: do one part of the data: "3/16", or (3, 16), is the third of sixteen.
-        progress: show a progress bar on stderr, or call this with each step as it is done.
+        against: the trained network, which becomes the baseline: a module, the path of a
+            checkpoint, or the result of ``load``.
+        inputs: example inputs of ``forward``; only for a module.
+        labels: class names in the order of the logits, the path of a file with one name a line, or
+            "imagenet". Default: the labels stored in a file.
+        image_size: image size for files with an open size: 224, (512, 768) or "512x768".
+        output: name of the output with the classes, where several are possible.
+        sample: number of images to draw. The same images are drawn on every machine.
+        seed: seed of the sample.
+        batch: number of images in one call, for files with an open batch.
+        shard: which part of the data to evaluate: "3/16" or (3, 16) is the third of sixteen.
+        progress: show a progress bar on stderr, or call this function after each batch.
 
     Returns:
-        Shares with 95 % intervals in ``rows``; ``raise_if_dropped`` makes a gate of them.
+        The accuracies with 95 % intervals in ``rows``. ``raise_if_dropped`` is a gate on them.
 
     Raises:
         InputError: if a file, the network, the data or an argument cannot be used.
@@ -148,7 +149,7 @@ def evaluate(
     if len(paths) + wanted.trained < 2 and not collection.has_labels:
         raise InputError(
             f"{collection.source} has images without classes: give one folder for each class, a "
-            f"CSV file of path,label, or --against to see whether answers agree."
+            f"CSV file of path,label, or --against to see whether outputs agree."
         )
     size = size_of(image_size, "--image-size")
     found = [
@@ -165,13 +166,14 @@ def evaluate(
 def merge_evaluations(
     results: Sequence[PathLike | EvaluationResult],
 ) -> EvaluationResult:
-    """Join the results of all shards of one data set, as if it had been evaluated in one go.
+    """Merge the results of all shards of a data set into the result of the whole set.
 
     Args:
         results: results, or the paths of result files, in any order.
 
     Raises:
-        InputError: if they are of other files or pictures, or a shard is missing or there twice.
+        InputError: if the results are of different files or images, or a shard is missing or given
+            twice.
     """
     records = {}
     for number, each in enumerate(results, 1):
@@ -202,7 +204,7 @@ def _trained(against: "Model", inputs: "Inputs | None", output: str | None) -> C
 
 @contextmanager
 def _counted(progress: Progress, total: int) -> Iterator[Callable[[int], None]]:
-    """What is told how many more pictures are done."""
+    """Provide the function to call with the number of images that were just evaluated."""
     from slide_deploy.terminal.progress import Counted
 
     if not callable(progress):
@@ -211,9 +213,9 @@ def _counted(progress: Progress, total: int) -> Iterator[Callable[[int], None]]:
         return
     finished = 0
 
-    def told(more: int) -> None:
+    def report(more: int) -> None:
         nonlocal finished
         finished += more
-        progress(f"{finished:,} of {total:,} pictures")
+        progress(f"{finished:,} of {total:,} images")
 
-    yield told
+    yield report

@@ -1,13 +1,12 @@
-"""Export in Python: a network to proved files."""
+"""Export in Python: from a network to verified files."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from exporters import pipeline
-from exporters.other_targets import require_targets
+from exporters.base import exporter_for, require_targets
 from exporters.outcome import ExportOptions, ExportResult
-from exporters.registry import exporter_for
 from slide_deploy.api.arguments import PathLike, Progress, path_of, public, steps, texts_of
 from slide_deploy.api.files import labels_of, policy_of
 from slide_deploy.api.networks import Inputs, Model, network_of
@@ -53,68 +52,72 @@ def export(
     unproven: bool = False,
     progress: Progress = False,
 ) -> ExportResult:
-    """Fold a network, write it in other formats and prove each file.
+    """Fold a network, write it in other formats and verify each file.
 
-    Every file is read back from disk and run on its own runtime against the network in float64.
-    One that disagrees is removed; the result says so, and ``raise_if_failed`` makes an error of it.
+    Every file is read back from disk and run on its own runtime, and its outputs are compared with
+    those of the network in float64. A file that disagrees is removed and ``passed`` is false;
+    ``raise_if_failed`` raises an error then.
 
     Args:
-        model: a module, the path of a checkpoint, or what ``load`` gave; it is left as it is.
-        inputs: of a module: an example of what its ``forward`` takes: a tensor, a sequence of
-            positional arguments or a mapping of keyword arguments.
-        to: a format, or several: "onnx", "openvino", "coreml" and others that
-            ``doctor`` lists; "all" for those that are installed.
+        model: a module, the path of a checkpoint, or the result of ``load``; it is not changed.
+        inputs: example inputs of ``forward``: a tensor, a sequence of positional arguments or a
+            mapping of keyword arguments; only for a module.
+        to: one format or several: "onnx", "openvino", "coreml" and others that ``doctor`` lists;
+            "all" for those that are installed.
         preset: options for a kind of machine: "cpu", "intel", "apple", "android", "browser" or
-            "gpu"; what is given beside it wins.
-        out: folder to write into.
-        name: of the files without their ending; the class, or the checkpoint, if left out.
-        input_names: of a module: what files call its inputs; the names of ``forward`` if left out.
-        output_names: of a module: what files call its outputs; their keys if left out.
-        open_sizes: of a module: names of the sizes to leave open, by input and axis, as
-            ``{"image": {2: "height", 3: "width"}}``.
+            "gpu". Other arguments override it.
+        out: output folder.
+        name: name of the files without suffix. Default: the name of the class or checkpoint.
+        input_names: names of the inputs in files; only for a module. Default: the parameter names
+            of ``forward``.
+        output_names: names of the outputs in files; only for a module. Default: the keys of the
+            result.
+        open_sizes: names of the sizes to leave open, by input and axis, such as
+            ``{"image": {2: "height", 3: "width"}}``; only for a module.
         dynamic_batch: leave the batch size open.
-        precision: one of ``slide_deploy.precisions``; "float32" if left out.
+        precision: the name of a precision, see ``slide_deploy.precisions``. Default: "float32".
         delegate: library that runs parts of an ExecuTorch file: "xnnpack", "coreml" or "vulkan".
-        calibration: a folder of pictures, or a ``.npz`` file with an array for each input, on which
-            ranges of values are measured for "int8", and what overflows for "float16".
-        max_drop: percentage points of top-1 that an int8 file may lose, as 0.5: layers return to
-            float, the worst first, until it loses no more.
-        data: pictures for that: a folder with one folder for each class, or a CSV file of
-            ``path,label``; if left out those for calibration, without those that ranges are
-            measured on.
-        lowering: the form of the slide attentions; "auto" takes the fastest by measurement.
-            "auto" if left out.
-        tune: race the forms of each attention here first, which takes a minute for each.
-        features: of a checkpoint: write the maps of all stages in place of the logits.
-        embed_preprocessing: let files take pixels from 0 to 255, as uint8 or as a picture.
-        mean: of each channel of the images in training, of pixels from 0 to 1; what the checkpoint
-            says, or that of ImageNet, if left out.
-        deviation: the same.
-        input_layout: of the pixels: "nchw" or "nhwc".
-        channel_order: of the pixels: "rgb" or "bgr".
-        labels: names of the classes for the files to hold, the path of a file with one a line, or
+        calibration: a folder of images, or a ``.npz`` file with an array for each input. "int8"
+            measures value ranges on it; "float16" searches for overflow on it.
+        max_drop: percentage points of top-1 accuracy that an int8 file may lose, such as 0.5.
+            Layers return to float, the noisiest first, until the limit is kept.
+        data: labelled images for ``max_drop``: a folder with one folder for each class, or a CSV
+            file of ``path,label``. Default: the calibration images that are not used to measure
+            ranges.
+        lowering: the form of the slide attentions; "auto", the default, selects the form that was
+            measured fastest.
+        tune: race the forms of each attention on this machine first, which takes about a minute
+            for each attention.
+        features: output the feature maps of all stages instead of the logits; only for a
+            checkpoint.
+        embed_preprocessing: let files take pixels from 0 to 255, as uint8 or as an image type.
+        mean: mean of each channel in training, for pixels from 0 to 1. Default: the value in the
+            checkpoint, or that of ImageNet.
+        deviation: standard deviation of each channel, with the same scale and default.
+        input_layout: layout of the pixels: "nchw" or "nhwc".
+        channel_order: channel order of the pixels: "rgb" or "bgr".
+        labels: class names to store in the files, the path of a file with one name a line, or
             "imagenet".
-        softmax: answer probabilities in place of logits.
-        verify_on: targets that verify each file that they run, besides the file's own runtime, as
-            "openvino:gpu".
-        policy: rules that the files must keep: a policy, the name of a built-in one, or the path of
-            a TOML file; "standard-ops" if left out.
-        force: replace files that exist.
-        keep_failed: keep a file that fails.
-        unproven: write a file that nothing here can run; nobody has checked its answers then.
-        progress: show a progress bar on stderr, or call this with each step as it starts.
+        softmax: output probabilities instead of logits.
+        verify_on: further targets to verify each file on, such as "openvino:gpu".
+        policy: policy that the files must pass: a policy, the name of a built-in one, or the path
+            of a TOML file. Default: "standard-ops".
+        force: replace existing files.
+        keep_failed: publish files that fail.
+        unproven: write files that no runtime here can run, without verification.
+        progress: show a progress bar on stderr, or call this function with each step as it starts.
 
     Returns:
-        The files with their figures, the certificate of the fold, and the lowerings.
+        The files with their errors and lowerings, and the certificate of the fold.
 
     Raises:
-        InputError: if the network or an argument cannot be used, or a format cannot hold the
+        InputError: if the network or an argument cannot be used, or a format cannot express the
             network. Nothing is left behind.
     """
-    from slide_deploy.tasks.choices import Wishes, chosen
+    from slide_deploy.tasks.choices import GivenOptions, chosen
     from slide_deploy.tasks.options import read_lowering
 
-    wishes = Wishes(
+    given = GivenOptions(
         preset=preset,
         to=texts_of(to),
         precision=precision,
@@ -128,7 +131,7 @@ def export(
         input_layout=input_layout,
         channel_order=channel_order,
     )
-    choices = chosen(wishes)
+    choices = chosen(given)
     formats = choices.formats
     options = ExportOptions(
         formats=formats,
@@ -173,19 +176,19 @@ def export(
 def _named(network: Deployable, name: str) -> Deployable:
     is_name = isinstance(name, str) and name == Path(name).name and name.isprintable()
     if not is_name or name in ("", ".", ".."):
-        raise InputError(f"name {name!r} is not the name of a file: give one without folders.")
+        raise InputError(f"name {name!r} is not a file name: give one without folders.")
     return replace(network, origin=replace(network.origin, stem=name))
 
 
 def _raced(
     network: Deployable, options: ExportOptions, step: Callable[[str], None]
 ) -> tuple[str, ...]:
-    """Race the forms of the network's attentions; what was not raced, a sentence each."""
+    """Race the forms of the network's attentions; return what was not raced and why."""
     from slide_deploy.tasks.options import require_bench
     from slide_deploy.tasks.tune_first import tune_first
 
     require_bench()
-    for format in options.formats:  # before minutes are spent
+    for format in options.formats:  # fail before the races, which take minutes
         paths = exporter_for(format).published(options.out / network.origin.stem)
         refuse_occupied(paths, options.force)
     formats = ", ".join(map(repr, options.formats))

@@ -1,4 +1,4 @@
-"""Written files in Python: verify, check and predict."""
+"""Exported files in Python: verify, check and predict."""
 
 import os
 from collections.abc import Sequence
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class FileVerdict:
-    """Whether a file answers as its network does.
+    """Whether the outputs of a file agree with those of its network.
 
     Attributes:
-        path: of the file.
-        network: what the file was held against.
-        verification: the figures of every case and output.
-        parting: the first layer that the file computes differently, and the noise of each layer of
-            a quantised file; None if it was not looked for.
-        names_another_source: whether the file says that it was exported from other weights.
-        precision: whose limits were kept or not, and in which the runtime computed.
+        path: path of the file.
+        network: name of the reference: the network, or its stored reference outputs.
+        verification: the errors of every case and output.
+        first_divergence: the first layer whose outputs differ, and the noise of each layer of a
+            quantised file; None without ``locate``.
+        names_another_source: whether the file's metadata names other weights as its source.
+        precision: the precision that the runtime computed in; its limits were applied.
     """
 
     path: Path
     network: str
     verification: Verification
-    parting: Divergence | None = None
+    first_divergence: Divergence | None = None
     names_another_source: bool = False
     precision: str = "float32"
 
@@ -45,17 +45,17 @@ class FileVerdict:
         return self.verification.passed
 
     def raise_if_failed(self) -> None:
-        """Do nothing if the file is right.
+        """Raise if the file disagrees with its network.
 
         Raises:
-            CheckFailed: if it disagrees; the text names the cases.
+            CheckFailed: if an output is outside the limits; the message names the cases.
         """
         if not self.passed:
             cases = ", ".join(self.verification.failures) or "everything: no case was run"
             raise CheckFailed(f"{self.path} disagrees with {self.network} on: {cases}.")
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain data that JSON can hold."""
+        """Return the verdict as JSON-compatible data."""
         from exporters.plain import plain_dict
 
         return {"passed": self.passed, **plain_dict(self)}
@@ -66,12 +66,12 @@ class FileVerdict:
         verdict = "agrees with" if self.passed else "DISAGREES with"
         lines = [f"{self.path} {verdict} {self.network} in {self.precision}"]
         if self.names_another_source:
-            lines.append("note: the file says that it was exported from other weights")
-        if self.parting is not None:
-            wrong = self.parting.first_wrong
-            agree = f"all {self.parting.layers} agree"
+            lines.append("note: the file's metadata names other weights as its source")
+        if self.first_divergence is not None:
+            wrong = self.first_divergence.first_wrong
+            agree = f"all {self.first_divergence.layers} agree"
             lines.append(f"layers: {agree if wrong is None else f'{wrong} is the first wrong one'}")
-        noise = () if self.parting is None else self.parting.noise
+        noise = () if self.first_divergence is None else self.first_divergence.noise
         tables = (noise_table(noise), noise_line(noise)) if noise else ()
         return as_text(case_table(self.verification), *tables, *lines)
 
@@ -87,29 +87,30 @@ def verify(
     target: str | None = None,
     locate: bool = False,
 ) -> FileVerdict:
-    """Run a written file and compare it with its network in float64.
+    """Run an exported file and compare its outputs with those of its network in float64.
 
     Args:
-        file: an ``.onnx`` file, an OpenVINO ``.xml`` or an ``.mlpackage`` folder.
-        model: a module, the path of a checkpoint, or what ``load`` gave; it is left as it is. The
-            reference outputs that the export left beside the file if left out: then neither torch
-            nor the network is needed.
-        inputs: of a module: an example of what its ``forward`` takes.
-        precision: of the file: how far its answers may be off, and what the runtime computes in.
-            What the file claims if left out, where it holds that.
-        calibration: for files of int8: the pictures or the ``.npz`` file of their export. They are
-            proved on the examples that were held back.
-        target: runtime and device that run the file, as "openvino:gpu"; its own runtime on the
-            processor if left out.
-        locate: look for the first layer that the file computes differently; in a quantised file
-            for the noise of each layer as well.
+        file: an exported file, such as an ``.onnx`` file, an OpenVINO ``.xml`` or an
+            ``.mlpackage`` folder.
+        model: a module, the path of a checkpoint, or the result of ``load``; it is not changed.
+            Default: the reference outputs that the export stored beside the file, which need
+            neither torch nor the network.
+        inputs: example inputs of ``forward``; only for a module.
+        precision: precision of the file. It sets the error limits and the precision of the
+            runtime. Default: the precision in the file's metadata, if the weights confirm it.
+        calibration: for int8 files: the images or the ``.npz`` file of their export. The file is
+            verified on the examples that the export held back.
+        target: runtime and device, such as "openvino:gpu". Default: the format's own runtime on
+            the CPU.
+        locate: find the first layer whose outputs differ; in a quantised file, also measure the
+            noise of each layer.
 
     Returns:
-        The verdict; it does not raise where the file disagrees: ``raise_if_failed`` does.
+        The verdict. A disagreement does not raise; call ``raise_if_failed`` for that.
 
     Raises:
-        InputError: if the file, the network or the target cannot be used, or they take other
-            inputs.
+        InputError: if the file, the network or the target cannot be used, or the inputs of file
+            and network differ.
     """
     if model is None:
         given = (inputs, precision, calibration)
@@ -123,7 +124,7 @@ def verify(
     path = path_of(file, "file")
     record = precision_to_prove(path, precision, target)
     outputs = open_file(path, record.name, target).outputs
-    # Logits or maps: a checkpoint has both.
+    # A checkpoint can output logits or the feature maps of all stages.
     features = isinstance(model, str | os.PathLike) and are_features(outputs)
     network = network_of(model, inputs, features=features)
     shown = None if calibration is None else path_of(calibration, "--calibration")
@@ -133,18 +134,18 @@ def verify(
         network=network.origin.name,
         precision=record.name,
         verification=verify.verify_file(path, network, record.name, examples, target),
-        parting=verify.locate(path, network, record.name) if locate else None,
+        first_divergence=verify.locate(path, network, record.name) if locate else None,
         names_another_source=verify.names_another_origin(path, network),
     )
 
 
-def _by_reference(path: Path, target: str | None, asks_more: bool) -> FileVerdict:
+def _by_reference(path: Path, target: str | None, needs_network: bool) -> FileVerdict:
     from slide_deploy.verification.reference_outputs.checking import (
         reference_beside,
         verify_by_reference,
     )
 
-    if asks_more:
+    if needs_network:
         raise InputError(
             "`inputs`, `precision`, `calibration` and `locate` need the network: give it to verify."
         )
@@ -159,15 +160,16 @@ def _by_reference(path: Path, target: str | None, asks_more: bool) -> FileVerdic
 
 @public
 def check(file: PathLike, policy: PathLike | Policy | None = None) -> Report:
-    """Hold a written file against the rules of a policy, without running it.
+    """Check an exported file against the rules of a policy, without running it.
 
     Args:
-        file: an ``.onnx`` file, an OpenVINO ``.xml`` or an ``.mlpackage`` folder.
-        policy: a policy, the name of a built-in one, or the path of a TOML file. If left out it is
-            "standard-ops" for files of slide-deploy and "portable" for all others.
+        file: a model file, such as an ``.onnx`` file, an OpenVINO ``.xml`` or an ``.mlpackage``
+            folder.
+        policy: a policy, the name of a built-in policy, or the path of a TOML file. Default:
+            "standard-ops" for files of slide-deploy, "portable" for all others.
 
     Returns:
-        The violations; ``passed`` says whether there is none that counts.
+        The violations. ``passed`` is true if none is an error.
 
     Raises:
         InputError: if the file or the policy cannot be used.
@@ -176,7 +178,7 @@ def check(file: PathLike, policy: PathLike | Policy | None = None) -> Report:
 
 
 def policy_of(policy: PathLike | Policy | None) -> Policy | None:
-    """A policy that was given as one, by its name or its path, or not at all.
+    """Return the policy of an argument: a policy, a name, a path, or None.
 
     Raises:
         InputError: if the file cannot be used.
@@ -187,7 +189,7 @@ def policy_of(policy: PathLike | Policy | None) -> Policy | None:
 
 
 def labels_of(labels: PathLike | Sequence[str]) -> tuple[str, ...]:
-    """Names of classes that were given as such, by a file, or as "imagenet".
+    """Return class names from an argument: names, the path of a file, or "imagenet".
 
     Raises:
         InputError: if the file cannot be read.
@@ -209,28 +211,28 @@ def predict(
     image_size: Size | None = None,
     output: str | None = None,
 ) -> tuple[Guess, ...]:
-    """Name the most probable classes of pictures.
+    """Return the most probable classes of images.
 
     Args:
-        file: a written file that takes one image.
-        images: a picture, or several.
-        labels: names of the classes, the path of a file with one a line, or "imagenet"; those
-            that the file holds if left out.
-        top: how many classes to name of each picture.
-        image_size: for files that take any size: 224, (512, 768) or "512x768".
-        output: of the file, where several could be the classes.
+        file: an exported file that takes one image.
+        images: the path of an image, or several.
+        labels: class names, the path of a file with one name a line, or "imagenet". Default: the
+            labels stored in the file.
+        top: number of classes to return for each image.
+        image_size: image size for files with an open size: 224, (512, 768) or "512x768".
+        output: name of the output with the classes, where several are possible.
 
     Returns:
-        The classes of the first picture, the most probable first, then those of the next one.
+        The classes of the first image, the most probable first, then those of the next image.
 
     Raises:
-        InputError: if the file, a picture or the labels cannot be used.
+        InputError: if the file, an image or the labels cannot be used.
     """
     from slide_deploy.backends import open_image_file
     from slide_deploy.images.prediction import predict as guess
 
     if top < 1:
-        raise InputError(f"--top {top} names no class: give 1 or more.")
+        raise InputError(f"--top {top} returns no class: give 1 or more.")
     pictures = paths_of(images, "images")
     names = None if labels is None else labels_of(labels)
     opened = open_image_file(path_of(file, "file"))

@@ -23,10 +23,10 @@ from slide_deploy.errors import InputError
 
 @dataclass(frozen=True, repr=False)
 class BenchResult:
-    """What was measured; printed, it is the table of the command line.
+    """The result of a benchmark. Its ``repr`` is the table of the command line.
 
     Attributes:
-        run: every sample of every candidate, as a result file holds it.
+        run: every sample of every candidate, as a result file stores it.
     """
 
     run: Run
@@ -38,22 +38,22 @@ class BenchResult:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Why candidates ended early, a sentence each."""
+        """Why candidates failed, one sentence each."""
         measurements = self.run.measurements
         return tuple(f"{each.candidate.name}: {each.error}" for each in measurements if each.error)
 
     @property
     def milliseconds(self) -> dict[str, float]:
-        """The median of a call by the name of the candidate; those without samples are left out."""
+        """Median latency of a call in milliseconds, by candidate. Candidates need samples."""
         samples = {each.candidate.name: each.pooled_samples for each in self.run.measurements}
         return {name: median(each) / 1e6 for name, each in samples.items() if each}
 
     @property
     def ratios(self) -> dict[str, tuple[float, float, float]]:
-        """How many times slower an image is than with the first candidate, round by round.
+        """Time per image relative to the first candidate, paired by round, with its interval.
 
-        By the name of the candidate: the ratio, and the ends of its 95 % interval. Candidates that
-        share fewer than six rounds with the first one are left out.
+        By candidate: the ratio and the ends of its 95 % interval. A ratio above 1 means slower.
+        Candidates that share fewer than six rounds with the first one are omitted.
         """
         from benchmarks.statistics import paired_ratio
 
@@ -69,7 +69,7 @@ class BenchResult:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """The run as plain data that JSON can hold: what a result file holds."""
+        """Return the run as JSON-compatible data, the content of a result file."""
         return asdict(self.run)
 
     def save(self, path: PathLike) -> None:
@@ -95,7 +95,7 @@ class BenchResult:
         elif place.suffix == ".md":
             write_text(place, render_markdown([self.run]))
         else:
-            raise InputError(f"{place} says no form: end it in .json, .html or .md.")
+            raise InputError(f"{place} has no known suffix: end it in .json, .html or .md.")
 
     def __repr__(self) -> str:
         from benchmarks.report.summary import summarise
@@ -125,34 +125,35 @@ def bench(
     accuracy: PathLike | Sequence[PathLike] = (),
     progress: Progress = False,
 ) -> BenchResult:
-    """Measure files against each other, each in a process of its own, in random turns.
+    """Benchmark files against each other, each in its own process, in random order.
 
     Args:
-        files: written files; ratios are taken to the first.
-        target: runtime and device, or several, as "onnxruntime:cpu"; what is here if left out.
-        seconds: of measuring, for each candidate.
-        rounds: turns that each candidate gets, 6 or more.
-        batch: images of one call, one number or several to compare.
-        streams: calls in flight at a time, one number or several to compare.
-        threads: for one call; all cores if left out.
-        pin: processors to stay on.
-        precision: of the arithmetic: "float32", "float16", "bfloat16", or "default" for the
-            runtime's own choice; what each file claims to be made for if left out.
-        shape: sizes of inputs that are open, by name, as ``{"image": (1, 3, 224, 224)}``.
-        option: of the runtime, by its own names.
-        profile: time operators as well, where the runtime tells.
-        sustained: seconds without rest afterwards, to see whether the device slows down.
-        accuracy: results of evaluations of these files, for the plots of accuracy.
-        progress: show a progress bar on stderr, or call this with each step as it starts.
+        files: exported files. The first is the baseline of the ratios.
+        target: runtime and device, or several, such as "onnxruntime:cpu". Default: every target
+            that is available here.
+        seconds: seconds of measuring for each candidate.
+        rounds: number of rounds, 6 or more. Each candidate runs once in every round.
+        batch: number of images in one call, or several numbers to compare.
+        streams: number of concurrent calls, or several numbers to compare.
+        threads: threads for one call. Default: one for each core.
+        pin: numbers of the CPUs to run on.
+        precision: precision of the arithmetic: "float32", "float16", "bfloat16", or "default" for
+            the runtime's own choice. Default: the precision in each file's metadata.
+        shape: shapes of inputs with open sizes, by name, such as ``{"image": (1, 3, 224, 224)}``.
+        option: options of the runtime, by the runtime's names.
+        profile: also time each operator, where the runtime can.
+        sustained: seconds of load without pauses afterwards, to detect thermal throttling.
+        accuracy: paths of evaluation results of these files, for the accuracy plots.
+        progress: show a progress bar on stderr, or call this function with each step as it starts.
 
     Returns:
-        Every sample of every candidate, medians and ratios; printed, it is a table. ``problems``
-        says why a candidate failed. If Ctrl-C ended the run early, ``run.interrupted`` is set.
+        Every sample of every candidate, medians and ratios. ``problems`` says why a candidate
+        failed. If Ctrl-C ended the run early, ``run.interrupted`` is set.
 
     Raises:
         InputError: if a file, a target or a number cannot be used.
-        MissingExtra: if the libraries that measuring needs are not installed.
-        KeyboardInterrupt: if Ctrl-C came before anything was measured.
+        MissingExtra: if a library for benchmarks is not installed.
+        KeyboardInterrupt: if Ctrl-C came before the first sample.
     """
     from benchmarks.artifact import describe_artifact
     from benchmarks.calibration import stored_noise
@@ -200,8 +201,8 @@ def bench(
 
 
 def _counts(value: int | Sequence[int], argument: str) -> tuple[int, ...]:
-    """One number or several, each 1 or more."""
+    """Return one number or several as a tuple."""
     found = (value,) if isinstance(value, int) else tuple(value)
     if not found or not all(isinstance(each, int) and each >= 1 for each in found):
-        raise InputError(f"{argument} {value} is no count: give 1 or more.")
+        raise InputError(f"{argument} {value} is not a count: give 1 or more.")
     return found

@@ -1,4 +1,4 @@
-"""Networks in Python: load, fold and lower; and what every other function takes as a network."""
+"""Networks in Python: load, fold and lower, and conversion of the ``model`` argument."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -19,9 +19,9 @@ from slide_deploy.hosts import Overrides, load_checkpoint
 from slide_deploy.lowerings import DEFAULT_LOWERING, Lowering, chosen
 from slide_deploy.lowerings import lower as lower_folded
 
-# A module, the path of a checkpoint, or what `load` gave.
+# A module, the path of a checkpoint, or the result of `load`.
 Model = nn.Module | Deployable | PathLike
-# A tensor, positional arguments, or keyword arguments by name; tensors may be nested.
+# One tensor, positional arguments, or keyword arguments by name. Arguments may nest tensors.
 Inputs = Tensor | np.ndarray | Sequence[Any] | Mapping[str, Any]
 
 
@@ -41,21 +41,22 @@ def load(
     features: bool | None = False,
     dynamic_batch: bool = False,
 ) -> Deployable:
-    """Read a checkpoint.
+    """Load a checkpoint.
 
     Args:
-        path: a ``.pth``, ``.pt`` or ``.safetensors`` file, or the folder of a hub.
-        weights: "averaged" or "raw" weights; "auto" prefers averaged ones.
-        entry: which network, where the file holds several, as "model_ema".
-        leave_out: beginnings of the names of tensors that are not part of the network.
-        image_size: 224, (512, 768) or "512x768"; that of training if left out.
-        window_size: largest attention window; that of training if left out.
-        keep_windows: tile larger maps with the windows of training.
+        path: a ``.pth``, ``.pt`` or ``.safetensors`` file, or a folder from a model hub.
+        weights: "averaged" or "raw" weights; "auto" prefers averaged weights.
+        entry: which network to load from a file with several, such as "model_ema".
+        leave_out: name prefixes of tensors that are not part of the network.
+        image_size: 224, (512, 768) or "512x768". Default: the image size of training.
+        window_size: largest attention window. Default: the window size of training.
+        keep_windows: cover larger feature maps with windows of the training size.
         resize_position_tables: interpolate position tables for another image or window size.
-        heads: of each stage, where the file does not tell.
-        stripes: widths of the stripes of each stage of a CSWin, where they are not as published.
-        features: take the maps of all stages in place of the logits; None takes what the file has.
-        dynamic_batch: leave the batch size open in files that are written.
+        heads: number of heads of each stage, where the file does not determine it.
+        stripes: stripe widths of each stage of a CSWin that differs from the published models.
+        features: output the feature maps of all stages instead of the logits; None outputs what
+            the weights of the file allow.
+        dynamic_batch: leave the batch size open in exported files.
 
     Returns:
         The network with its inputs, outputs and origin; ``model`` is the module.
@@ -88,23 +89,23 @@ def _choice(weights: str) -> WeightChoice:
 
 @public
 def fold(model: Model, inputs: Inputs | None = None) -> tuple[nn.Module, Certificate]:
-    """Add up the parallel branches of a network: of slide attentions, or of all convolutions.
+    """Fold the parallel branches of slide attentions or, with inputs, of all convolutions.
 
     Args:
-        model: a module, the path of a checkpoint, or what ``load`` gave; it is left as it is.
-        inputs: an example of what its ``forward`` takes: a tensor, a sequence of positional
-            arguments or a mapping of keyword arguments.
+        model: a module, the path of a checkpoint, or the result of ``load``; it is not changed.
+        inputs: example inputs of ``forward``: a tensor, a sequence of positional arguments or a
+            mapping of keyword arguments.
 
     Returns:
-        A folded copy in evaluation mode, of the same type and on the same device, and the
-        certificate: what was folded in each layer and how exactly. Without inputs it is the same
-        module with other slide attentions. With inputs, sums and chains of convolutions anywhere
-        become one convolution each, as in exported files. It is a traced graph of operators then,
-        which is called as in the example; sizes above 1 may be others where the network allows.
+        A folded copy in evaluation mode on the same device, and the certificate: what was folded in
+        each layer, and the error. Without inputs, the copy is the same module with folded slide
+        attentions. With inputs, sums and chains of convolutions anywhere become one convolution
+        each, as in exported files, and the copy is a traced graph. Call it with arguments like the
+        example; sizes above 1 may differ where the network allows it.
 
     Raises:
-        InputError: if the network cannot be read or copied, a layer cannot be folded, or the
-            network does not take the inputs or cannot be traced with them.
+        InputError: if the network cannot be read or copied, a layer cannot be folded, or
+            ``forward`` fails or cannot be traced with the inputs.
     """
     own = _module(model)
     folded, certificate = reparameterize(own)
@@ -128,15 +129,17 @@ def lower(
     """Write every slide attention of a network with standard operators.
 
     Args:
-        model: as for ``fold``; it is folded first where it is not. It is left as it is.
-        lowering: the form: "depthwise", "running-mean" or "flat", with a number of strips as
-            "flat/4". A mapping gives one for each attention by its name in the folded network.
+        model: a module, the path of a checkpoint, or the result of ``load``; it is not changed. The
+            copy is folded first if necessary.
+        lowering: the form: "depthwise", "running-mean" or "flat", optionally with a number of
+            strips, such as "flat/4". A mapping gives a form for each attention by its name in the
+            folded network.
 
     Returns:
-        A copy that computes the same.
+        A copy with the same outputs up to rounding.
 
     Raises:
-        InputError: as ``fold``; or if there is no such form, or it cannot write a layer.
+        InputError: as for ``fold``, or if the form is unknown or cannot express a layer.
     """
     folded, _ = reparameterize(_module(model))
     if not isinstance(lowering, Mapping):
@@ -144,7 +147,7 @@ def lower(
     forms = {name: _form(each) for name, each in lowering.items()}
     for name in chosen(folded, DEFAULT_LOWERING):
         if name not in forms:
-            raise InputError(f"lowering names no form for {name}: name one for each attention.")
+            raise InputError(f"lowering has no form for {name}: give one for each attention.")
     return lower_folded(folded, forms)
 
 
@@ -153,14 +156,14 @@ def _form(lowering: str | Lowering) -> Lowering:
         return lowering
     if lowering.lower() == "auto":
         raise InputError(
-            "lowering auto is chosen for the format of a file: slide_deploy.export takes it; give "
+            "lowering auto depends on the file format, so only slide_deploy.export takes it: give "
             "the name of a form here."
         )
     return Lowering.parse(lowering.lower())
 
 
 def _module(model: Model) -> nn.Module:
-    """The module of a network, a copy where it is the user's own."""
+    """Return the module of a network; a copy if the user gave a module."""
     if isinstance(model, nn.Module):
         return own_copy(model)
     return network_of(model, None, features=None).model
@@ -176,29 +179,30 @@ def network_of(
     input_names: str | Sequence[str] = (),
     output_names: str | Sequence[str] = (),
 ) -> Deployable:
-    """The record of whatever was given as a network.
+    """Return the ``Deployable`` of a ``model`` argument.
 
     Args:
-        model: a module, the path of a checkpoint, or what ``load`` gave.
-        inputs: of a module: example inputs.
-        features: of a checkpoint, see ``load``.
+        model: a module, the path of a checkpoint, or the result of ``load``.
+        inputs: example inputs; only for a module.
+        features: see ``load``; only for a checkpoint.
         dynamic_batch: leave the batch size open.
-        open_sizes: of a module, see ``deployable_of``.
-        input_names: of a module: names of its inputs in files.
-        output_names: of a module: names of its outputs in files.
+        open_sizes: see ``deployable_of``; only for a module.
+        input_names: names of the inputs in files; only for a module.
+        output_names: names of the outputs in files; only for a module.
 
     Raises:
-        InputError: if the network cannot be used, or an argument does not belong to its kind.
+        InputError: if the network cannot be used, or an argument does not apply to it.
     """
     if isinstance(model, nn.Module):
         if features:
             raise InputError(
-                "--features is for checkpoints: let the forward of your network give them."
+                "--features is for checkpoints: return the feature maps from the forward of your "
+                "network."
             )
         if inputs is None:
             raise InputError(
-                f"{type(model).__name__} is given without inputs: give an example of what its "
-                f"forward takes, as torch.zeros(1, 3, 224, 224)."
+                f"{type(model).__name__} is given without inputs: give example inputs of its "
+                f"forward, such as torch.zeros(1, 3, 224, 224)."
             )
         return deployable_of(
             model,
@@ -211,7 +215,7 @@ def network_of(
     if not isinstance(model, Deployable | str | os.PathLike):
         raise InputError(
             f"The network is of type {type(model).__name__}: give a torch.nn.Module, the path of a "
-            f"checkpoint, or what slide_deploy.load gave."
+            f"checkpoint, or the result of slide_deploy.load."
         )
     given = {
         "inputs": inputs is not None,
@@ -222,8 +226,7 @@ def network_of(
     for argument, is_given in given.items():
         if is_given:
             raise InputError(
-                f"`{argument}` is for a module of your own: a checkpoint says itself what its "
-                f"network takes."
+                f"`{argument}` is for your own module and a checkpoint determines it: leave it out."
             )
     if not isinstance(model, Deployable):
         return load(model, features=features, dynamic_batch=dynamic_batch)

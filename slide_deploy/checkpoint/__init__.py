@@ -1,1 +1,1 @@
-"""A file to named tensors and what it says beside them. It knows no architecture."""
+"""Read named tensors and stated settings from a checkpoint. Depends on no architecture."""

@@ -1,4 +1,4 @@
-"""Which weights of a file are averages over the training run, and whether averaging had begun."""
+"""Find out which weights of a file are averages over training, and whether averaging had begun."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -12,14 +12,14 @@ from slide_deploy.checkpoint.unpickle import Placeholder
 _WORDS = frozenset(
     {"ema", "averaged", "average", "avg", "averaging", "swa", "shadow", "polyak", "teacher"}
 )
-# Beside such a word a part names a figure of the run or its optimiser, not weights.
+# With one of these words, a name is that of a metric or an optimiser, not of weights.
 _FIGURES = frozenset(
     {
         *("acc", "accuracy", "loss", "metric", "metrics", "score", "iou", "map"),
         *("optimizer", "optimizers", "optimiser", "optim", "scheduler"),
     }
 )
-# State of an optimiser by the names of the weights that it belongs to.
+# Keys of optimiser state, which has the names of the weights.
 OPTIMISER = frozenset(
     {
         *("optimizer", "optimizers", "optimizer_state", "optimizer_states", "optim", "optimiser"),
@@ -27,17 +27,17 @@ OPTIMISER = frozenset(
         *("grad", "grads", "gradients", "fisher"),
     }
 )
-# Steps that went into an average, as libraries store it beside the average.
+# The number of averaged steps, as libraries store it beside the average.
 _COUNTERS = ("n_averaged", "num_updates", "initted")
 
 
 @dataclass(frozen=True)
-class Hidden:
-    """Averages that cannot be read as a network.
+class UnreadableAverage:
+    """Averaged weights that cannot be read as a network.
 
-    Args:
+    Attributes:
         where: the keys that lead to them.
-        what: why they cannot be read, for a sentence.
+        what: why they cannot be read, a phrase.
     """
 
     where: str
@@ -45,7 +45,7 @@ class Hidden:
 
 
 def names_an_average(path: Iterable[str]) -> bool:
-    """Whether a word on the way to some weights says that they are averages."""
+    """Whether a word in a path means that the weights there are averages."""
     for part in path:
         if part in OPTIMISER or re.match(r"(?:max_)?exp_avg|square_avg", part):
             continue
@@ -56,36 +56,36 @@ def names_an_average(path: Iterable[str]) -> bool:
     return False
 
 
-def swapped(content: Any, root: Path) -> bool | None:
-    """Whether weights are averages, in files of frameworks that swap the two when they save.
+def averaged_by_framework(content: Any, root: Path) -> bool | None:
+    """Whether weights are averages, in files of frameworks that swap both kinds when saving.
 
     Args:
-        content: the whole file, which tells the framework.
-        root: what leads to the weights.
+        content: the whole file, which shows the framework.
+        root: the path to the weights.
 
     Returns:
-        None where the framework does not swap, or the weights are under neither of the two keys.
+        None if the framework does not swap, or if the weights are under neither of the two keys.
     """
     top = content if isinstance(content, dict) else {}
     key = root[0] if root else ""
     meta = top.get("meta")
     if isinstance(meta, dict) and "mmengine_version" in meta and "ema_state_dict" in top:
-        # mmengine puts the averages under state_dict, so that a plain loader takes them.
+        # mmengine stores the averages under state_dict, so that a plain loader reads them.
         return {"state_dict": True, "ema_state_dict": False}.get(key)
     if "current_model_state" in top and "averaging_state" in top:
-        # Lightning's WeightAveraging does the same and keeps the last weights apart.
+        # Lightning's WeightAveraging does the same and stores the last weights separately.
         return {"state_dict": True, "current_model_state": False}.get(key)
     return None
 
 
-def begun(content: Any, root: Path) -> bool:
-    """Whether averaging had begun when the file was saved; before, the average is the start.
+def averaging_began(content: Any, root: Path) -> bool:
+    """Whether averaging had begun when the file was saved; else the average is the initial state.
 
     Args:
         content: the whole file.
-        root: what leads to the averages.
+        root: the path to the averages.
     """
-    if isinstance(content, dict) and swapped(content, root):
+    if isinstance(content, dict) and averaged_by_framework(content, root):
         counter = _number(_entry(content.get("averaging_state"), "n_averaged"))
         return counter is None or counter > 0
     for mapping in _on_the_way(content, root):
@@ -95,19 +95,19 @@ def begun(content: Any, root: Path) -> bool:
     return True
 
 
-def hidden(
+def unreadable_average(
     outside: Iterable[CheckpointEntry], modules: Iterable[tuple[Path, str]], weights: int
-) -> Hidden | None:
-    """Averages that stand in a file and are no network that could be taken.
+) -> UnreadableAverage | None:
+    """Find averaged weights that cannot be read as a network; None if there are none.
 
     Args:
         outside: tensors that belong to no network.
         modules: path and class of each pickled module.
-        weights: how many numbers the network has; fewer than half of them are no average of it.
+        weights: number of elements of the network; averages have at least half as many.
     """
     for path, kind in modules:
         if names_an_average(path):
-            return Hidden(".".join(path), f"as a pickled module ({kind})")
+            return UnreadableAverage(".".join(path), f"as a pickled module ({kind})")
     counts: dict[str, int] = {}
     for entry in outside:
         if names_an_average(entry.path):
@@ -115,12 +115,12 @@ def hidden(
             counts[place] = counts.get(place, 0) + entry.tensor.count
     for place, count in counts.items():
         if 2 * count >= weights:
-            return Hidden(place, "without the names of its tensors")
+            return UnreadableAverage(place, "without the names of its tensors")
     return None
 
 
 def _first_average(path: Path) -> str:
-    """The keys up to the word that names an average."""
+    """The keys up to the first one that names an average."""
     for end in range(1, len(path) + 1):
         if names_an_average(path[:end]):
             return ".".join(path[:end])
@@ -128,7 +128,7 @@ def _first_average(path: Path) -> str:
 
 
 def _on_the_way(content: Any, root: Path) -> Iterator[Any]:
-    """The containers that lead to weights, from the one that is named an average on."""
+    """Yield the containers on a path, from the first one that names an average."""
     value, walked = content, 0
     while value is not None:
         if names_an_average(root[:walked]):
@@ -142,7 +142,7 @@ def _on_the_way(content: Any, root: Path) -> Iterator[Any]:
             None,
         )
         if step is None:
-            # Keys of wrappers are not part of the root.
+            # A root does not include the keys of wrappers.
             value = next(
                 (inner for name in WRAPPERS if (inner := _entry(value, name)) is not None), None
             )

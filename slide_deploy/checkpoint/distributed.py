@@ -1,7 +1,7 @@
-"""A folder of ``torch.distributed.checkpoint``: tensors in pieces, and a list of where each lies.
+"""Read a folder of ``torch.distributed.checkpoint``: tensors in pieces, and a list of the pieces.
 
-``.metadata`` pickles the list. It is read without building what it names, as every pickle here, so
-attributes are looked up by the names that PyTorch gives them.
+The list is a pickle, ``.metadata``. Like every pickle here it is read without building the objects
+that it names, so their attributes are looked up by PyTorch's names.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ def read_distributed(folder: Path) -> dict[Any, Any]:
         Nested dicts as they were saved, with a ``StoredTensor`` for each tensor.
 
     Raises:
-        InputError: if the list is damaged or a file that it names is missing.
+        InputError: the list is damaged, or a file that it names is missing.
     """
     metadata = _attributes(read_torch(folder / METADATA))
     described = metadata.get("state_dict_metadata")
@@ -52,7 +52,7 @@ def read_distributed(folder: Path) -> dict[Any, Any]:
             step = inner.setdefault(key_text(key), {})
             inner = step if isinstance(step, dict) else {}
         inner[key_text(keys[-1])] = value
-    extra = folder / "meta.pt"  # Lightning keeps what is no tensor there
+    extra = folder / "meta.pt"  # Lightning stores everything but tensors there
     if extra.is_file():
         tree["meta.pt"] = read_torch(extra)
     return tree
@@ -63,7 +63,7 @@ def _attributes(value: Any) -> Mapping[Any, Any]:
 
 
 def _places(folder: Path, listed: Any) -> dict[tuple[str, tuple[int, ...]], _Place]:
-    """Where each piece lies, by the tensor's name and the piece's first indices."""
+    """The place of each piece, by the tensor's name and the piece's offsets."""
     places: dict[tuple[str, tuple[int, ...]], _Place] = {}
     for index, place in listed.items() if isinstance(listed, dict) else ():
         where, what = _attributes(place), _attributes(index)
@@ -87,7 +87,7 @@ def _value(
     description: Mapping[Any, Any],
     places: Mapping[tuple[str, tuple[int, ...]], _Place],
 ) -> Any:
-    """A tensor, or the plain data that was stored in its place."""
+    """A tensor, or the plain data that is stored under its name."""
     size, pieces = description.get("size"), description.get("chunks")
     whole_numbers = isinstance(size, tuple) and all(isinstance(side, int) for side in size)
     if not isinstance(size, tuple) or not whole_numbers or not isinstance(pieces, list):
@@ -95,7 +95,7 @@ def _value(
         return None if place is None else _read_piece(folder, place)
     dtype = tensor_type(_property(description, "dtype"))
     if dtype is None:
-        return StoredTensor(size, odd="special")
+        return StoredTensor(size, unsupported="special")
     found = [_attributes(piece).get("offsets") for piece in pieces]
     offsets = [offset for offset in found if isinstance(offset, tuple)]
     held = [places.get((name, offset)) for offset in offsets]
@@ -123,7 +123,7 @@ def _value(
 
 
 def _property(description: Mapping[Any, Any], name: str) -> Any:
-    """A property of a tensor, which PyTorch pickles as a tuple that begins with the type."""
+    """A property of a tensor; PyTorch pickles them as a tuple that begins with the type."""
     properties = description.get("properties")
     found = _attributes(properties).get(name)
     if found is None and isinstance(properties, Placeholder):
@@ -136,7 +136,7 @@ def _read_piece(folder: Path, place: _Place) -> Any:
     file, first, size = place
     whole = (folder / file).stat().st_size
     if not (first >= 0 and size >= 0 and first + size <= whole):
-        raise InputError(f"{folder / file} is shorter than {METADATA} says: copy it again.")
+        raise InputError(f"{folder / file} is shorter than {METADATA} states: copy it again.")
     with (folder / file).open("rb") as stream:
         stream.seek(first)
         data = stream.read(size)

@@ -1,7 +1,7 @@
-"""Where in a file tensors are: a path for each, whatever holds them.
+"""The tensors of a checkpoint and their paths.
 
-A path is made of the keys of nested mappings, the positions in lists and the attributes of objects
-that were not built, and ends with the parts of the tensor's own dotted name.
+A path consists of the keys of nested mappings, the positions in lists and the attributes of objects
+that were not built. It ends with the parts of the tensor's own dotted name.
 """
 
 from collections import Counter
@@ -15,7 +15,7 @@ from slide_deploy.checkpoint.unpickle import GlobalName, Placeholder, Rejected
 
 Path = tuple[str, ...]
 
-# What distributed training, torch.compile and activation checkpointing put into names.
+# Name parts that distributed training, torch.compile and activation checkpointing insert.
 WRAPPERS = frozenset(
     {
         "module",
@@ -26,22 +26,22 @@ WRAPPERS = frozenset(
         "_forward_module",
     }
 )
-# Nothing that anybody trains is nested deeper or named longer; a file may claim anything.
+# Limits for damaged and hostile files; no real checkpoint is nested deeper or has longer names.
 _MAX_DEPTH = 64
 _MAX_NAME = 1024
-# Two entries of a file may share what they hold; lists of lists of the same list do so forever.
+# Entries of a file may share containers. Lists of lists of one list share it exponentially often.
 _MAX_VISITS = 8
 
 
 @dataclass(frozen=True)
 class CheckpointEntry:
-    """A tensor and where it is.
+    """A tensor and its path.
 
-    Args:
+    Attributes:
         path: keys, then the parts of its name without those of wrappers.
-        depth: how many parts of the path are keys.
-        name: all of it as the file has it, dotted.
-        tensor: what is stored.
+        depth: number of keys at the start of the path.
+        name: the whole path as stored, dotted.
+        tensor: the stored tensor.
     """
 
     path: Path
@@ -51,10 +51,10 @@ class CheckpointEntry:
 
 
 def tensors_of(content: Any) -> Iterator[CheckpointEntry]:
-    """All tensors of a file, in its order.
+    """Yield all tensors of a file, in its order.
 
     Args:
-        content: what a reader gave.
+        content: the result of a reader.
     """
     for keys, name, value in _walk(content):
         if not isinstance(value, StoredTensor | NumpyArray):
@@ -68,17 +68,17 @@ def tensors_of(content: Any) -> Iterator[CheckpointEntry]:
 
 
 def pickled_modules(content: Any) -> Iterator[tuple[Path, str]]:
-    """Whole modules that a file holds, which are code and not weights: path and class of each."""
+    """Yield path and class of each pickled module, which is code and not weights."""
     for keys, name, value in _walk(content):
         if _is_module(value):
             yield (*keys, name), value.name
 
 
 def _walk(content: Any) -> Iterator[tuple[Path, str, Any]]:
-    """Containers and tensors of a file, containers before what they hold: path, last key, value.
+    """Yield path, last key and value of containers and tensors, each container before its contents.
 
-    A container is entered a few times at most, so that neither a cycle nor lists of lists of the
-    same list take much more than their size.
+    A container is entered a few times at most, so that a cycle, or lists of lists of one list, take
+    little more time than their size.
     """
     entered: Counter[int] = Counter()
     waiting: list[tuple[Path, str, Any]] = [((), "", content)]
@@ -94,7 +94,7 @@ def _walk(content: Any) -> Iterator[tuple[Path, str, Any]]:
 
 
 def _inside(value: Any) -> list[tuple[str, Any]]:
-    """The containers and tensors that a container holds, by key, attribute or position."""
+    """The containers and tensors inside a container, by key, attribute or position."""
     held: list[tuple[Any, Any]] = []
     if isinstance(value, dict):
         held = list(value.items())
@@ -110,7 +110,7 @@ def _inside(value: Any) -> list[tuple[str, Any]]:
 
 
 def key_text(key: Any) -> str:
-    """A key as text that can be printed in one line, whatever it is."""
+    """A key of any type as printable text of one line."""
     if isinstance(key, bytes):
         key = key.decode("utf-8", "replace")
     if isinstance(key, Placeholder | GlobalName):

@@ -1,4 +1,4 @@
-"""What a file is, from its first bytes: a checkpoint, or something that is often taken for one."""
+"""Recognise a checkpoint, or a file that is often mistaken for one, by its first bytes."""
 
 import re
 import zipfile
@@ -13,10 +13,10 @@ Kind = Literal["torch", "safetensors"]
 _SAVE = "save model.state_dict() with torch.save in the program that made it and use that file"
 _AGAIN = "download the checkpoint itself"
 
-# Ten thousand tensors take one MiB.
+# Bytes of an archive's table. Ten thousand tensors take 1 MiB.
 _LARGEST_TABLE = 16 << 20
 
-# First bytes of files that people pass for checkpoints, and what to say of them.
+# First bytes of files that are given instead of checkpoints, and the message for each.
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\x1f\x8b", "is compressed with gzip: unpack it first, for example with gunzip"),
     (b"BZh", "is compressed with bzip2: unpack it first"),
@@ -28,24 +28,23 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\x89HDF", "is an HDF5 file, as Keras writes: it holds no PyTorch weights"),
     (b"\x93NUMPY", "is a numpy array: save the weights by name with torch.save instead"),
     (b"GGUF", "is a GGUF file: it holds quantised weights; use the original checkpoint"),
-    (b"\x89PNG", "is a picture: name the checkpoint"),
-    (b"\xff\xd8\xff", "is a picture: name the checkpoint"),
-    (b"%PDF", "is a PDF document: name the checkpoint"),
+    (b"\x89PNG", "is a picture: give the checkpoint"),
+    (b"\xff\xd8\xff", "is a picture: give the checkpoint"),
+    (b"%PDF", "is a PDF document: give the checkpoint"),
 )
 _TAR_MARK = slice(257, 262)
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.\w+$")
 
 
 def kind_of(path: Path, shard_of_many: bool = False) -> Kind:
-    """How a file is to be read.
+    """Find out with which reader a file is read.
 
     Args:
         path: a file that exists and is not empty.
-        shard_of_many: whether the other shards are read with it; alone it is refused.
+        shard_of_many: whether the other shards are read as well; a single shard is refused.
 
     Raises:
-        InputError: if it is recognised as something that holds no weights to export; the text names
-            it.
+        InputError: the file is recognised as something else; the message says what it is.
     """
     with path.open("rb") as file:
         start = file.read(512)
@@ -67,27 +66,28 @@ def kind_of(path: Path, shard_of_many: bool = False) -> Kind:
         raise InputError(f"{path} is not a whole safetensors file: copy it again.")
     if find_format(path) is not None:
         raise InputError(
-            f"{path} is a written file by its name: name the checkpoint that it was exported from."
+            f"{path} has the suffix of an exported file: give the checkpoint that it was exported "
+            f"from."
         )
     return "torch"
 
 
 def members_of(file: Any) -> dict[str, zipfile.ZipInfo]:
-    """The members of a zip archive by name, of which nothing is unpacked.
+    """The members of a zip archive by name; nothing is unpacked.
 
     Args:
-        file: a binary file that can be read and sought.
+        file: a seekable binary file.
 
     Raises:
-        BadZipFile: if it is none, or its table is larger than any checkpoint's.
-        ValueError, OSError, NotImplementedError: as ``zipfile`` does for damaged ones.
+        BadZipFile: it is no zip archive, or its table is larger than any checkpoint's.
+        ValueError, OSError, NotImplementedError: it is damaged, as ``zipfile`` reports it.
     """
     with zipfile.ZipFile(cast("Any", _Table(file))) as archive:
         return {item.filename: item for item in archive.infolist()}
 
 
 class _Table:
-    """A file of which ``zipfile`` reads the table of members at once; not an absurd one."""
+    """A file that limits the size of a read, because ``zipfile`` reads the table at once."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -122,12 +122,12 @@ def _refuse_text(path: Path, start: bytes) -> None:
         raise InputError(f"{path} is a web page that was saved under this name: {_AGAIN}.")
     if text.startswith((b"<?xml", b"<net ")):
         what = "an OpenVINO file" if b"<net " in text else "an XML document"
-        raise InputError(f"{path} is {what}: name the checkpoint that was trained.")
+        raise InputError(f"{path} is {what}: give the checkpoint that was trained.")
     if text.startswith((b'{"', b"{\n", b"{ ", b"[{")):
-        raise InputError(f"{path} is a JSON text: name the file with the weights.")
+        raise InputError(f"{path} is a JSON text: give the file with the weights.")
     if start and not start.strip(b"\0"):
         raise InputError(f"{path} begins with zeros only: copy the checkpoint again.")
-    # The oldest pickles are text as well: they begin with an operation and go on in lines.
+    # The oldest pickles are text as well: lines that begin with an operation.
     first = start[:64].split(b"\n")[0]
     if len(first) > 2 and re.fullmatch(rb"[\w:<'\"# -][ -~]*\r?", first) and b" " in first:
         shown = first.decode("ascii").strip()[:32]
@@ -140,7 +140,7 @@ def _refuse_other_archives(path: Path) -> None:
         with path.open("rb") as file:
             names = list(members_of(file))
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return  # the reader says what is wrong with it
+        return  # the reader reports what is wrong
     ends = {name.partition("/")[2] for name in names}
     if "constants.pkl" in ends or "bytecode.pkl" in ends:
         raise InputError(f"{path} is a TorchScript program, which is code: {_SAVE}.")
@@ -151,7 +151,7 @@ def _refuse_other_archives(path: Path) -> None:
     if any(name.endswith(".npy") for name in names):
         raise InputError(f"{path} is a numpy archive: save the weights with torch.save instead.")
     if not any(name.endswith("/data.pkl") for name in names):
-        some = ", ".join(names[:3])
+        listed = ", ".join(names[:3])
         raise InputError(
-            f"{path} is a zip archive with {some}: unpack it and name the checkpoint inside."
+            f"{path} is a zip archive with {listed}: unpack it and give the checkpoint inside."
         )

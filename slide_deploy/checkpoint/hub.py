@@ -1,4 +1,4 @@
-"""A folder with a checkpoint: of a hub, of distributed training, or of DeepSpeed.
+"""Find the weights in the folder of a model hub, of distributed training, or of DeepSpeed.
 
 A hub's folder holds ``config.json`` and the weights, in one file or in shards that an index lists.
 """
@@ -26,12 +26,12 @@ _BESIDE = re.compile(
 
 @dataclass(frozen=True)
 class Located:
-    """Where the weights that a path means are.
+    """The files with the weights of a checkpoint.
 
-    Args:
-        files: the files to read, all shards of one state dict, or one file.
-        distributed: whether they are the pieces of a distributed checkpoint in their folder.
-        config: the ``config.json`` beside them, where there is one.
+    Attributes:
+        files: the files to read: all shards of one state dict, or one file.
+        distributed: whether they are the list and the pieces of a distributed checkpoint.
+        config: the content of the ``config.json`` beside them, if there is one.
         unread: names of other files with weights in the same folder.
     """
 
@@ -48,16 +48,16 @@ def locate(path: Path) -> Located:
         path: a file, an index of shards, or a folder.
 
     Raises:
-        InputError: if there is nothing, or nothing that says which of several files is meant.
+        InputError: there is no checkpoint, or several and no way to choose.
     """
     if not path.exists():
         raise InputError(f"{path} does not exist: check the name of the checkpoint.")
     if path.is_dir():
         return _in_folder(path)
     if not path.is_file():
-        raise InputError(f"{path} is no regular file: copy the checkpoint into one.")
+        raise InputError(f"{path} is not a regular file: copy the checkpoint into one.")
     if path.suffix == ".distcp" and (path.parent / METADATA).is_file():
-        raise InputError(f"{path} is a piece of a distributed checkpoint: name {path.parent}.")
+        raise InputError(f"{path} is a piece of a distributed checkpoint: give {path.parent}.")
     if path.name.endswith(".index.json"):
         return Located(_shards(path), config=_config(path.parent))
     if path.name == METADATA:
@@ -90,16 +90,16 @@ def _in_folder(folder: Path) -> Located:
         averages = [name for name in unread if names_an_average([name])]
         if averages:
             raise InputError(
-                f"{folder} holds {taken.name} and {averages[0]}: name the file that you mean."
+                f"{folder} holds {taken.name} and {averages[0]}: give one of the two files."
             )
         return Located((taken,), config=_config(folder, any_kind=True), unread=unread)
     inside = files or sorted(item for item in folder.iterdir() if item.is_dir())
     held = f" ({', '.join(item.name for item in inside[:4])})" if inside else ""
-    raise InputError(f"{folder} is a directory: name the checkpoint inside it{held}.")
+    raise InputError(f"{folder} is a directory: give the checkpoint inside it{held}.")
 
 
 def _deepspeed(folder: Path) -> Path | None:
-    """The weights of a DeepSpeed folder, which names its last step in a file of its own."""
+    """The weights of a DeepSpeed folder, whose file ``latest`` names the last step; or None."""
     tag = folder / _TAG
     inside = [folder / _DEEPSPEED, folder / "checkpoint" / _DEEPSPEED]
     if tag.is_file() and tag.stat().st_size < 256:
@@ -119,7 +119,7 @@ def _shards(index: Path) -> tuple[Path, ...]:
     """The files that an index lists.
 
     Raises:
-        InputError: if it lists none, leaves its folder, or if a shard is missing.
+        InputError: it lists none, or one outside its folder, or a shard is missing.
     """
     listed = _read_json(index).get("weight_map")
     if not isinstance(listed, dict) or not listed:
@@ -134,7 +134,7 @@ def _shards(index: Path) -> tuple[Path, ...]:
 
 
 def _config(folder: Path, any_kind: bool = False) -> Mapping[str, Any] | None:
-    """The ``config.json`` of a folder, if it describes a network or nothing else is meant."""
+    """The ``config.json`` of a folder; None unless it describes a network or any kind is wanted."""
     file = folder / "config.json"
     content = _read_json(file) if file.is_file() else {}
     return content if any_kind or _is_hub(content) else None

@@ -1,7 +1,8 @@
-"""What the few classes and functions become that a reader of checkpoints builds.
+"""The closed table of classes and functions that the pickle reader builds.
 
-The table is closed: tensors, their storages, plain containers and numpy arrays. Each entry is a
-function of this module and gets what the file passes; the class that the file names is not touched.
+It covers tensors, their storages, plain containers and numpy arrays. For each name the table has a
+function of this module, which is given the arguments from the file. The class that the file names
+is never imported.
 """
 
 import re
@@ -29,17 +30,17 @@ STORAGE_TYPES = {
     "ComplexFloatStorage": torch.complex64,
     "ComplexDoubleStorage": torch.complex128,
 }
-# Sides and offsets of tensors; a larger number comes from a damaged file.
+# Sizes and offsets of tensors; a larger number comes from a damaged file.
 _MAX_INDEX = 2**62
 _MAX_RANK = 64
 _MAX_PAIRS = 20_000
 
 
 def tensor_type(value: Any) -> torch.dtype | None:
-    """The type that a file names as ``torch.float32`` and the like; None where it names none."""
+    """The dtype for a name such as ``torch.float32``; None for anything else."""
     if not isinstance(value, GlobalName) or value.module != "torch":
         return None
-    # Not getattr: some names of torch import a module when they are asked for.
+    # Not getattr: access to some names of torch imports a module.
     found = vars(torch).get(value.name)
     return found if isinstance(found, torch.dtype) else None
 
@@ -65,8 +66,8 @@ def _tensor(
     *_: Any,
 ) -> StoredTensor:
     """``torch._utils._rebuild_tensor`` and ``_rebuild_tensor_v2``."""
-    if bits:  # the numbers are to be negated or conjugated when they are read
-        return StoredTensor(_integers(shape), odd="lazily negated")
+    if bits:  # the numbers would have to be negated or conjugated
+        return StoredTensor(_integers(shape), unsupported="lazily negated")
     if not isinstance(storage, Storage) or storage.dtype is None or type(offset) is not int:
         raise Rejected
     return storage.view(storage.dtype, offset, _integers(shape), _integers(strides))
@@ -83,9 +84,9 @@ def _typed_tensor(
     bits: Any = None,
     *_: Any,
 ) -> StoredTensor:
-    """``torch._utils._rebuild_tensor_v3``, which brings the type along."""
+    """``torch._utils._rebuild_tensor_v3``, which has the dtype among its arguments."""
     if bits:
-        return StoredTensor(_integers(shape), odd="lazily negated")
+        return StoredTensor(_integers(shape), unsupported="lazily negated")
     kind = tensor_type(dtype)
     if not isinstance(storage, Storage) or kind is None or type(offset) is not int:
         raise Rejected
@@ -93,7 +94,7 @@ def _typed_tensor(
 
 
 def _inner_tensor(data: Any, *_: Any) -> StoredTensor:
-    """A parameter around a tensor."""
+    """The tensor inside a parameter."""
     if isinstance(data, NumpyArray):
         data = data.tensor()
     if not isinstance(data, StoredTensor):
@@ -105,27 +106,27 @@ def _from_type(function: Any, _kind: Any, arguments: Any, *_: Any) -> StoredTens
     """``torch._tensor._rebuild_from_type_v2``: a tensor with attributes, or of a subclass."""
     builder = BUILDERS.get(str(function)) if isinstance(function, GlobalName) else None
     tensor = builder(*arguments) if builder and isinstance(arguments, tuple) else None
-    return tensor if isinstance(tensor, StoredTensor) else StoredTensor((), odd="special")
+    return tensor if isinstance(tensor, StoredTensor) else StoredTensor((), unsupported="special")
 
 
-def _odd(what: str, shape_at: int | None = None) -> Callable[..., StoredTensor]:
-    """A tensor that is recognised and not read."""
+def _unsupported(what: str, shape_at: int | None = None) -> Callable[..., StoredTensor]:
+    """A builder of tensors that are recognised but cannot be read."""
 
     def build(*arguments: Any) -> StoredTensor:
         shape: tuple[int, ...] = ()
         if shape_at is not None and len(arguments) > shape_at:
             shape = _integers(arguments[shape_at])
-        return StoredTensor(shape, odd=what)
+        return StoredTensor(shape, unsupported=what)
 
     return build
 
 
 def _mapping(*arguments: Any) -> dict[Any, Any]:
-    """A dict, whatever makes the values of missing keys."""
+    """A plain dict for any mapping class."""
     first = arguments[0] if len(arguments) == 1 else None
     if isinstance(first, dict):
-        return first  # not a copy: a small file could ask for thousands of a large one
-    # Pairs, as old versions of Python pickle them; more of them come from a damaged file.
+        return first  # not a copy: a small file could request thousands of copies of a large dict
+    # Pairs, as old versions of Python pickle them. Larger lists come from damaged files.
     if isinstance(first, list | tuple) and len(first) <= _MAX_PAIRS:
         pairs = [pair for pair in first if isinstance(pair, list | tuple) and len(pair) == 2]
         return {str(key): value for key, value in pairs}
@@ -138,18 +139,22 @@ def _sequence(items: Any = (), *_: Any) -> list[Any]:
 
 @dataclass(eq=False)
 class NumpyType:
-    """A type of numpy, of which the byte order arrives later."""
+    """A numpy type; the pickle sets its byte order later."""
 
     code: str
     order: Literal["<", ">", "|", "="] = "<"
 
     def set_pickled_state(self, state: Any) -> None:
-        """Take the byte order out of numpy's own state."""
+        """Read the byte order from numpy's pickled state."""
         if isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">", "|", "="):
             self.order = state[1]
 
     def dtype(self) -> np.dtype:
-        """The type: numbers of a fixed size only, never objects."""
+        """The dtype.
+
+        Raises:
+            Rejected: it is not a number of a fixed size, such as an object.
+        """
         if not re.fullmatch(r"[fiuc](?:1|2|4|8|16)|b1", self.code):
             raise Rejected
         return np.dtype(self.code).newbyteorder("=" if self.order == "|" else self.order)
@@ -157,7 +162,7 @@ class NumpyType:
 
 @dataclass(eq=False)
 class NumpyArray:
-    """An array of numpy, of which shape and bytes arrive later."""
+    """A numpy array; the pickle sets its shape and bytes later."""
 
     shape: tuple[int, ...] = ()
     kind: NumpyType | None = None
@@ -165,7 +170,7 @@ class NumpyArray:
     column_major: bool = False
 
     def set_pickled_state(self, state: Any) -> None:
-        """Take shape, type and bytes out of numpy's own state."""
+        """Read shape, type and bytes from numpy's pickled state."""
         match state:
             case (_, tuple() as shape, NumpyType() as kind, bool() as order, bytes() as data):
                 self.shape, self.kind = _integers(shape), kind
@@ -175,7 +180,7 @@ class NumpyArray:
         """The array as a tensor.
 
         Raises:
-            Rejected: if it holds no numbers.
+            Rejected: it holds no numbers.
         """
         if self.kind is None:
             raise Rejected
@@ -192,7 +197,7 @@ class NumpyArray:
 
 
 def _latin_bytes(text: Any, encoding: Any = "", *_: Any) -> bytes:
-    """How protocols 0 to 2 pickle bytes."""
+    """Bytes, as protocols 0 to 2 pickle them."""
     if not isinstance(text, str) or encoding != "latin1":
         raise Rejected
     try:
@@ -210,7 +215,7 @@ def _numpy_array(*_: Any) -> NumpyArray:
 
 
 def _numpy_buffer(data: Any, kind: Any, shape: Any, order: Any = "C", *_: Any) -> NumpyArray:
-    """How numpy pickles an array with protocol 5."""
+    """An array, as numpy pickles it with protocol 5."""
     if not isinstance(kind, NumpyType) or not isinstance(data, bytes | bytearray):
         raise Rejected
     return NumpyArray(_integers(shape), kind, bytes(data), order == "F")
@@ -237,7 +242,7 @@ BUILDERS: dict[str, Callable[..., Any]] = {
     "builtins.frozenset": _sequence,
     "__builtin__.set": _sequence,
     "_codecs.encode": _latin_bytes,
-    "builtins.bytes": lambda *_: b"",  # no bytes at all, in protocols 0 to 2
+    "builtins.bytes": lambda *_: b"",  # empty bytes, in protocols 0 to 2
     "__builtin__.bytes": lambda *_: b"",
     "torch.Size": lambda items=(), *_: _integers(items),
     "torch._utils._rebuild_tensor": _tensor,
@@ -249,11 +254,11 @@ BUILDERS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_device_tensor_from_numpy": _inner_tensor,
     "torch._utils._rebuild_xla_tensor": _inner_tensor,
     "torch._tensor._rebuild_from_type_v2": _from_type,
-    "torch._utils._rebuild_qtensor": _odd("quantised", 2),
-    "torch._utils._rebuild_sparse_tensor": _odd("sparse"),
-    "torch._utils._rebuild_nested_tensor": _odd("nested"),
-    "torch._utils._rebuild_meta_tensor_no_storage": _odd("meta", 1),
-    "torch._utils._rebuild_wrapper_subclass": _odd("special", 2),
+    "torch._utils._rebuild_qtensor": _unsupported("quantised", 2),
+    "torch._utils._rebuild_sparse_tensor": _unsupported("sparse"),
+    "torch._utils._rebuild_nested_tensor": _unsupported("nested"),
+    "torch._utils._rebuild_meta_tensor_no_storage": _unsupported("meta", 1),
+    "torch._utils._rebuild_wrapper_subclass": _unsupported("special", 2),
     "numpy.dtype": _numpy_type,
     **{
         f"numpy.{core}.{name}": builder

@@ -1,9 +1,9 @@
-"""The networks that a file holds, wherever they are in it.
+"""The networks in a file, at any key.
 
-A network is found by its own names, not by the key that it stands under: what comes before them is
-its root, and every tensor below that root belongs to it or is a stranger there. Which names those
-are is known to whoever looks for a network (:class:`Sought`): ``module_networks`` for a module that
-somebody else built, and each of the known families for its own.
+A network is found by the names of its tensors, not by the key under which it is stored. The path
+before these names is its root. Every tensor below the root belongs to the network or is unexpected.
+A :class:`NetworkFinder` has the names: ``module_networks`` for a user's module, and each known
+family for its own networks.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,35 +20,35 @@ from slide_deploy.checkpoint.stored_tensor import StoredTensor
 class StoredNetwork:
     """A network in a file.
 
-    Args:
+    Attributes:
         root: the keys and prefixes that lead to it.
-        tensors: by the names of the network that is looked for.
-        strangers: what stands below its root and is not part of it, by name below the root.
+        tensors: its tensors, by the names of the finder.
+        unexpected: tensors below its root that are not part of it, by name below the root.
         doubled: names that the file has twice below this root.
     """
 
     root: Path
     tensors: dict[str, StoredTensor]
-    strangers: dict[str, CheckpointEntry]
+    unexpected: dict[str, CheckpointEntry]
     doubled: tuple[str, ...]
 
     @property
     def label(self) -> str:
-        """The root as users read and write it; empty where the names of the network come first."""
+        """The dotted root; empty if the names of the network come first."""
         return ".".join(self.root)
 
     @property
     def in_words(self) -> str:
-        """The root for a sentence."""
+        """The root as a phrase for messages."""
         return self.label or "the file's own names"
 
 
-class Sought(Protocol):
-    """What is looked for in a file: how its networks are found, and which of its names are what."""
+class NetworkFinder(Protocol):
+    """Finds the networks of one kind in a file, and classifies their tensors by name."""
 
     @property
     def title(self) -> str:
-        """What a sentence calls it: "a Slide-Swin of these settings"."""
+        """The kind of network in messages, such as "a Slide-Swin of these settings"."""
 
     def networks(
         self, entries: Sequence[CheckpointEntry]
@@ -63,37 +63,37 @@ class Sought(Protocol):
         """
 
     def refuse_incomplete(self, path: FilePath, network: StoredNetwork) -> None:
-        """Refuse a network that lacks something.
+        """Check that a network is complete.
 
         Raises:
-            InputError: if it does.
+            InputError: it lacks a tensor.
         """
 
     def frozen(self, name: str) -> bool:
-        """Whether training leaves a tensor as it is, so that an average may leave it out."""
+        """Whether training leaves a tensor unchanged, so that an average may leave it out."""
 
     def derived(self, name: str) -> bool:
-        """Whether a tensor is computed from the settings, so that an average may leave it out."""
+        """Whether a tensor is derived from the settings, so that an average may leave it out."""
 
     def channels(self, network: StoredNetwork) -> tuple[int, ...]:
-        """How many channels its images have, as a shape; empty where nobody knows."""
+        """The number of channels of its images, as a shape of one size; empty if it is unknown."""
 
     def stated(self, path: FilePath, content: Any, hub: Mapping[str, Any] | None) -> Stated:
-        """What the file says of the network beside its tensors."""
+        """The settings that the file states beside the tensors."""
 
 
 def below_roots(
     entries: Iterable[CheckpointEntry], flat: Mapping[Path, bool]
 ) -> tuple[dict[Path, list[CheckpointEntry]], list[CheckpointEntry]]:
-    """Sort the tensors of a file by the network that they stand with.
+    """Group the tensors of a file by the network below whose root they are.
 
     Args:
         entries: all tensors.
-        flat: by the root of each network, whether its names are those of a flat state dict: a
-            mapping beside them belongs to something else then.
+        flat: by the root of each network, whether it is a flat state dict. A mapping below such a
+            root belongs to something else.
 
     Returns:
-        The tensors below each root, each with the longest that fits, and those below none.
+        The tensors below each root, where the longest root that fits counts, and those below none.
     """
     longest_first = sorted(flat, key=len, reverse=True)
     below: dict[Path, list[CheckpointEntry]] = {root: [] for root in flat}

@@ -1,8 +1,8 @@
-"""A checkpoint to named tensors, without running anything that it says.
+"""Read named tensors from a checkpoint without running code from it.
 
-What a file holds is found by evidence: every network anywhere in it is a candidate, whatever the
-keys are called. Nothing is built but tensors and plain data (``unpickle``), and only the numbers of
-the network that is meant are read.
+Networks are found by their tensors: a network anywhere in the file is a candidate, whatever its
+keys are called. Only tensors and plain data are built (``unpickle``), and only the numbers of the
+chosen network are read.
 """
 
 import hashlib
@@ -14,46 +14,45 @@ from typing import Any, NoReturn
 
 from torch import Tensor
 
-from slide_deploy.checkpoint.averages import OPTIMISER, hidden
-from slide_deploy.checkpoint.choice import Chosen, choose
+from slide_deploy.checkpoint.averages import OPTIMISER, unreadable_average
+from slide_deploy.checkpoint.choice import Chosen, Overrides, choose
 from slide_deploy.checkpoint.distributed import read_distributed
 from slide_deploy.checkpoint.entries import CheckpointEntry, key_text, pickled_modules, tensors_of
 from slide_deploy.checkpoint.file_kind import kind_of
 from slide_deploy.checkpoint.hub import Located, locate
-from slide_deploy.checkpoint.networks import Sought, StoredNetwork, some
-from slide_deploy.checkpoint.overrides import Overrides
+from slide_deploy.checkpoint.networks import NetworkFinder, StoredNetwork, some
 from slide_deploy.checkpoint.safetensors_file import read_safetensors
 from slide_deploy.checkpoint.stated import Stated
-from slide_deploy.checkpoint.strangers import (
-    below,
+from slide_deploy.checkpoint.torch_file import read_torch
+from slide_deploy.checkpoint.unexpected import (
+    below_network,
     grouped,
     is_preprocessing,
     refuse_other_weights,
-    sorted_out,
+    sort_unexpected,
 )
-from slide_deploy.checkpoint.torch_file import read_torch
 from slide_deploy.checkpoint.unpickle import Placeholder
 from slide_deploy.errors import InputError
 from slide_deploy.files.hashing import sha256
 
 CONFIG_KEY = "slide_deploy.config"
-"""Metadata entry of a safetensors file written by this project: the settings as JSON."""
+"""Metadata key in safetensors files that this project writes: the settings as JSON."""
 RESIZED_KEY = "slide_deploy.resized_position_tables"
-"""Another: names of the position tables that were interpolated, blanks between them."""
+"""Another metadata key: names of the interpolated position tables, separated by blanks."""
 
 
 @dataclass(frozen=True)
 class StoredWeights:
-    """The network that a checkpoint holds.
+    """The chosen network of a checkpoint.
 
-    Args:
+    Attributes:
         path: the file or folder.
-        sha256: of its bytes; of a folder, of the hashes of its files.
-        entry: the keys and prefixes that lead to the network; empty where its own names come first.
+        sha256: digest of its bytes; for a folder, digest of the hashes of its files.
+        entry: the keys and prefixes that lead to the network; empty if its own names come first.
         tensors: by the architecture's names, on the CPU.
-        stated: what the file says of the network beside its tensors.
+        stated: the settings that the file states beside the tensors.
         settings: the settings that this project stored with a folded model.
-        resized: names of the tables that were interpolated before they were stored.
+        resized: names of the position tables that were interpolated before they were stored.
         remarks: how the network was chosen, and what was left out, in words.
         left_out: names of all tensors of the file that are not part of the network.
     """
@@ -71,13 +70,13 @@ class StoredWeights:
 
 @dataclass(frozen=True)
 class OpenedCheckpoint:
-    """A checkpoint whose structure was read, before anybody has looked for a network in it.
+    """The structure of a checkpoint, without the numbers of its tensors.
 
     Attributes:
         path: the file or folder.
-        sha256: of its bytes; of a folder, of the hashes of its files.
-        content: the whole of it; tensors are read later.
-        metadata: that a safetensors file carries.
+        sha256: digest of its bytes; for a folder, digest of the hashes of its files.
+        content: the whole structure; tensors are read later.
+        metadata: metadata of a safetensors file.
         entries: all tensors.
         located: its files.
     """
@@ -94,41 +93,43 @@ def open_checkpoint(path: Path) -> OpenedCheckpoint:
     """Read the structure of a checkpoint: a file, an index of shards or a folder.
 
     Raises:
-        InputError: if it is missing or damaged.
+        InputError: it is missing or damaged.
     """
     try:
         located = locate(path)
         digest = _digest(located.files)
         content, metadata = _content(path, located)
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): check it.") from error
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}): check the path and its permissions."
+        ) from error
     return OpenedCheckpoint(path, digest, content, metadata, tuple(tensors_of(content)), located)
 
 
 def weights_of(
     opened: OpenedCheckpoint,
-    sought: Sought,
+    finder: NetworkFinder,
     networks: Sequence[StoredNetwork],
     outside: Sequence[CheckpointEntry],
     wanted: Overrides,
 ) -> StoredWeights:
-    """Read the numbers of the network that is meant.
+    """Choose a network and read its numbers.
 
     Args:
         opened: the checkpoint.
-        sought: what was looked for.
-        networks: what was found, at least one.
+        finder: the kind of network that was looked for.
+        networks: the networks that were found, at least one.
         outside: tensors that belong to none.
-        wanted: which of the weights are meant.
+        wanted: the user's choice among them.
 
     Raises:
-        InputError: if none is what was asked for, several are, or its numbers cannot be used.
+        InputError: no network fits the user's choice, several do, or the numbers cannot be used.
     """
     path = opened.path
     size = max(sum(tensor.count for tensor in each.tensors.values()) for each in networks)
-    unreadable = hidden(outside, pickled_modules(opened.content), size)
+    unreadable = unreadable_average(outside, pickled_modules(opened.content), size)
     chosen = choose(
-        path, networks, opened.content, sought, wanted.weights, wanted.entry, unreadable
+        path, networks, opened.content, finder, wanted.weights, wanted.entry, unreadable
     )
     network = chosen.network
     apart = set(map(id, outside))
@@ -144,10 +145,10 @@ def weights_of(
         (each.name for each in outside if not OPTIMISER & set(each.path)),
     )
     _refuse_other_forms(path, network)
-    sought.refuse_incomplete(path, network)
-    strangers, constants = sorted_out(path, network, sought, wanted.leave_out)
+    finder.refuse_incomplete(path, network)
+    unexpected, constants = sort_unexpected(path, network, finder, wanted.leave_out)
     tensors = {name: tensor.read(f"{path}: {name}") for name, tensor in network.tensors.items()}
-    beside = (network.strangers[name].name for name in (*strangers, *constants))
+    beside = (network.unexpected[name].name for name in (*unexpected, *constants))
     left_out = (*beside, *(each.name for each in outside))
     unread = opened.located.unread
     return StoredWeights(
@@ -155,10 +156,10 @@ def weights_of(
         sha256=opened.sha256,
         entry=network.label,
         tensors=tensors,
-        stated=sought.stated(path, opened.content, opened.located.config),
+        stated=finder.stated(path, opened.content, opened.located.config),
         settings=_settings(path, opened.metadata),
         resized=tuple(opened.metadata.get(RESIZED_KEY, "").split()),
-        remarks=tuple(_remarks(chosen, sought, strangers, constants, outside, unread)),
+        remarks=tuple(_remarks(chosen, finder, unexpected, constants, outside, unread)),
         left_out=left_out,
     )
 
@@ -173,7 +174,7 @@ def _digest(files: tuple[Path, ...]) -> str:
 
 
 def _content(path: Path, located: Located) -> tuple[Any, Mapping[str, str]]:
-    """What the files hold, and the metadata that a safetensors file carries."""
+    """The content of the files, and the metadata of a safetensors file."""
     if located.distributed:
         return read_distributed(located.files[0].parent), {}
     whole: dict[Any, Any] = {}
@@ -188,7 +189,9 @@ def _content(path: Path, located: Located) -> tuple[Any, Mapping[str, str]]:
         if len(located.files) == 1:
             return content, metadata
         if not isinstance(content, dict) or whole.keys() & content.keys():
-            raise InputError(f"{file} is no shard of a state dict: copy all files of {path} again.")
+            raise InputError(
+                f"{file} is not a shard of a state dict: copy all files of {path} again."
+            )
         whole |= content
     return whole, {}
 
@@ -201,18 +204,18 @@ def _settings(path: Path, metadata: Mapping[str, str]) -> Mapping[str, Any] | No
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} has broken settings ({error}): fold it again.") from error
     if not isinstance(settings, dict):
-        raise InputError(f"{path} has settings that do not fit: fold it again.")
+        raise InputError(f"{path} has settings that are not a JSON object: fold it again.")
     return settings
 
 
 def refuse_without_network(
     opened: OpenedCheckpoint, absent: Callable[[Path, list[str]], None]
 ) -> NoReturn:
-    """Say what a checkpoint is in which no network was found.
+    """Report what a checkpoint without a known network holds.
 
     Args:
         opened: the checkpoint.
-        absent: raises, given the path and the names of tensors, if there are any.
+        absent: is given the path and the names of all tensors, and raises if there are any.
 
     Raises:
         InputError: always.
@@ -229,8 +232,8 @@ def refuse_without_network(
     absent(path, names)
     if isinstance(content, Placeholder):
         raise InputError(
-            f"{path} holds {content.name}, which is code and not weights: it was not run; save "
-            f"model.state_dict() with torch.save and use that file."
+            f"{path} holds {content.name}, which is code and was not run: save model.state_dict() "
+            f"with torch.save and use that file."
         )
     if not isinstance(content, dict):
         raise InputError(
@@ -244,11 +247,11 @@ def refuse_without_network(
 
 
 def _refuse_other_forms(path: Path, network: StoredNetwork) -> None:
-    """Raise InputError where the network's tensors cannot be used as they are."""
+    """Raise InputError if the network's tensors cannot be used as stored."""
     if network.doubled:
         raise InputError(
-            f"{path} holds {network.doubled[0]} twice, under names that differ by a wrapper's part "
-            f"only: save the state dict of one of them."
+            f"{path} holds {network.doubled[0]} twice, under names that differ only by a wrapper's "
+            f"part: save the state dict of one of them."
         )
     empty = [name for name, tensor in network.tensors.items() if tensor.count == 0]
     if empty:
@@ -260,18 +263,18 @@ def _refuse_other_forms(path: Path, network: StoredNetwork) -> None:
 
 def _remarks(
     chosen: Chosen,
-    sought: Sought,
-    strangers: list[str],
+    finder: NetworkFinder,
+    unexpected: list[str],
     constants: list[str],
     outside: Sequence[CheckpointEntry],
     unread: tuple[str, ...],
 ) -> list[str]:
     remarks = list(chosen.remarks)
     network = chosen.network
-    channels = sought.channels(network)
-    names = [network.strangers[name].name for name in strangers]
+    channels = finder.channels(network)
+    names = [network.unexpected[name].name for name in unexpected]
     for each in outside:
-        name = below(network, each.name)
+        name = below_network(network, each.name)
         if is_preprocessing(name, each, channels):
             constants.append(name)
         else:
@@ -280,11 +283,11 @@ def _remarks(
         remarks.append(f"other files of the folder were not read: {some(list(unread))}")
     if names:
         remarks.append(
-            f"left out, since they are not part of the network: {grouped(chosen.network, names)}"
+            f"left out, because they are not part of the network: {grouped(chosen.network, names)}"
         )
     if constants:
         remarks.append(
-            f"{', '.join(constants)} left out: they may belong to the preprocessing, which the "
-            f"files do not have"
+            f"{', '.join(constants)} left out: they may belong to the preprocessing, which "
+            f"exported files do not contain"
         )
     return remarks

@@ -1,4 +1,4 @@
-"""A safetensors file to tensors that are read when they are asked for."""
+"""Read a safetensors file; the numbers of each tensor are read on demand."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ from torch import Tensor
 from slide_deploy.checkpoint.stored_tensor import StoredTensor
 from slide_deploy.errors import InputError
 
-# Ten thousand tensors take two MiB.
+# Bytes. Ten thousand tensors take 2 MiB.
 _LARGEST_HEADER = 16 << 20
 _TYPES = {
     "F64": torch.float64,
@@ -31,7 +31,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str
     """Read the names, shapes and metadata of a safetensors file.
 
     Raises:
-        InputError: if the file is not whole.
+        InputError: the file is not whole.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -52,13 +52,13 @@ def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str
     try:
         with safe_open(path, "pt") as file:
             tensors = {}
-            for name in file.keys():  # noqa: SIM118 - it is no dict
+            for name in file.keys():  # noqa: SIM118 - it is not a dict
                 view = file.get_slice(name)
                 dtype = _TYPES.get(view.get_dtype())
                 shape = tuple(view.get_shape())
-                odd = f"{view.get_dtype()} (compressed)" if dtype is None else ""
+                unsupported = f"{view.get_dtype()} (compressed)" if dtype is None else ""
                 load = None if dtype is None else reader(name)
-                tensors[name] = StoredTensor(shape, dtype, load, odd)
+                tensors[name] = StoredTensor(shape, dtype, load, unsupported)
             return tensors, dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise InputError(

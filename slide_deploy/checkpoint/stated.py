@@ -1,9 +1,9 @@
-"""What a file says of the network beside its tensors: the configuration of its training.
+"""Read the settings that a file states beside its tensors: the configuration of its training.
 
-Shapes do not show everything. The authors' training stores its configuration with the weights;
-other frameworks store their arguments, and a hub has a ``config.json``. Of the authors' settings
-each one that changes what the network computes is read, or refused by name where this project
-cannot honour it.
+Shapes do not show every setting. The authors' training stores its configuration with the weights,
+other frameworks store their arguments, and a hub has a ``config.json``. Every setting of the
+authors that changes the network's outputs is read, or refused by name if this project does not
+support it.
 """
 
 import re
@@ -19,7 +19,7 @@ from slide_deploy.checkpoint.stored_tensor import StoredTensor
 from slide_deploy.checkpoint.unpickle import Placeholder, mapping_of
 from slide_deploy.errors import InputError
 
-# What the kinds of settings look like; a file can hold anything under their names.
+# Types of settings that are not integers; a file can hold anything under these names.
 _SHAPES: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("qkv_bias", "ape", "patch_norm"), bool),
     **dict.fromkeys(("depths", "num_heads"), (list, tuple)),
@@ -27,31 +27,31 @@ _SHAPES: dict[str, type | tuple[type, ...]] = {
     "mlp_ratio": (int, float),
 }
 _MAX_NUMBER = 2**31
-# Far beyond what anybody trains with; a larger scale overflows float32.
+# Far beyond any scale used in training; a larger one overflows float32.
 _MAX_SCALE = 1e6
 _MAX_DEPTH = 32
 _MAX_SECTIONS = 6
-# Settings that tell that a mapping describes a network of this kind.
+# A mapping with one of these settings describes a network of this kind.
 _OF_A_NETWORK = frozenset(
     {"embed_dim", "depths", "num_heads", "window_size", "qkv_bias", "qk_scale", "mlp_ratio", "ka"}
 )
-# The scale in a configuration that is stored as the text of a program or of a YAML file.
+# The scale in a configuration that is stored as the text of a Python or YAML file.
 _IN_TEXT = re.compile(r"""qk_scale["']?\s*[=:]\s*["']?([^\s,;)\]}#"']+)""", re.IGNORECASE)
 _MAX_TEXT = 2**22
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What a family's settings are called in the configuration of its authors' training.
+    """The names of a family's settings in the configuration of its authors' training.
 
     Attributes:
-        config: of its settings, as Python calls the class.
-        kinds: what MODEL.TYPE says of its networks.
-        shown: settings that shapes show too, by their names there, and what they are called here.
-        without_effect: settings without a say in what the trained network computes.
+        config: name of the Python class of its settings.
+        kinds: values of MODEL.TYPE for its networks.
+        shown: settings that tensor shapes show as well: names in the configuration to names here.
+        without_effect: settings that do not change the outputs of the trained network.
         others: beginnings of the names of settings that belong to other networks.
-        unlike: words for networks whose tensors are called alike and that compute otherwise, and
-            what is other, as "dilated neighbourhoods".
+        unlike: words that mark networks with the same tensor names and other outputs, each with the
+            difference, such as "dilated neighbourhoods".
     """
 
     config: str = ""
@@ -64,13 +64,13 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Stated:
-    """What is said of a network.
+    """The settings that a file states.
 
-    Args:
-        settings: by the names of the family's own, plain numbers and lists of them.
-        remarks: what is said and not known.
-        normalisation: mean and deviation of the images in training, channel by channel, of pixels
-            divided by 255; None where nothing is said.
+    Attributes:
+        settings: by the family's names: plain numbers and lists of them.
+        remarks: unknown settings, in words.
+        normalisation: mean and standard deviation of each channel in training, of pixels divided by
+            255; None if they are not stated.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -85,18 +85,18 @@ def stated_in(
     known: Vocabulary,
     hub: Mapping[str, Any] | None = None,
 ) -> Stated:
-    """Read what a file says of its network beside the tensors.
+    """Read the settings that a file states beside its tensors.
 
     Args:
         path: the file, for messages.
         content: the whole file.
-        family: of the network, for messages.
-        known: what settings of such a network are called.
-        hub: the ``config.json`` beside it, where there is one.
+        family: name of the network family, for messages.
+        known: the names of the family's settings.
+        hub: the ``config.json`` beside the file, if there is one.
 
     Raises:
-        InputError: if a setting that changes the answers cannot be honoured, or is given twice and
-            differently.
+        InputError: a setting that changes the outputs is not supported, or has two different
+            values.
     """
     hub = hub or {}
     found = [*_inside(content), *_inside(hub)]
@@ -121,8 +121,8 @@ def stated_in(
     if size is None and isinstance(pretrained, dict):
         shape = pretrained.get("input_size")
         size = shape[-2:] if isinstance(shape, list) else None
-    said = {"image_size": size, "window_size": hub.get("window_size")}
-    settings |= {name: value for name, value in said.items() if value is not None}
+    sizes = {"image_size": size, "window_size": hub.get("window_size")}
+    settings |= {name: value for name, value in sizes.items() if value is not None}
     settings = {name: value for name, value in settings.items() if _is_plain(name, value)}
     scale = _scale(path, found)
     settings = settings if scale is None else settings | {"qk_scale": scale}
@@ -132,31 +132,31 @@ def stated_in(
 def _normalisation(
     hub: Mapping[str, Any],
 ) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Mean and deviation as timm's ``config.json`` has them; None where it says nothing usable."""
+    """Mean and deviation from timm's ``config.json``; None if it states none that can be used."""
     pretrained = hub.get("pretrained_cfg")
     for section in (pretrained, hub):
         if not isinstance(section, dict):
             continue
-        mean, deviation = _shares(section.get("mean")), _shares(section.get("std"))
+        mean, deviation = _fractions(section.get("mean")), _fractions(section.get("std"))
         if mean and len(mean) == len(deviation) and min(deviation) > 0:
             return mean, deviation
     return None
 
 
-def _shares(values: Any) -> tuple[float, ...]:
-    """Numbers from 0 to 1, one a channel; () where it is something else."""
-    are_shares = isinstance(values, list | tuple) and all(
+def _fractions(values: Any) -> tuple[float, ...]:
+    """Numbers from 0 to 1, one for each channel; () for anything else."""
+    are_fractions = isinstance(values, list | tuple) and all(
         type(each) in (int, float) and 0 <= each <= 1 for each in values
     )
-    return tuple(map(float, values)) if are_shares else ()
+    return tuple(map(float, values)) if are_fractions else ()
 
 
 def _inside(content: Any) -> Iterator[Any]:
-    """Mappings, lists and texts of a file that may hold settings, attributes of objects included.
+    """Yield the mappings, lists and strings of a file, including attributes of objects.
 
     Each object is entered once.
     """
-    entered: dict[int, Any] = {}  # kept, so that no other object gets the same identity
+    entered: dict[int, Any] = {}  # keeps the objects alive, so that no identity is reused
     waiting = [(content, 0)]
     while waiting:
         value, depth = waiting.pop()
@@ -180,7 +180,7 @@ def _inside(content: Any) -> Iterator[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A value without what omegaconf, numpy or torch put around it."""
+    """A value without the wrappers of omegaconf, numpy or torch."""
     if isinstance(value, Placeholder) and "_val" in value.attributes:
         value = value.attributes["_val"]
     if isinstance(value, StoredTensor) and value.count == 1 and value.load is not None:
@@ -194,7 +194,7 @@ def _is_authors(mapping: Mapping[Any, Any]) -> bool:
 
 
 def _section(value: Any) -> Mapping[Any, Any] | None:
-    """A part of a configuration: a dict, or an object of yacs or omegaconf."""
+    """The entries of a section: of a dict, or of an object of yacs or omegaconf; else None."""
     if isinstance(value, Placeholder) and isinstance(value.attributes.get("_content"), dict):
         return value.attributes["_content"]
     return mapping_of(value)
@@ -203,7 +203,7 @@ def _section(value: Any) -> Mapping[Any, Any] | None:
 def _flat(
     section: Mapping[Any, Any], prefix: str = "", depth: int = 0
 ) -> Iterator[tuple[str, Any]]:
-    """Settings by their dotted names."""
+    """Yield the settings of the sections MODEL and DATA, by their dotted names."""
     for key, value in section.items():
         inner = _section(value)
         name = f"{prefix}{key_text(key)}"
@@ -214,72 +214,72 @@ def _flat(
 
 
 def _unknown(flat: Mapping[str, Any], family: str, known: Vocabulary) -> Iterator[str]:
-    """Settings of the network that this project has never heard of."""
+    """Yield a remark on each setting of the network that this project does not know."""
     for name, value in flat.items():
         ours = name in known.shown or name in known.without_effect
         if name.startswith("MODEL.") and not ours and not name.startswith(known.others):
             yield (
-                f"the stored configuration has {name} = {_shown(value)}, a setting that is not "
-                f"known: if it changes what the network computes, the files are wrong"
+                f"the stored configuration has {name} = {_shown(value)}, an unknown setting: if it "
+                f"changes the outputs of the network, the exported files are wrong"
             )
     kind = flat.get("MODEL.TYPE")
     if isinstance(kind, str) and kind not in known.kinds:
-        yield (f"the stored configuration is of a network called {_shown(kind)}, read as {family}")
+        yield f"the stored configuration is of a network called {_shown(kind)}, read as {family}"
 
 
 def _refuse_padding(path: Path, mode: Any, name: str, family: str, known: Vocabulary) -> None:
     if mode not in (None, "zeros"):
         raise InputError(
-            f"{path} was trained with {name} {_shown(mode)}: the released {family} ignores "
-            f"this setting and pads with zeros, other code does not; build such a model in Python, "
-            f"with {known.config}(padding_mode=...)."
+            f"{path} was trained with {name} {_shown(mode)}, which the released {family} ignores "
+            f"and other code does not: build the model in Python, with "
+            f"{known.config}(padding_mode=...)."
         )
 
 
 def _refuse_unlike(path: Path, found: Iterable[Any], family: str, known: Vocabulary) -> None:
-    """Refuse a file that says by a word that it is of another network with the same tensors."""
+    """Refuse a file whose name or text marks it as another network with the same tensors."""
     texts = [path.name, *(each for each in found if isinstance(each, str))]
     for word, difference in known.unlike.items():
         if any(word in text.lower() for text in texts):
             raise InputError(
-                f"{path} calls itself {word}, a network with the tensors of a {family} and "
-                f"{difference}, which no tensor shows: name what builds it with --model."
+                f"{path} is marked as {word}, a network with the tensors of a {family} and "
+                f"{difference}, which no tensor shows: give the code that builds it with --model."
             )
 
 
 def _size_of_training(mappings: Iterable[Mapping[Any, Any]]) -> Any:
-    """The image size among the arguments of a training program; None unless they agree on one."""
-    said = [
+    """The image size among the arguments of training; None if there is none, or if they differ."""
+    stated = [
         _plain(mapping[name])
         for mapping in mappings
         for name in ("img_size", "input_size")
         if name in mapping
     ]
-    sizes = [each[-2:] if isinstance(each, list | tuple) else each for each in said if each]
+    sizes = [each[-2:] if isinstance(each, list | tuple) else each for each in stated if each]
     return sizes[0] if sizes and all(each == sizes[0] for each in sizes) else None
 
 
 def _scale(path: Path, found: Iterable[Any]) -> float | None:
-    """The factor on the queries where a configuration sets one; None for the usual one.
+    """The factor on the queries if a configuration sets one; None for the usual factor.
 
     Raises:
-        InputError: if it is no number, or if the file says it twice and differently.
+        InputError: it is not a number, or the file states two different values.
     """
     scales: dict[float | None, None] = {}
     for each in found:
-        for value in _said_of_scale(each):
+        for value in _stated_scales(each):
             scales[_as_scale(path, _plain(value))] = None
     if len(scales) > 1:
         values = " and ".join("none" if each is None else str(each) for each in scales)
         raise InputError(
-            f"{path} says qk_scale {values}: save it with the configuration of the network that "
-            f"was trained alone."
+            f"{path} states qk_scale {values}: save it with only the configuration of the trained "
+            f"network."
         )
     return next(iter(scales), None)
 
 
-def _said_of_scale(found: Any) -> Iterator[Any]:
-    """What a mapping, a list of options or a text says of the scale."""
+def _stated_scales(found: Any) -> Iterator[Any]:
+    """Yield the values of the scale in a mapping, a list of options or a string."""
     if isinstance(found, dict):
         for key, value in found.items():
             if isinstance(key, str) and _names_scale(key):
@@ -304,17 +304,17 @@ def _as_scale(path: Path, value: Any) -> float | None:
             value = float(value)
     number = isinstance(value, int | float) and not (value is True or value is False)
     if value is None or (number and value == 0):
-        return None  # as in the authors' code 0 stands for the usual scale, like None
+        return None  # in the authors' code 0 means the usual scale, like None
     if not number or not abs(value) <= _MAX_SCALE:  # so that NaN fails
         raise InputError(
-            f"{path} says qk_scale {_shown(value)}: a finite number below {_MAX_SCALE:g} is "
-            f"expected."
+            f"{path} states qk_scale {_shown(value)}, which is not a finite number below "
+            f"{_MAX_SCALE:g}: correct its configuration."
         )
     return float(value)
 
 
 def _is_plain(name: str, value: Any) -> bool:
-    """Whether a value is of the kind that a setting of this name has."""
+    """Whether a value has the type of the setting of this name."""
     if not isinstance(value, _SHAPES.get(name, int)):
         return False
     if isinstance(value, bool):
@@ -330,7 +330,7 @@ def _is_plain(name: str, value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """A value for a sentence: plain ones as they are, others by their kind."""
+    """A value for a message: a plain value as it is, another by its type."""
     if isinstance(value, Placeholder):
         return f"({value.name})"
     plain = isinstance(value, str | int | float | bool | type(None))

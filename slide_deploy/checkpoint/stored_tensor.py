@@ -1,4 +1,4 @@
-"""A tensor of a file before anybody reads its numbers: its shape, its type, and how to read it."""
+"""A tensor of a file: its shape and type, how to read its numbers, and the checks on them."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,8 @@ from torch import Tensor
 
 from slide_deploy.errors import InputError
 
-# What to do about tensors of other kinds.
+_WEIGHT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+# What to do about tensors of unsupported kinds.
 _ADVICE = {
     "quantised": "use the floating-point weights that it was made from",
     "sparse": "save what its to_dense() gives",
@@ -20,42 +21,42 @@ _ADVICE = {
 
 
 class UnreadableTensor(ValueError):
-    """The numbers of a tensor are not there; the text goes on behind the tensor's name."""
+    """The numbers of a tensor are missing. The message continues a sentence after its name."""
 
 
 @dataclass(frozen=True, eq=False)
 class StoredTensor:
     """A tensor whose numbers stay in the file until ``read`` is called.
 
-    Args:
-        shape: its dimensions.
-        dtype: type of its numbers; None where ``odd`` says why there is none.
-        load: reads the numbers: a tensor of that shape and type that nothing else refers to.
-        odd: what the tensor is, where this project does not read it ("sparse", "quantised").
+    Attributes:
+        shape: its shape.
+        dtype: its type; None for an unsupported tensor.
+        load: reads the numbers into a new tensor of that shape and type; None if unsupported.
+        unsupported: the kind of an unsupported tensor, such as "sparse" or "quantised"; else empty.
     """
 
     shape: tuple[int, ...]
     dtype: torch.dtype | None = None
     load: Callable[[], Tensor] | None = None
-    odd: str = ""
+    unsupported: str = ""
 
     @property
     def count(self) -> int:
-        """How many numbers it has."""
+        """Number of elements."""
         return math.prod(self.shape)
 
     def read(self, name: str) -> Tensor:
         """Read the numbers.
 
         Args:
-            name: what the tensor is called, for the error.
+            name: name of the tensor, for messages.
 
         Raises:
-            InputError: if it is no plain tensor, or if the file does not hold its numbers.
+            InputError: it is not a plain tensor, or the file does not hold its numbers.
         """
         if self.load is None:
-            advice = _ADVICE.get(self.odd, "save plain tensors of floating-point numbers")
-            raise InputError(f"{name} is a {self.odd} tensor: {advice}.")
+            advice = _ADVICE.get(self.unsupported, "save plain tensors of floating-point numbers")
+            raise InputError(f"{name} is a {self.unsupported} tensor: {advice}.")
         try:
             return self.load()
         except UnreadableTensor as error:
@@ -66,12 +67,12 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class Storage:
-    """A run of bytes in a file that tensors are views of.
+    """A range of bytes in a file, of which tensors are views.
 
-    Args:
-        dtype: type of its elements; None where each view has its own.
-        size: how many bytes it has.
-        load: reads ``count`` bytes from byte ``first`` on.
+    Attributes:
+        dtype: type of its elements; None if each view has its own.
+        size: returns the number of bytes.
+        load: given ``first`` and ``count``, reads ``count`` bytes from byte ``first`` on.
     """
 
     dtype: torch.dtype | None
@@ -81,7 +82,7 @@ class Storage:
     def view(
         self, dtype: torch.dtype, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
     ) -> StoredTensor:
-        """A tensor whose first number is element ``offset`` of the storage."""
+        """A tensor whose first element is element ``offset`` of the storage."""
 
         def read() -> Tensor:
             count = math.prod(shape)
@@ -90,7 +91,7 @@ class Storage:
             if offset < 0 or (offset + reach) * item > self.size():
                 raise UnreadableTensor("reaches beyond what is stored")
             if count > reach:
-                # A stride of zero makes a small file claim a tensor that no memory holds.
+                # With a stride of zero, a small file can claim a tensor larger than any memory.
                 raise UnreadableTensor("claims more elements than are stored")
             if not count:
                 return torch.empty(shape, dtype=dtype)
@@ -102,9 +103,37 @@ class Storage:
 
 
 def _reach(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
-    """How many elements lie between the first and the last one of a view, both included."""
+    """The number of elements from the first to the last one of a view, both included."""
     if len(shape) != len(strides) or any(side < 0 for side in shape) or min(strides, default=0) < 0:
         raise UnreadableTensor("has a shape and strides that do not fit")
     if 0 in shape:
         return 0
     return 1 + sum((side - 1) * stride for side, stride in zip(shape, strides, strict=True))
+
+
+def as_float32(name: str, tensor: Tensor) -> Tensor:
+    """Convert weights to float32.
+
+    Raises:
+        InputError: the type is that of a quantised network, whose numbers need a scale.
+    """
+    if tensor.dtype not in _WEIGHT_TYPES:
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise InputError(
+            f"{name} is of type {kind}, not floating point of 16 bits or more: use the weights "
+            f"from which the quantised network was made."
+        )
+    return tensor.float()
+
+
+def refuse_not_finite(name: str, tensor: Tensor) -> None:
+    """Check that all weights are finite.
+
+    Raises:
+        InputError: one is NaN or infinite.
+    """
+    if not torch.isfinite(tensor).all():
+        raise InputError(
+            f"{name} holds NaN or infinity, or overflows float32: training failed or the file is "
+            f"damaged; use an earlier checkpoint."
+        )

@@ -1,9 +1,9 @@
-"""A file of ``torch.save`` to plain data, without running anything that the file says.
+"""Read a file of ``torch.save`` as plain data, without running code from it.
 
-Since PyTorch 1.6 such a file is a zip archive: ``data.pkl`` holds the structure and
-``data/KEY`` the bytes of each storage. Before, it was four pickles, one after the other, and then
-the storages, each behind its number of elements. Both are mapped into memory, so that only
-the tensors that somebody asks for are read.
+Since PyTorch 1.6 such a file is a zip archive: ``data.pkl`` holds the structure and ``data/KEY``
+the bytes of each storage. Before, it was four pickles in sequence, followed by the storages, each
+preceded by its number of elements. Both kinds are mapped into memory, so only the requested tensors
+are read.
 """
 
 import mmap
@@ -19,10 +19,10 @@ from slide_deploy.checkpoint.stored_tensor import Storage
 from slide_deploy.checkpoint.unpickle import GlobalName, MalformedPickle, Rejected, unpickle
 from slide_deploy.errors import InputError
 
-# With this number begins a file that PyTorch wrote before 1.6.
+# The first number in a file of PyTorch before 1.6.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LOCAL_HEADER = 30
-"""Bytes of a zip archive's local header before the name."""
+"""Size in bytes of a zip archive's local header before the name."""
 
 
 def read_torch(path: Path) -> Any:
@@ -32,10 +32,10 @@ def read_torch(path: Path) -> Any:
         path: the file, not empty.
 
     Returns:
-        Plain data, ``StoredTensor`` for each tensor, ``Placeholder`` for each other object.
+        Plain data, with a ``StoredTensor`` for each tensor and a ``Placeholder`` for other objects.
 
     Raises:
-        InputError: if the file is no such file, or is damaged.
+        InputError: the file is of another kind, or is damaged.
     """
     with path.open("rb") as file:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -43,14 +43,14 @@ def read_torch(path: Path) -> Any:
 
 
 def read_torch_bytes(path: Path, data: "mmap.mmap | memoryview") -> Any:
-    """Read the structure of what ``torch.save`` wrote, of a whole file or of a part of one.
+    """Read the structure of bytes that ``torch.save`` wrote, a whole file or part of one.
 
     Args:
         path: the file, for messages.
         data: its bytes.
 
     Raises:
-        InputError: as ``read_torch``.
+        InputError: as for ``read_torch``.
     """
     try:
         if bytes(data[:4]) == b"PK\x03\x04":
@@ -71,7 +71,7 @@ def _read_archive(path: Path, data: "mmap.mmap | memoryview") -> Any:
     if len(roots) != 1:
         raise MalformedPickle("it has no data.pkl")
     if any(item.compress_type != zipfile.ZIP_STORED for item in members.values()):
-        # A compressed archive may unfold to any size; PyTorch stores tensors as they are.
+        # A compressed archive may expand to any size; PyTorch stores tensors uncompressed.
         raise InputError(f"{path} is a compressed archive: save it with torch.save again.")
     root = roots[0]
 
@@ -102,7 +102,7 @@ def _read_archive(path: Path, data: "mmap.mmap | memoryview") -> Any:
 
 
 def _read_pickles(data: "mmap.mmap | memoryview") -> Any:
-    """A file of PyTorch before 1.6, or a plain pickle."""
+    """Read a file of PyTorch before 1.6, or a plain pickle."""
     stream = _Reader(data)
     first = unpickle(stream, BUILDERS | {"torch.storage._load_from_bytes": _nested_storage})
     if first != _LEGACY_MAGIC:
@@ -113,7 +113,7 @@ def _read_pickles(data: "mmap.mmap | memoryview") -> Any:
 
 
 def _read_legacy(stream: "_Reader", data: "mmap.mmap | memoryview") -> Any:
-    """What follows the first number of a file of PyTorch before 1.6."""
+    """Read a file of PyTorch before 1.6 after its first number."""
     places: dict[str, tuple[int, int]] = {}
 
     def storage(identifier: Any) -> Storage:
@@ -153,7 +153,7 @@ def _read_legacy(stream: "_Reader", data: "mmap.mmap | memoryview") -> Any:
 
 
 def _nested_storage(content: Any, *_: Any) -> Any:
-    """A storage that a plain pickle holds as bytes of ``torch.save``, without further nesting."""
+    """The storage that a plain pickle embeds as bytes of ``torch.save``; it nests no deeper."""
     if not isinstance(content, bytes | bytearray):
         raise Rejected
     data = memoryview(content)
@@ -164,15 +164,15 @@ def _nested_storage(content: Any, *_: Any) -> Any:
 
 
 def _storage_identifier(identifier: Any) -> tuple[torch.dtype | None, str]:
-    """Type and key of the storage that a pickle refers to; the type is None if it is unknown."""
+    """Type and key of the storage that a pickle refers to; None for an unknown type."""
     match identifier:
         case ("storage", GlobalName() as kind, str() as key, *_):
             return STORAGE_TYPES.get(kind.name), key
-    raise MalformedPickle("it refers to something that is no storage of tensors")
+    raise MalformedPickle("it refers to something that is not a storage of tensors")
 
 
 class _Reader:
-    """A file over bytes in memory, which are not copied as a whole."""
+    """A binary file over bytes in memory, which are not copied as a whole."""
 
     def __init__(self, data: "mmap.mmap | memoryview") -> None:
         self._data = memoryview(data)
@@ -185,7 +185,7 @@ class _Reader:
         return piece
 
     def readline(self) -> bytes:
-        # Lines of a pickle are short names and numbers; one is looked for in growing pieces.
+        # Lines of a pickle are short names and numbers, so the search begins with a small piece.
         size = 256
         while True:
             piece = bytes(self._data[self.position : self.position + size])

@@ -1,13 +1,13 @@
-"""Reads a pickle without importing or calling anything that it names.
+"""Read a pickle without importing or calling anything that it names.
 
-A pickle is a program for a small stack machine. This module is such a machine with two differences
-from Python's own. A name such as ``os.system`` stays a ``GlobalName``, which nothing can call.
-Where the program builds an object, a closed table says what a few known names become; every other
-object becomes a ``Placeholder`` that only remembers its arguments and its state.
+A pickle is a program for a small stack machine. This module is such a machine, with two differences
+from Python's. A name such as ``os.system`` stays a ``GlobalName``, which cannot be called. When the
+program builds an object, a closed table defines what a few known names become. Every other object
+becomes a ``Placeholder`` that only stores its arguments and its state.
 
-So inert data beside the weights (paths, dates, configurations, optimisers, whole modules) does not
-stand in the way, and code in a file has no way to run. ``pickletools`` decodes the operations of
-protocols 0 to 5; the result holds plain data, ``Placeholder`` objects and what the table built.
+So inert data beside the weights (paths, dates, configurations, optimisers, whole modules) can be
+read, and code in a file cannot run. ``pickletools`` decodes the operations of protocols 0 to 5. The
+result holds plain data, ``Placeholder`` objects and the objects of the table.
 """
 
 import pickletools
@@ -18,7 +18,7 @@ from typing import IO, Any, Protocol, cast
 
 
 class PickleStream(Protocol):
-    """What a pickle is read from: a binary file or a memory map."""
+    """The source of a pickle: a binary file or a memory map."""
 
     def read(self, size: int, /) -> bytes:
         """Return up to ``size`` bytes."""
@@ -28,7 +28,7 @@ class PickleStream(Protocol):
 
 
 class MalformedPickle(ValueError):
-    """The bytes are no pickle, or one that Python would refuse as well."""
+    """The bytes are not a valid pickle."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ class GlobalName:
 class Placeholder:
     """An object that was not built.
 
-    Args:
-        name: the class or function that the pickle names, as text.
-        arguments: what the pickle passes to it.
-        state: what the pickle sets on the object; usually its attributes by name.
-        items: what the pickle sets by key, as on a subclass of dict.
-        elements: what the pickle appends, as to a subclass of list.
+    Attributes:
+        name: the class or function that the pickle names.
+        arguments: the arguments that the pickle passes to it.
+        state: the state that the pickle sets, usually the attributes by name.
+        items: the items that the pickle sets, as on a subclass of dict.
+        elements: the elements that the pickle appends, as to a subclass of list.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Placeholder:
 
     @property
     def attributes(self) -> dict[Any, Any]:
-        """The attributes that the pickle sets, by name; empty where it sets none."""
+        """The attributes that the pickle sets, by name."""
         parts = self.state if isinstance(self.state, tuple) else (self.state,)
         return {
             name: value for part in parts if isinstance(part, dict) for name, value in part.items()
@@ -77,42 +77,26 @@ def mapping_of(value: Any) -> Mapping[Any, Any] | None:
 
 
 Builders = Mapping[str, Callable[..., Any]]
-"""For each known name, what is built from its arguments. A ``Rejected`` leaves a placeholder."""
+"""For each known name, a function that builds the object; ``Rejected`` leaves a placeholder."""
 
 
 class Rejected(Exception):
-    """The arguments are not those of the known function that the pickle names."""
+    """The arguments do not fit the known function that the pickle names."""
 
 
-# A thousand tensors with their optimiser take some 100,000. Each may take 200 bytes of memory.
+# A thousand tensors with their optimiser take about 100,000 operations. Each may take 200 bytes.
 MOST_OPERATIONS = 2_000_000
 
 _MARK = object()
 
-# Operations that push what pickletools has decoded.
+# Operations that push their decoded argument.
 _VALUES = frozenset(
-    [
-        "INT",
-        "BININT",
-        "BININT1",
-        "BININT2",
-        "LONG",
-        "LONG1",
-        "LONG4",
-        "FLOAT",
-        "BINFLOAT",
-        "STRING",
-        "BINSTRING",
-        "SHORT_BINSTRING",
-        "UNICODE",
-        "BINUNICODE",
-        "SHORT_BINUNICODE",
-        "BINUNICODE8",
-        "BINBYTES",
-        "SHORT_BINBYTES",
-        "BINBYTES8",
-        "BYTEARRAY8",
-    ]
+    {
+        *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+        *("STRING", "BINSTRING", "SHORT_BINSTRING"),
+        *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+        *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+    }
 )
 _CONSTANTS: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,
@@ -121,7 +105,7 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
     "EMPTY_LIST": list,
     "EMPTY_DICT": dict,
     "EMPTY_TUPLE": tuple,
-    "EMPTY_SET": list,  # a set of dicts has no hash; nobody looks for members here
+    "EMPTY_SET": list,  # dicts have no hash, so a list replaces the set
 }
 _IGNORED = frozenset({"PROTO", "FRAME", "READONLY_BUFFER"})
 
@@ -131,15 +115,15 @@ def unpickle(
     builders: Builders,
     persistent: Callable[[Any], Any] = lambda _: Placeholder("a reference"),
 ) -> Any:
-    """Read one pickle; the stream then stands behind it.
+    """Read one pickle; the stream is then positioned after it.
 
     Args:
-        stream: where the pickle begins.
-        builders: what known names become; they get the arguments that the pickle passes.
-        persistent: gives the object that the pickle refers to by an identifier of its own.
+        stream: a stream at the start of the pickle.
+        builders: functions that build known objects from the pickle's arguments.
+        persistent: returns the object for a persistent identifier.
 
     Raises:
-        MalformedPickle: if the bytes are no pickle.
+        MalformedPickle: the bytes are not a pickle.
     """
     machine = _Machine(builders, persistent)
     try:
@@ -151,7 +135,7 @@ def unpickle(
         return machine.pop()
     except MalformedPickle:
         raise
-    # What decoding damaged bytes and unpacking wrong operands ends in.
+    # Decoding damaged bytes and unpacking wrong operands raise these.
     except (ValueError, TypeError, LookupError, MemoryError, OverflowError) as error:
         raise MalformedPickle(str(error) or type(error).__name__) from error
 
@@ -172,7 +156,7 @@ class _Machine:
         return self._stack.pop()
 
     def run(self, name: str, argument: Any) -> None:
-        """Run one operation, which pickletools calls ``name``."""
+        """Run one operation, given by its name in pickletools."""
         if name in _VALUES:
             self._stack.append(argument)
         elif name in _CONSTANTS:
@@ -184,7 +168,7 @@ class _Machine:
             handler(argument)
 
     def _pop_mark(self) -> list[Any]:
-        """Take what stands above the last mark, and the mark."""
+        """Pop everything above the last mark, and the mark."""
         taken: list[Any] = []
         while self._stack:
             value = self._stack.pop()
@@ -199,14 +183,14 @@ class _Machine:
         return self._stack[-1]
 
     def _build(self, callee: Any, arguments: Any) -> Any:
-        """The object that a call would give."""
+        """The object that stands for the result of a call."""
         arguments = arguments if isinstance(arguments, tuple) else ()
         builder = self._builders.get(str(callee)) if isinstance(callee, GlobalName) else None
         if builder is not None:
             try:
                 return builder(*arguments)
             except (Rejected, TypeError):
-                pass  # not what this function is called with: nobody needs the object
+                pass  # the arguments do not fit, so a placeholder will do
         return Placeholder(
             str(callee) if isinstance(callee, GlobalName) else "an object", arguments
         )
@@ -293,7 +277,7 @@ class _Machine:
     def _do_stack_global(self, _: Any) -> None:
         name, module = self.pop(), self.pop()
         if not (isinstance(name, str) and isinstance(module, str)):
-            raise MalformedPickle("it names a class by something that is no text")
+            raise MalformedPickle("it names a class by something other than text")
         self._stack.append(GlobalName(module, name))
 
     def _do_ext1(self, code: int) -> None:
@@ -308,7 +292,7 @@ class _Machine:
     _do_newobj = _do_reduce
 
     def _do_newobj_ex(self, _: Any) -> None:
-        self.pop()  # keyword arguments: no known class is built with any
+        self.pop()  # keyword arguments, which no known class needs
         self._do_reduce(None)
 
     def _do_inst(self, names: str) -> None:
@@ -327,7 +311,7 @@ class _Machine:
         elif hasattr(top, "set_pickled_state"):
             with suppress(Rejected):
                 top.set_pickled_state(state)
-        # What else there is, plain data, needs none.
+        # Plain data have no state.
 
     def _do_persid(self, identifier: str) -> None:
         self._stack.append(self._persistent(identifier))
@@ -336,11 +320,11 @@ class _Machine:
         self._stack.append(self._persistent(self.pop()))
 
     def _do_stop(self, _: Any) -> None:
-        self._top()  # raises where nothing is left
+        self._top()  # raises if the stack is empty
 
 
 def _set_items(target: Any, pairs: list[Any]) -> None:
-    """Set keys and values, one after the other, on a dict or a placeholder."""
+    """Set alternating keys and values on a dict or a placeholder."""
     if len(pairs) % 2:
         raise MalformedPickle("a key has no value")
     items = target.items if isinstance(target, Placeholder) else target
@@ -353,11 +337,11 @@ def _set_items(target: Any, pairs: list[Any]) -> None:
 def _append(target: Any, values: list[Any]) -> None:
     elements = target.elements if isinstance(target, Placeholder) else target
     if not isinstance(elements, list):
-        raise MalformedPickle("it appends to something that is no list")
+        raise MalformedPickle("it appends to something other than a list")
     elements.extend(values)
 
 
 def _key(key: Any) -> Any:
-    """A key that has a hash. A nested tuple, whose hash may overflow, becomes a placeholder."""
+    """A key as it is, or a placeholder for a tuple, whose hash may overflow if it is nested."""
     plain = (str, int, float, bytes, bool, type(None), GlobalName, Placeholder)
     return key if isinstance(key, plain) else Placeholder(type(key).__name__)

@@ -1,6 +1,6 @@
-"""The command line: wires, prints and exits. 0 success, 1 a check that says no, 2 unusable input.
+"""The command line. Exit code 0 is success, 1 a failed check, 2 unusable input.
 
-Everything heavy is imported inside the commands, so that ``--help`` answers at once.
+Commands import heavy modules inside their functions, so that ``--help`` is fast.
 """
 
 import errno
@@ -13,12 +13,12 @@ from typing import Annotated, NoReturn
 import typer
 
 from slide_deploy import __version__
-from slide_deploy.cli import about, bench, check, evaluate, export, results, tune, verify, web
+from slide_deploy.cli import about, bench, check, evaluate, export, fold, results, tune, verify, web
 from slide_deploy.cli.panels import LOOK, MAKE, MEASURE, TRUST, PanelCommand
 from slide_deploy.errors import InputError, SlideDeployError, is_out_of_memory
 from slide_deploy.process import interruption
 from slide_deploy.tasks.options import missing_extra
-from slide_deploy.terminal.printable import say
+from slide_deploy.terminal.printable import echo
 
 app = typer.Typer(
     name="slide-deploy",
@@ -29,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-# Each with its panel and its example, in the order in which --help lists them.
+# Panel, command and examples, in the order of --help.
 COMMANDS = (
     (
         MAKE,
@@ -48,7 +48,7 @@ COMMANDS = (
     ),
     (
         MAKE,
-        export.fold,
+        fold.fold,
         "slide-deploy fold model.pth -o folded.safetensors\n\n"
         "A network of your own: slide-deploy fold --model net:build --weights-file run.pth "
         "--input 1x3x640x640 -o folded.safetensors",
@@ -91,7 +91,7 @@ COMMANDS = (
     (LOOK, about.doctor, "slide-deploy doctor"),
 )
 for _panel, _command, _example in COMMANDS:
-    # The terminal breaks lines of a paragraph where it is full, not where a docstring is.
+    # Join the lines of each paragraph, so that the terminal wraps them at its own width.
     _paragraphs = cleandoc(_command.__doc__ or "").split("\n\n")
     _help = "\n\n".join(each.replace("\n", " ") for each in _paragraphs)
     app.command(
@@ -101,26 +101,26 @@ app.add_typer(web.web, name="web", rich_help_panel=MEASURE)
 
 
 def main() -> None:
-    """Run the command line in order, whether it ends by itself, by Ctrl-C or from outside."""
+    """Run the command line with Ctrl-C and SIGTERM handled."""
     interruption.run(run)
 
 
 def run() -> None:
-    """Run the command line; an error that is ours becomes one sentence and exit code 2."""
+    """Run the command line; print expected errors as one sentence and exit with code 2."""
     try:
         _refuse_empty(sys.argv[1:])
-        app(prog_name=app.info.name)  # completion is for this name, however it was started
+        app(prog_name=app.info.name)  # shell completion needs this very name
     except SlideDeployError as error:
-        interruption.check()  # a library may have made this error of a Ctrl-C
+        interruption.check()  # a library may have turned a Ctrl-C into this error
         if is_out_of_memory(error):
             _end_without_memory()
-        say(f"slide-deploy: {error}", err=True)
+        echo(f"slide-deploy: {error}", err=True)
         sys.exit(2)
     except ModuleNotFoundError as error:
         lacking = missing_extra(error)
         if lacking is None:
             raise
-        say(f"slide-deploy: {lacking}", err=True)
+        echo(f"slide-deploy: {lacking}", err=True)
         sys.exit(2)
     except (ImportError, MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
@@ -128,33 +128,33 @@ def run() -> None:
         interruption.check()
         _end_without_memory()
     except OSError as error:
-        # What opens no file was writing: to a full disk, or to a terminal that went away.
+        # Without a file name the error came from writing, to a full disk or a closed terminal.
         if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO):
             raise
         _drop_standard_output()
-        say(f"slide-deploy: standard output takes no more ({error.strerror}).", err=True)
+        echo(f"slide-deploy: standard output cannot be written ({error.strerror}).", err=True)
         sys.exit(2)
 
 
 def _end_without_memory() -> NoReturn:
-    advice = "close other programs, or run this on a machine with more memory"
-    typer.echo(f"slide-deploy: the memory ran out: {advice}.", err=True)
+    advice = "close other programs, or use a machine with more memory"
+    echo(f"slide-deploy: out of memory: {advice}.", err=True)
     sys.exit(2)
 
 
 def _drop_standard_output() -> None:
-    """Let what is still to be printed vanish: Python would complain of it at its end."""
+    """Discard buffered output; otherwise Python would report an error at exit."""
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _refuse_empty(arguments: Sequence[str]) -> None:
-    """Refuse an empty argument, which comes from a variable that is not set.
+    """Refuse an empty argument, which usually comes from an unset variable.
 
-    Python would take an empty path for the folder that the command runs in.
+    Python would treat an empty path as the current folder.
 
     Raises:
-        InputError: if there is one.
+        InputError: an argument is empty.
     """
     for before, argument in zip(("", *arguments), arguments, strict=False):
         name, equals, value = argument.partition("=")
@@ -172,5 +172,5 @@ def root(
 ) -> None:
     """Fold, export, verify, check and measure vision models that use Slide Attention."""
     if version:
-        typer.echo(__version__)
+        echo(__version__)
         raise typer.Exit

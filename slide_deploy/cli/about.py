@@ -1,4 +1,4 @@
-"""The commands that say what there is: models and doctor."""
+"""The commands ``models`` and ``doctor``."""
 
 import json
 from dataclasses import asdict
@@ -56,7 +56,7 @@ def models(json_to: JsonOption = None) -> None:
 
 
 def _size(host: "Host", size: "Architecture") -> dict[str, Any]:
-    """What is known of a published size, as plain data."""
+    """Return a published size of a family as plain data."""
     config = size.config
     return {
         "architecture": size.name,
@@ -87,7 +87,7 @@ def doctor(json_to: JsonOption = None) -> None:
 
 
 def _tuning() -> "list[Finding]":
-    """The tables that export chooses forms from."""
+    """Return a finding for each tuning table that ``export`` reads."""
     from slide_deploy.backends.doctor import Finding
     from slide_deploy.errors import InputError
     from slide_deploy.tuning.store import read_table, shipped_file, user_file

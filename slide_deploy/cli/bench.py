@@ -1,12 +1,12 @@
-"""The commands that measure: bench, compare and report."""
+"""The command ``bench``."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from slide_deploy.cli.candidates import artifact_of, suite_members, sweep_of
 from slide_deploy.cli.completion import ARITHMETIC, one_of, targets
 from slide_deploy.cli.options import JsonOption, QuietOption, ShapeOption
 from slide_deploy.cli.outputs import Outputs
@@ -20,16 +20,13 @@ from slide_deploy.cli.results import (
 )
 from slide_deploy.cli.web import Elsewhere
 from slide_deploy.errors import InputError
-from slide_deploy.parsing import parse_shapes, parse_share
-from slide_deploy.precisions import FLOAT32
+from slide_deploy.parsing import parse_share
 from slide_deploy.tasks.options import require_bench
-from slide_deploy.terminal.printable import say
+from slide_deploy.terminal.printable import echo
 
 if TYPE_CHECKING:
-    from benchmarks.candidates import Sweep
     from benchmarks.measuring.race import RacePlan
-    from benchmarks.record import Artifact, Candidate, Run
-    from benchmarks.suite import Member
+    from benchmarks.record import Candidate, Run
 
 
 def bench(
@@ -143,8 +140,8 @@ def bench(
 ) -> None:
     """Measure files against each other, each in a process of its own, in random turns.
 
-    Figures come with intervals, and with warnings where they are doubtful. Ratios are to the first
-    candidate, round by round, so that a machine whose speed drifts does not matter.
+    Figures have intervals, and warnings where they are doubtful. Ratios are relative to the first
+    candidate, round by round, so that a drifting machine speed cancels out.
     """
     if precision is not None and precision not in ARITHMETIC:
         raise InputError(
@@ -178,11 +175,11 @@ def bench(
     from benchmarks.suite import Member
 
     shares = read_accuracies(accuracy or ())
-    sweep = _sweep(target, batch, streams, threads, pin, precision, shape, option)
+    sweep = sweep_of(target, batch, streams, threads, pin, precision, shape, option)
     if files and elsewhere.is_chosen:
         members = tuple(map(Member, elsewhere.candidates(files, target, batch, shape)))
     elif suite is not None and not files:
-        members = _members(suite, work, sweep, outputs.quiet, gated=limit is not None)
+        members = suite_members(suite, work, sweep, outputs.quiet, gated=limit is not None)
     elif files and suite is None:
         members = tuple(map(Member, candidates(files, sweep)))
     else:
@@ -194,7 +191,7 @@ def bench(
         from benchmarks.calibration import require_noise_store
 
         require_noise_store()
-    artifacts = {each.candidate.name: stated(_artifact(each), shares) for each in members}
+    artifacts = {each.candidate.name: stated(artifact_of(each), shares) for each in members}
     require_use(shares, artifacts.values())
     plan = RacePlan(
         found,
@@ -210,11 +207,11 @@ def bench(
 
         write_bundle(plan, bundle)
         if not outputs.quiet:
-            say(f"written: {bundle}")
+            echo(f"written: {bundle}")
         return
     if web_bundle is not None:
         for page in elsewhere.write(plan, threads):
-            say(f"written: {page}")
+            echo(f"written: {page}")
         return
     if calibrate:
         _calibrate(plan, outputs.quiet)
@@ -223,56 +220,25 @@ def bench(
     else:
         run = replace(_race(plan, outputs.quiet), noise=_noise(found))
     if run.interrupted and not any(each.rounds for each in run.measurements):
-        raise KeyboardInterrupt  # an older result is worth more than one without figures
-    # Before anything is shown: a terminal that went away must not cost what was measured.
+        raise KeyboardInterrupt  # do not replace an older result by one without figures
+    # Written before anything is printed: a closed terminal must not lose the measurements.
     outputs.write("--json", lambda: encode(run, json_to or Path("-")))
     write([run], outputs)
     show([run], outputs.quiet)
     closed = limit is not None and not run.interrupted and _gate(run, limit, outputs.quiet)
     outputs.finish(run.interrupted)
     if run.interrupted:
-        typer.echo("note: what was measured until then is kept.", err=True)
+        echo("note: the measurements so far are kept.", err=True)
         raise KeyboardInterrupt
     errors = any(each.error for each in run.measurements)
     raise typer.Exit(1 if closed or errors else 0)
 
 
 def _refuse_with_bundle(packs: str, options: Mapping[str, object]) -> None:
-    """A bundle measures nothing: what asks for figures, or gates them, would pass unheard."""
+    """Refuse options of measuring beside a bundle, which would ignore them."""
     for option, value in options.items():
         if value is not None and option != packs:
-            raise InputError(f"{packs} packs and measures nothing: leave out {option}.")
-
-
-def _sweep(
-    targets: Sequence[str] | None,
-    batches: Sequence[int] | None,
-    streams: Sequence[int] | None,
-    threads: int | None,
-    pin: str | None,
-    precision: str | None,
-    shapes: Sequence[str] | None,
-    options: Sequence[str] | None,
-) -> "Sweep":
-    from benchmarks.candidates import Sweep
-    from benchmarks.record import Configuration
-    from slide_deploy.machine import usable_threads
-
-    pinned = _processors(pin)
-    configuration = Configuration(
-        threads=threads or len(pinned) or usable_threads(),
-        pinned=pinned,
-        precision=precision or FLOAT32.name,
-        shapes=parse_shapes(shapes or ()),
-        options=dict(map(_option, options or ())),
-    )
-    return Sweep(
-        tuple(targets or ()),
-        tuple(batches or (1,)),
-        tuple(streams or (1,)),
-        configuration,
-        as_claimed=precision is None,
-    )
+            raise InputError(f"{packs} only packs files and measures nothing: leave out {option}.")
 
 
 def _race(plan: "RacePlan", quiet: bool) -> "Run":
@@ -284,7 +250,7 @@ def _race(plan: "RacePlan", quiet: bool) -> "Run":
 
 
 def _calibrate(plan: "RacePlan", quiet: bool) -> None:
-    """Measure and store the noise of every target of the plan, with its first candidate."""
+    """Measure and store the noise of each target in the plan, with its first candidate."""
     from benchmarks.calibration import COPIES, calibrate, store_noise
     from slide_deploy.terminal.progress import Steps
 
@@ -296,9 +262,9 @@ def _calibrate(plan: "RacePlan", quiet: bool) -> None:
             noise = calibrate(candidate, plan, step)
         store_noise(target, noise)
         if not quiet:
-            say(
-                f"{target}: 95 % of the ratios of equal candidates lie within {noise - 1:.1%}; a "
-                f"gate below that would fire by chance"
+            echo(
+                f"{target}: 95 % of the ratios of equal candidates are within {noise - 1:.1%}; a "
+                f"gate below that would fail by chance"
             )
 
 
@@ -327,59 +293,7 @@ def _gate(run: "Run", fail_above: float, quiet: bool) -> bool:
         stdout().print(grid)
     if nothing_compared(gated):
         raise InputError(
-            "--fail-above had nothing to compare: no candidate has rounds enough beside the first "
-            "one; measure for longer."
+            "--fail-above has nothing to compare: no candidate has enough rounds together with the "
+            "first one; measure for longer."
         )
     return closed(gated)
-
-
-def _artifact(member: "Member") -> "Artifact":
-    """What is known of a file; the accuracy that a suite states comes first."""
-    from benchmarks.artifact import describe_artifact
-
-    return member.stated_of(describe_artifact(Path(member.candidate.path)))
-
-
-def _members(
-    path: Path, work: Path, sweep: "Sweep", quiet: bool, gated: bool
-) -> "tuple[Member, ...]":
-    """The candidates of a suite; what is missing is made, which may take minutes."""
-    from benchmarks.gate import require_others
-    from benchmarks.suite import WantedFile, candidate_count, members, read_suite
-    from slide_deploy.files.folders import require_writable_folder
-    from slide_deploy.tasks.suite_files import export_for_suite
-    from slide_deploy.terminal.progress import Steps
-
-    suite = read_suite(path)
-    if gated:
-        require_others(candidate_count(suite, sweep))
-    require_writable_folder(work, "--work")
-    # A candidate may become a file for each runtime; what is there already takes no step.
-    most = 1 + len(suite.candidate) * len(suite.image_sizes) * len(sweep.targets or suite.targets)
-    with Steps(quiet, most) as step:
-
-        def export(wanted: WantedFile, folder: Path) -> Path:
-            step(f"export {folder.name}")
-            return export_for_suite(wanted, folder)
-
-        step(f"make what {path.name} names")
-        return members(path, work, sweep, export)
-
-
-def _processors(text: str | None) -> tuple[int, ...]:
-    if text is None:
-        return ()
-    found: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
-        if match is None:
-            raise InputError(f"--pin {text} is no list of processors: give 0,1 or 0-3.")
-        found += range(int(match[1]), int(match[2] or match[1]) + 1)
-    return tuple(found)
-
-
-def _option(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-        raise InputError(f"--option {text} is not an option: give KEY=VALUE.")
-    return key, value

@@ -1,4 +1,4 @@
-"""The commands that read a file without running it: check and inspect."""
+"""The commands ``check`` and ``inspect``, which read files without running them."""
 
 import json
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from slide_deploy.cli.outputs import Outputs
 from slide_deploy.errors import InputError
 from slide_deploy.formats import suffixes
 from slide_deploy.parsing import parse_shapes
-from slide_deploy.terminal.printable import say
+from slide_deploy.terminal.printable import echo
 
 if TYPE_CHECKING:
     from slide_deploy.terminal.progress import Steps
 
 _KINDS = ", ".join(suffixes())
-# Files of so many bytes together take more than two seconds.
+# Files with more bytes than this, in total, take more than two seconds.
 _LARGE = 50 << 20
 
 
@@ -48,12 +48,12 @@ def check(
     if show_policy:
         name = str(files[0]) if files else policy or graph_checks.STANDARD_OPS
         if name not in graph_checks.BUILT_IN:
-            known = " and ".join(graph_checks.BUILT_IN)
-            raise InputError(f"{name} is not built in: --show-policy knows {known}.")
+            known = " or ".join(graph_checks.BUILT_IN)
+            raise InputError(f"{name} is not a built-in policy: give --show-policy {known}.")
         typer.echo(graph_checks.built_in_text(name), nl=False)
         return
     if not files:
-        raise InputError(f"No file to check: name one that ends in {_KINDS}.")
+        raise InputError(f"No file to check: give one that ends in {_KINDS}.")
     places = {"--json": json_to, "--junit": junit, "--sarif": sarif}
     own = [Path(policy)] if policy and policy not in graph_checks.BUILT_IN else []
     outputs = Outputs(places, quiet, [*files, *own])
@@ -75,21 +75,21 @@ def check(
         stdout().print(forms.summary(reports))
     unusable = [report for report in reports if report.unusable]
     for report in unusable:
-        say(f"slide-deploy: {report.unusable}", err=True)
+        echo(f"slide-deploy: {report.unusable}", err=True)
     outputs.finish()
     if not all(report.passed for report in reports):
         raise typer.Exit(2 if unusable else 1)
 
 
 def _steps(files: Sequence[Path], quiet: bool) -> "Steps":
-    """Progress through the files, which is shown where they are large."""
+    """Return progress over the files; it is shown only if they are large."""
     from slide_deploy.terminal.progress import Steps
 
     return Steps(quiet or sum(map(_size, files)) <= _LARGE, len(files))
 
 
 def _size(file: Path) -> int:
-    """The bytes of a model; 0 for what cannot be used, which is said of it later."""
+    """Return the bytes of a model; 0 for an unusable file, which the check reports later."""
     from slide_deploy.files.companions import files_of
 
     try:

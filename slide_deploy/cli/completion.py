@@ -1,7 +1,7 @@
-"""What the shell completes for options whose values are names.
+"""Shell completion for options whose values are names.
 
-A shell asks at every press of the tab key. So names whose owners import torch are written down
-here, and a test holds them against their owners.
+Completion runs at every press of the tab key and must not import torch. So names whose modules
+import torch are repeated here, and a test compares both.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ ARITHMETIC = ("float32", "float16", "bfloat16", "default")
 
 
 def one_of(names: Sequence[str]) -> Callable[[str], list[str]]:
-    """A completion of one name."""
+    """Return a completion function for one name."""
 
     def complete(incomplete: str) -> list[str]:
         return [name for name in names if name.startswith(incomplete.lower())]
@@ -23,7 +23,7 @@ def one_of(names: Sequence[str]) -> Callable[[str], list[str]]:
 
 
 def formats(incomplete: str) -> list[str]:
-    """A completion of the last name of a list with commas; what is there already is left out."""
+    """Complete the last name of a list with commas; names in the list are not repeated."""
     *given, last = incomplete.lower().split(",")
     known = format_names()
     names = (*known, ALL) if not given else known
@@ -32,14 +32,14 @@ def formats(incomplete: str) -> list[str]:
 
 
 def all_targets(incomplete: str) -> list[str]:
-    """A completion of a target that proves files."""
+    """Complete a target that can verify files."""
     from slide_deploy.backends.registry import TARGETS
 
     return [target.name for target in TARGETS if target.name.startswith(incomplete.lower())]
 
 
 def targets(incomplete: str) -> list[str]:
-    """A completion of a target of the benchmark."""
+    """Complete a target that can be benchmarked."""
     from slide_deploy.backends.registry import TARGETS
 
     timed = (target.name for target in TARGETS if target.is_timed)

@@ -1,4 +1,4 @@
-"""The command that says what a file's answers are worth: evaluate."""
+"""The command ``evaluate``: accuracy of files on labelled images."""
 
 import os
 from pathlib import Path
@@ -8,9 +8,10 @@ import typer
 
 from slide_deploy.cli.options import JsonOption, LabelsOption, QuietOption
 from slide_deploy.cli.outputs import Outputs
-from slide_deploy.cli.source import Source, against_source
+from slide_deploy.cli.source import Source
+from slide_deploy.cli.source_options import against_source
 from slide_deploy.errors import InputError
-from slide_deploy.terminal.printable import say
+from slide_deploy.terminal.printable import echo
 
 if TYPE_CHECKING:
     from slide_deploy.evaluation.classifier import Classifier
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from slide_deploy.evaluation.run import Wanted
     from slide_deploy.images.collection import Collection
 
-# As slide_deploy.evaluation.run has it, which --help must not import.
+# Same value as in slide_deploy.evaluation.run, which --help must not import.
 _BATCH = 8
-# What may stand beside --merge.
+# Parameters that are allowed together with --merge.
 _WITH_MERGE = {"merge", "files", "max_drop", "quiet", "json_to"}
 
 
@@ -82,11 +83,10 @@ def evaluate(
     quiet: QuietOption = False,
     json_to: JsonOption = None,
 ) -> None:
-    """Measure how often files name the right class of a picture, and whether files differ.
+    """Measure the accuracy of files on labelled pictures, and whether the files differ.
 
-    Top-1, top-5 and agreement with the trained network come with intervals; files are held against
-    the network, or against the first file, picture by picture. Exit code 1 if --max-drop is
-    exceeded.
+    Top-1, top-5 and agreement with the trained network have intervals. Files are compared with the
+    network, or with the first file, picture by picture. Exit code 1 if --max-drop is exceeded.
     """
     from slide_deploy.evaluation.gate import require_limit
     from slide_deploy.evaluation.result_file import encode
@@ -117,12 +117,12 @@ def evaluate(
 
 
 def _refuse_with_merge(context: typer.Context) -> None:
-    """Results have been computed: what would change them would pass unheard."""
+    """Refuse options that --merge would ignore."""
     for each in context.command.params:
         given_by = context.get_parameter_source(each.name or "")
         is_given = given_by is not None and given_by.name == "COMMANDLINE"
         if is_given and each.name not in _WITH_MERGE:
-            raise InputError(f"--merge joins results and computes none: leave out {each.opts[0]}.")
+            raise InputError(f"--merge only joins results: leave out {each.opts[0]}.")
 
 
 def _merged(paths: list[Path]) -> "Record":
@@ -131,7 +131,7 @@ def _merged(paths: list[Path]) -> "Record":
 
     for path in paths:
         if paths.count(path) > 1:
-            raise InputError(f"{path} is named twice: name the result of each shard once.")
+            raise InputError(f"{path} is given twice: give the result of each shard once.")
     return merge({str(path): read(path) for path in paths})
 
 
@@ -170,7 +170,7 @@ def _evaluated(
 
     _require_network(source, files)
     if data is None:
-        raise InputError("Give pictures with --data: a folder with one folder for each class.")
+        raise InputError("No pictures: give a folder with one folder for each class as --data.")
     collection = read_collection(data)
     _require_use(collection, len(files) + wanted.trained, max_drop, wanted)
     classifiers = _opened(files, source, output, quiet)
@@ -178,7 +178,7 @@ def _evaluated(
 
 
 def _require_network(source: Source, files: list[Path]) -> None:
-    """Refuse options that do not name one network, and a file in the place of one."""
+    """Refuse options that do not name exactly one network, and mixed-up files and checkpoints."""
     from dataclasses import replace
 
     from slide_deploy.files.model_files import is_checkpoint_name
@@ -189,24 +189,24 @@ def _require_network(source: Source, files: list[Path]) -> None:
             raise InputError(f"{path} is a checkpoint: give it with --against.")
     if source.checkpoint is not None and find_format(source.checkpoint) is not None:
         raise InputError(
-            f"--against {source.checkpoint} is a written file: name it first among the files, and "
-            f"the others are held against it."
+            f"--against {source.checkpoint} is an exported file: give it as the first file, and "
+            f"the others are compared with it."
         )
-    # The size of pictures serves files that leave theirs open, too.
+    # --image-size also applies to files with an open image size.
     if replace(source, image_size=None) != Source():
         source.require("the checkpoint with --against")
     elif not files:
-        raise InputError("Give files to evaluate, or the trained network with --against.")
+        raise InputError("Nothing to evaluate: give files, or the trained network with --against.")
 
 
 def _require_use(
     collection: "Collection", files: int, max_drop: float | None, wanted: "Wanted"
 ) -> None:
-    """Refuse what could say nothing, before hours are spent on it."""
+    """Refuse an evaluation that could show nothing, before hours of work."""
     if files < 2 and not collection.has_labels:
         raise InputError(
             f"{collection.source} has images without classes: give one folder for each class, a "
-            f"CSV file of path,label, or --against to see whether answers agree."
+            f"CSV file of path,label, or --against to compare outputs."
         )
     if max_drop is not None:
         from slide_deploy.evaluation.gate import require_comparison
@@ -255,19 +255,19 @@ def _show(record: "Record") -> None:
 
     stdout().print(evaluation_table(record))
     for remark in remarks(record):
-        say(f"note: {remark}")
+        echo(f"note: {remark}")
 
 
 def _judge(record: "Record", max_drop: float | None, quiet: bool) -> bool:
-    """Hold a record against the limit; whether a file fails."""
+    """Compare a record with the limit and print failures; return whether a file fails."""
     if max_drop is None:
         return False
     from slide_deploy.evaluation.gate import failures, gate_warnings
 
     failed = failures(record, max_drop)
     for sentence in failed:
-        say(f"slide-deploy: {sentence}.", err=True)
+        echo(f"slide-deploy: {sentence}.", err=True)
     if not quiet:
         for warning in gate_warnings(record, max_drop):
-            say(f"note: {warning}")
+            echo(f"note: {warning}")
     return bool(failed)

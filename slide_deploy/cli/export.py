@@ -1,4 +1,4 @@
-"""The commands that write files: export and fold."""
+"""The command ``export``."""
 
 from pathlib import Path
 from textwrap import fill
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slide_deploy.cli.branches import print_branches
+from slide_deploy.cli.certificates import print_branches, print_certificate, print_origin
 from slide_deploy.cli.completion import formats as complete_formats
 from slide_deploy.cli.completion import one_of
 from slide_deploy.cli.options import (
@@ -29,24 +29,20 @@ from slide_deploy.cli.options import (
     VerifyOnOption,
 )
 from slide_deploy.cli.outputs import Outputs
-from slide_deploy.cli.source import Source, takes_source
-from slide_deploy.errors import InputError
+from slide_deploy.cli.source import Source
+from slide_deploy.cli.source_options import takes_source
 from slide_deploy.formats import format_names, known_formats
 from slide_deploy.precisions import known_precisions
 from slide_deploy.presets import preset_names
 from slide_deploy.tasks.options import (
     read_lowering,
     read_policy,
-    require,
     require_bench,
 )
-from slide_deploy.terminal.printable import say
+from slide_deploy.terminal.printable import echo
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from slide_deploy.deployable.record import Deployable
-    from slide_deploy.folding.model import Certificate
+    pass
 
 
 @takes_source
@@ -64,8 +60,8 @@ def export(
     preset: Annotated[
         str | None,
         typer.Option(
-            help=f"Options for a kind of machine: {', '.join(preset_names())}. What is given "
-            "beside it wins.",
+            help=f"Options for a kind of machine: {', '.join(preset_names())}. Other options "
+            "override it.",
             metavar="NAME",
             autocompletion=one_of(preset_names()),
         ),
@@ -145,21 +141,20 @@ def export(
 ) -> None:
     """Fold a network, write it in other formats and prove each file.
 
-    Every file is read back from disk and run on its own runtime against the trained model in
-    float64. One that disagrees is removed, and the exit code is 1. With --max-drop so many layers
-    of an int8 file return to float, the worst first, that it loses no more.
+    Every file is read back from disk and run on its own runtime. Its outputs are compared with the
+    trained model in float64. A file that disagrees is removed, and the exit code is 1. With
+    --max-drop, layers of an int8 file return to float, the worst first, until it loses no more.
 
-    What does not carry over exactly to another --image-size is refused, unless --keep-windows or
-    --resize-position-tables says how.
+    A network that another --image-size would change is refused, unless --keep-windows or
+    --resize-position-tables is given.
     """
+    from exporters.base import exporter_for, require_targets
     from exporters.explained import explanation, rewrite_lines
-    from exporters.other_targets import require_targets
-    from exporters.registry import exporter_for
     from exporters.shown import kept_lines, lowering_lines, preprocessing_lines, price_lines
     from slide_deploy.files.publishing import refuse_occupied, require_names
     from slide_deploy.images.description import parse_channels
     from slide_deploy.images.labels import labels_named
-    from slide_deploy.tasks.choices import Wishes, chosen
+    from slide_deploy.tasks.choices import GivenOptions, chosen
     from slide_deploy.terminal.console import stdout, verification_table
     from slide_deploy.terminal.progress import Steps
 
@@ -167,7 +162,7 @@ def export(
     outputs = Outputs({"--json": json_to}, quiet, read)
     source.require()
     choices = chosen(
-        Wishes(
+        GivenOptions(
             preset=preset,
             to=to or (),
             precision=None if precision is None else precision.value,
@@ -235,9 +230,11 @@ def export(
     outputs.write("--json", result.manifest.read_text)
     if not outputs.quiet:
         console = stdout()
-        _describe(trained)
-        _print_certificate(result.certificate)
-        print_branches(result.certificate, "Branches, one convolution each in the files")
+        print_origin(trained)
+        print_certificate(result.certificate)
+        print_branches(
+            result.certificate, "Branches that the files merge into one convolution each"
+        )
         console.print(
             verification_table(
                 "Verification against the trained model in float64",
@@ -245,140 +242,27 @@ def export(
             )
         )
         if any(file.verification.runtime == "mil-interpreter" for file in result.files):
-            typer.echo(
+            echo(
                 "Core ML itself needs macOS: the package was read back and run by the MIL "
                 "interpreter of slide-deploy."
             )
         for remark in (*result.remarks[len(trained.origin.remarks) :], *unraced):
-            say(f"note: {remark}")
-        for file in result.files:
-            for line in (*lowering_lines(file), *kept_lines(file)):
-                typer.echo(fill(line, console.width, subsequent_indent="  "))
-        for line in preprocessing_lines(result.files):
-            typer.echo(fill(line, console.width, subsequent_indent="  "))
-        for line in price_lines(result.files):
-            typer.echo(fill(line, console.width, subsequent_indent="  "))
+            echo(f"note: {remark}")
+        lines = [
+            *(line for file in result.files for line in (*lowering_lines(file), *kept_lines(file))),
+            *preprocessing_lines(result.files),
+            *price_lines(result.files),
+            *(() if explain else rewrite_lines(result.files, "--explain")),
+        ]
+        for line in lines:
+            echo(fill(line, console.width, subsequent_indent="  "))
         if explain:
-            typer.echo(explanation(result.files, console.width))
-        else:
-            for line in rewrite_lines(result.files, "--explain"):
-                typer.echo(fill(line, console.width, subsequent_indent="  "))
+            echo(explanation(result.files, console.width))
         for file in result.files:
             if file.paths:
-                say(f"written: {file.paths[0]} ({file.size / 1e6:.1f} MB)")
-        say(f"written: {result.manifest}")
+                echo(f"written: {file.paths[0]} ({file.size / 1e6:.1f} MB)")
+        echo(f"written: {result.manifest}")
     for problem in result.problems:
-        say(f"slide-deploy: {problem}", err=True)
+        echo(f"slide-deploy: {problem}", err=True)
     outputs.finish()
     raise typer.Exit(0 if result.passed else 1)
-
-
-@takes_source
-def fold(
-    source: Source,
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write, .safetensors.")],
-    force: ForceOption = False,
-    quiet: QuietOption = False,
-    json_to: JsonOption = None,
-) -> None:
-    """Fold a network and write the folded weights, with a certificate of what was done."""
-    source.require()
-    if output.exists() and not force:
-        raise InputError(f"{output} exists: give --force to replace it, or another --output.")
-    require("torch", "all")
-    from slide_deploy.deployable.save import require_suffix, save_folded
-    from slide_deploy.terminal.progress import Steps
-
-    require_suffix(output)
-    outputs = Outputs({"--output": output, "--json": json_to}, quiet, source.files)
-    with Steps(outputs.quiet, 4) as step:
-        step(f"load {source.title}")
-        trained = source.load(features=None)
-
-        from exporters.plain import to_json
-        from slide_deploy.folding.model import reparameterize
-
-        step("fold")
-        folded, certificate = reparameterize(trained.model)
-        step(f"write {output.name}")
-        save_folded(folded, trained, output)
-        step("look for branches that export puts together")
-        exported, remark = _exported(certificate, folded, trained)
-    content = {
-        "status": certificate.status,
-        "certificate": certificate,
-        "merged_by_export": {"merged": exported.merged, "not_merged": exported.not_merged},
-    }
-    outputs.write("--json", lambda: to_json(content))
-    if not outputs.quiet:
-        _describe(trained)
-        _print_certificate(certificate)
-        print_branches(exported, f"As trained in {output.name}, put together by export")
-        for line in remark:
-            say(f"note: {line}")
-        say(f"written: {output}")
-    outputs.finish()
-
-
-def _exported(
-    certificate: "Certificate", folded: "nn.Module", trained: "Deployable"
-) -> tuple["Certificate", tuple[str, ...]]:
-    """The certificate that an export would give, and why it is not known where it is not."""
-    from slide_deploy.folding.merging import merge_branches
-    from slide_deploy.folding.model import with_branches
-
-    try:
-        given = trained.call.arguments(trained.examples)
-        _, reports = merge_branches(folded, *given, any_size=False)
-    except InputError as error:
-        return certificate, (f"branches were not looked for: {trained.origin.name} {error}",)
-    return with_branches(certificate, reports), ()
-
-
-def _describe(trained: "Deployable") -> None:
-    origin = trained.origin
-    entry = f"entry {origin.facts['entry']}, " if origin.facts.get("entry") else ""
-    say(f"{Path(origin.name).name}: {entry}sha256 {origin.sha256[:16]}")
-    typer.echo(origin.summary)
-    for remark in origin.remarks:
-        say(f"note: {remark}")
-
-
-def _distance(value: float | None) -> str:
-    """How far a branch is from a shift; a dash where no branch was read as one."""
-    return "–" if value is None else f"{value:.1e}" if value else "0"
-
-
-def _print_certificate(certificate: "Certificate") -> None:
-    from exporters.shown import left_lines
-    from slide_deploy.terminal.console import stdout, table
-
-    if not certificate.folded:
-        say(f"fold: {certificate.status}")
-    for line in left_lines(certificate):
-        say(f"note: {line}")
-    if not certificate.folded:
-        return
-    grid = table(
-        "Fold certificate",
-        [
-            ("layer", False),
-            ("k", True),
-            ("heads", True),
-            ("branches", True),
-            ("error, float64", True),
-            ("after rounding", True),
-            ("off a shift", True),
-        ],
-    )
-    for layer in certificate.folded:
-        grid.add_row(
-            layer.name,
-            str(layer.kernel_size),
-            str(layer.num_heads),
-            str(len(layer.branches)),
-            f"{layer.error:.1e}",
-            f"{layer.rounding:.1e}",
-            _distance(layer.shift_distance),
-        )
-    stdout().print(grid)

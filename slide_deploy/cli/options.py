@@ -49,8 +49,8 @@ EmbedOption = Annotated[
 MeanOption = Annotated[
     str | None,
     typer.Option(
-        help="Mean of each channel in training, for pixels from 0 to 1. If left out, what the "
-        "checkpoint says, or ImageNet's.",
+        help="Mean of each channel in training, for pixels from 0 to 1. If left out, that of the "
+        "checkpoint, or ImageNet's.",
         metavar="R,G,B",
     ),
 ]
@@ -111,7 +111,7 @@ PolicyOption = Annotated[
     str | None,
     typer.Option(
         help="standard-ops for files of slide-deploy, portable for any other, or a TOML file laid "
-        "over one of them; by default as each file says.",
+        "over one of them; by default the one each file names.",
         metavar="NAME|TOML",
     ),
 ]

@@ -1,4 +1,4 @@
-"""What a command writes beside what it prints: places tried first, texts at the end."""
+"""The files that a command writes for its options: checked first, written at the end."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -6,19 +6,19 @@ from pathlib import Path
 
 from slide_deploy.errors import InputError
 from slide_deploy.files.writing import is_stdout, require_writable, write_bytes, write_text
-from slide_deploy.terminal.printable import say
+from slide_deploy.terminal.printable import echo
 
 
 class Outputs:
-    """The places that the options of one command name.
+    """The output paths of one command.
 
     Args:
-        places: by option; None where it was not given.
-        quiet: whether the user wants nothing printed.
-        inputs: files that the command reads; none of them may be a place.
+        places: path by option; None if the option was not given.
+        quiet: whether to print errors only.
+        inputs: files that the command reads; none of them may be an output.
 
     Raises:
-        InputError: if a place cannot be written to, or serves twice.
+        InputError: a path cannot be written, or is used twice.
     """
 
     def __init__(
@@ -29,15 +29,19 @@ class Outputs:
             _refuse_option(option, place)
             require_writable(place)
         _refuse_twice(self._places, inputs)
-        # A text on standard output stands there alone: whoever reads it expects nothing else.
+        # A text on standard output must be the only output there, for programs that read it.
         self.quiet = quiet or any(map(is_stdout, self._places.values()))
         self._written: list[Path] = []
         self._failures: list[str] = []
 
     def write(self, option: str, make: Callable[[], str | bytes]) -> None:
-        """Write a text to the place of an option, if it was given.
+        """Write content to the path of an option, if the option was given.
 
-        A place that fails does not stop the others; :meth:`finish` tells of it.
+        A failure does not prevent the other outputs; :meth:`finish` reports it.
+
+        Args:
+            option: name of the option.
+            make: returns the content.
         """
         place = self._places.get(option)
         if place is None:
@@ -54,37 +58,37 @@ class Outputs:
             self._written.append(place)
 
     def finish(self, interrupted: bool = False) -> None:
-        """Say what was written.
+        """Print the paths that were written.
 
         Args:
-            interrupted: the command will end for that reason; what could not be written is told.
+            interrupted: whether Ctrl-C ends the command; failures are then printed, not raised.
 
         Raises:
-            InputError: if a text could not be written to its place, and nothing was interrupted.
+            InputError: an output could not be written, and the command was not interrupted.
         """
         if not self.quiet:
             for place in self._written:
-                say(f"written: {place}")
+                echo(f"written: {place}")
         if self._failures and interrupted:
-            say(f"slide-deploy: {' '.join(self._failures)}", err=True)
+            echo(f"slide-deploy: {' '.join(self._failures)}", err=True)
         elif self._failures:
             raise InputError(" ".join(self._failures))
 
 
 def _refuse_option(option: str, place: Path) -> None:
-    """``--json`` once was a flag: what follows it may be another option."""
+    """Refuse a path that is an option: ``--json`` was a flag in earlier versions."""
     if str(place).startswith("--"):
         raise InputError(
-            f"{option} needs a file, or - for standard output, and {place} looks like an option."
+            f"{option} needs a file, or - for standard output, but {place} looks like an option."
         )
 
 
 def _refuse_twice(places: Mapping[str, Path], inputs: Iterable[Path]) -> None:
-    known = {os.path.realpath(path): "is a file that is read" for path in inputs}
+    known = {os.path.realpath(path): "is an input of this command" for path in inputs}
     for option, place in places.items():
         if not is_stdout(place) and place.exists() and not place.is_file():
-            continue  # a device takes any number of texts
+            continue  # a device can receive several texts
         key = "-" if is_stdout(place) else os.path.realpath(place)
         if key in known:
-            raise InputError(f"{option} {place} {known[key]}: give it a place of its own.")
-        known[key] = f"is where {option} goes, too"
+            raise InputError(f"{option} {place} {known[key]}: give another file.")
+        known[key] = f"is also the output of {option}"

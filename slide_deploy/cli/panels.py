@@ -1,4 +1,4 @@
-"""``--help`` in panels: what a command reads, what it writes, how, and what it proves."""
+"""The panels that group commands and options in ``--help``."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from typer.core import TyperCommand, TyperOption
 
 MAKE, TRUST, MEASURE, LOOK = "Make a file", "Trust it", "Measure it", "Look at it"
 
-# In the order in which --help shows them.
+# Panels in the order of --help, with their options.
 _PANELS = {
     "Input": "--against --data --suite --attention --model --model-args --weights-file --input "
     "--weights --entry --leave-out --sample --seed --shard --merge --accuracy --shape --from",
@@ -23,7 +23,7 @@ _PANELS = {
     "Other devices": "--web --host --adb --adb-serial --adb-binary",
     "Terminal": "--explain --top --quiet --help",
 }
-# Options that mean something else in these commands.
+# Options that belong to another panel in these commands.
 _ELSEWHERE = {
     ("verify", "--precision"): "Proof",
     ("verify", "--calibration"): "Proof",
@@ -47,13 +47,13 @@ class PanelCommand(TyperCommand):
         options = [each for each in self.params if isinstance(each, TyperOption)]
         for option in options:
             option.rich_help_panel = panel_of(self.name or "", option.opts)
-        # Panels stand in the order of their first options.
+        # Typer shows panels in the order of their first options.
         options.sort(key=lambda each: _ORDER.index(each.rich_help_panel or ""))
         self.params = [each for each in self.params if not isinstance(each, TyperOption)]
         self.params += options
 
     def get_help_option(self, ctx: Any) -> Any:
-        """``--help``, beside the other options of the terminal."""
+        """Return the option ``--help``, in the panel of terminal options."""
         option = super().get_help_option(ctx)
         if option is not None:
             option.rich_help_panel = panel_of("", option.opts)
@@ -61,10 +61,14 @@ class PanelCommand(TyperCommand):
 
 
 def panel_of(command: str, options: list[str]) -> str:
-    """The panel of an option, by all its spellings.
+    """Return the panel of an option.
+
+    Args:
+        command: name of the command.
+        options: all spellings of the option.
 
     Raises:
-        KeyError: if it has none.
+        KeyError: the option has no panel.
     """
     option = next((each for each in options if each in _PANEL_OF), options[0])
     return _ELSEWHERE.get((command, option)) or _PANEL_OF[option]

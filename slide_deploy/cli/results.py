@@ -1,4 +1,4 @@
-"""The commands that look at results: compare and report; and how a ratio is shown."""
+"""The commands ``compare`` and ``report``, and printing of runs that ``bench`` shares."""
 
 import json
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ AccuracyOption = Annotated[
     ),
 ]
 
-# Where the machine's noise was never measured.
+# Limit if the noise of the machine was never measured.
 DEFAULT_GATE = 0.05
 
 
@@ -47,14 +47,14 @@ def compare(
     quiet: QuietOption = False,
     json_to: JsonOption = None,
 ) -> None:
-    """Compare two runs: is each candidate better, worse, or can nobody tell?
+    """Compare two runs: is each candidate better, worse or undecided?
 
-    Exit code 1 if one became worse, or cannot be measured any more.
+    Exit code 1 if a candidate became worse, or can no longer be measured.
     """
     require_bench()
     from rich.markup import escape
 
-    from benchmarks.compare import compare as hold
+    from benchmarks.compare import compare as compare_runs
     from benchmarks.compare import failed, nothing_compared
     from benchmarks.result import read
     from slide_deploy.terminal.console import stdout, table
@@ -65,7 +65,7 @@ def compare(
     noises = [run.noise for run in (before, after) if run.noise is not None]
     default = max(noises) - 1 if noises else DEFAULT_GATE
     limit = default if given is None else given
-    found = hold(before, after, limit, across_machines)
+    found = compare_runs(before, after, limit, across_machines)
     content = [asdict(each) for each in found]
     outputs.write("--json", lambda: json.dumps(content, indent=2) + "\n")
     if not outputs.quiet:
@@ -81,8 +81,8 @@ def compare(
     outputs.finish()
     if nothing_compared(found):
         raise InputError(
-            f"{new} and {old} hold nothing that can be compared: no candidate was measured for "
-            f"long enough in both; measure them again."
+            f"{new} and {old} have no comparable candidates: none was measured for long enough in "
+            f"both; measure them again."
         )
     raise typer.Exit(1 if failed(found) else 0)
 
@@ -126,7 +126,7 @@ def show(runs: "Sequence[Run]", quiet: bool) -> None:
 
 
 def write(runs: "Sequence[Run]", outputs: Outputs) -> None:
-    """Write runs in the forms that were asked for."""
+    """Write runs as HTML and Markdown, if these options were given."""
     from benchmarks.report import render_html, render_markdown
 
     outputs.write("--html", lambda: render_html(runs))
@@ -134,7 +134,7 @@ def write(runs: "Sequence[Run]", outputs: Outputs) -> None:
 
 
 def ratio_cells(ratio: "Estimate | None") -> tuple[str, str]:
-    """A ratio and its interval as text."""
+    """Format a ratio and its interval as two cells."""
     if ratio is None:
         return "–", ""
     return f"{ratio.value:.3f}", f"{ratio.interval.low:.3f} to {ratio.interval.high:.3f}"

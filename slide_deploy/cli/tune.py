@@ -1,4 +1,4 @@
-"""The command that finds the fastest forms on this machine: tune."""
+"""The command ``tune``, which finds the fastest forms on this machine."""
 
 import json
 import sys
@@ -13,10 +13,11 @@ import typer
 from slide_deploy.cli.completion import FORMS, one_of, targets
 from slide_deploy.cli.options import DEFAULT_PRECISION, JsonOption, PrecisionOption, QuietOption
 from slide_deploy.cli.outputs import Outputs
-from slide_deploy.cli.source import Source, takes_source
+from slide_deploy.cli.source import Source
+from slide_deploy.cli.source_options import takes_source
 from slide_deploy.errors import InputError
 from slide_deploy.tasks.options import require, require_bench
-from slide_deploy.terminal.printable import say
+from slide_deploy.terminal.printable import echo
 
 if TYPE_CHECKING:
     from slide_deploy.tuning.table import Entry
@@ -78,20 +79,19 @@ def tune(
 ) -> None:
     """Find the fastest form of each attention by racing them, and remember it for export.
 
-    Every candidate is held against the folded attention before it is timed. The present choice is
-    given up only where all of the 95 % interval of the ratio lies below 1. Ctrl-C keeps what was
-    decided.
+    Every candidate is compared with the folded attention before it is timed. The present choice is
+    replaced only if the whole 95 % interval of the ratio is below 1. Ctrl-C keeps finished results.
     """
     require_bench()
     require("torch", "all")
     from slide_deploy.machine import usable_threads
     from slide_deploy.tasks.contests import (
-        Wish,
+        TuneOptions,
         find_attentions,
-        hold,
         parse_forms,
         parse_strips,
         parse_targets,
+        run_contests,
         writable_table,
     )
     from slide_deploy.terminal.progress import Steps
@@ -99,8 +99,8 @@ def tune(
 
     outputs = Outputs({"--json": json_to, "--out": out}, quiet, source.files)
     if source != Source() or not attention:
-        source.require("a checkpoint, a size as --attention 96x56x56")
-    wish = Wish(
+        source.require("a checkpoint, a size such as --attention 96x56x56")
+    options = TuneOptions(
         parse_targets(target or (), precision.value),
         precision.value,
         threads or usable_threads(),
@@ -110,25 +110,25 @@ def tune(
         exhaustive,
     )
     table = writable_table(out)
-    with redirect_stdout(sys.stderr):  # a network of the user's own may print
+    with redirect_stdout(sys.stderr):  # the user's code may print
         trained = source.load(features=None) if source.files or source.model else None
         found = find_attentions(trained, attention or ())
     decided: list[Entry] = []
     failures: list[str] = []
     interrupted = False
     unwritten: InputError | None = None
-    with Steps(outputs.quiet, len(found) * len(wish.targets) * wish.steps) as step:
+    with Steps(outputs.quiet, len(found) * len(options.targets) * options.steps) as step:
         try:
-            for outcome in hold(found, wish, table, step):
+            for outcome in run_contests(found, options, table, step):
                 if isinstance(outcome, str):
                     failures.append(outcome)
                     continue
                 decided.append(outcome)
                 try:
-                    add_entry(table, outcome)  # now: what is decided outlives whatever comes
+                    add_entry(table, outcome)  # at once, so that later failures cannot lose it
                 except InputError as error:
                     unwritten = error
-                    break  # the next ones could not be kept either
+                    break  # later entries could not be written either
         except KeyboardInterrupt:
             interrupted = True
     entries = [asdict(entry) for entry in decided]
@@ -137,14 +137,14 @@ def tune(
     if decided and not outputs.quiet:
         _print(decided)
         if unwritten is None:
-            say(f"written: {table.path}")
+            echo(f"written: {table.path}")
     for failure in failures:
-        say(f"slide-deploy: {failure}", err=True)
+        echo(f"slide-deploy: {failure}", err=True)
     outputs.finish(interrupted)
     if unwritten is not None:
         raise unwritten
     if interrupted:
-        typer.echo("note: what was decided until then is kept.", err=True)
+        echo("note: the finished results are kept.", err=True)
         raise KeyboardInterrupt
     raise typer.Exit(1 if failures else 0)
 
@@ -156,13 +156,13 @@ def _print(decided: "Sequence[Entry]") -> None:
     from slide_deploy.terminal.console import table as grid_of
 
     grid = grid_of(
-        "Fastest forms; ratios are to the choice until now",
+        "Fastest forms; ratios are relative to the previous choice",
         [
             ("attention", False),
             ("target", False),
-            ("until now", True),  # a name that goes on in the next line would be misread, too
+            ("previous", True),  # as a figure, because a wrapped name would be misread
             ("ms", True),
-            ("from now on", True),
+            ("new", True),
             ("ms", True),
             ("ratio", True),
             ("95 %", True),
@@ -185,4 +185,4 @@ def _print(decided: "Sequence[Entry]") -> None:
     stdout().print(grid)
     for entry in decided:
         for name, reason in entry.dropped.items():
-            say(f"note: {entry.geometry} on {entry.target}: {name} was dropped: {reason}")
+            echo(f"note: {entry.geometry} on {entry.target}: {name} was dropped: {reason}")

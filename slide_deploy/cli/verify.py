@@ -1,4 +1,4 @@
-"""The commands that run a file: verify and predict."""
+"""The commands ``verify`` and ``predict``, which run a file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,12 +14,14 @@ from slide_deploy.cli.options import (
     QuietOption,
 )
 from slide_deploy.cli.outputs import Outputs
-from slide_deploy.cli.source import Source, against_source
+from slide_deploy.cli.source import Source
+from slide_deploy.cli.source_options import against_source
 from slide_deploy.errors import InputError
-from slide_deploy.terminal.printable import say
+from slide_deploy.terminal.printable import echo
 
 if TYPE_CHECKING:
     from slide_deploy.verification.divergence import Divergence
+    from slide_deploy.verification.parity import Verification
 
 _CHECKPOINTS = (".pth", ".pt", ".safetensors")
 
@@ -71,7 +73,7 @@ def verify(
                     f"{option} needs the network: give the checkpoint with --against, or a network "
                     f"of your own with --model."
                 )
-        _by_reference(file, target, quiet, json_to)
+        _verify_by_reference(file, target, quiet, json_to)
         return
     from slide_deploy.backends import open_file
     from slide_deploy.models.host_network import are_features
@@ -79,7 +81,7 @@ def verify(
     from slide_deploy.terminal.console import case_table, noise_line, noise_table, stdout
     from slide_deploy.terminal.progress import Steps
 
-    _refuse_exchanged(file, source.checkpoint)
+    _refuse_swapped(file, source.checkpoint)
     source.require("the checkpoint with --against")
     examples = [calibration] if calibration is not None else []
     outputs = Outputs({"--json": json_to}, quiet, [file, *source.files, *examples])
@@ -92,50 +94,43 @@ def verify(
         title = trained.origin.name
 
         from exporters.plain import to_json
-        from slide_deploy.verification.verify import locate as find
+        from slide_deploy.verification.verify import locate as find_divergence
         from slide_deploy.verification.verify import names_another_origin, verify_file
 
         step(f"run on {session.runtime} and compare with {source.title} in float64")
         proof = examples_to_prove(file, trained, record, calibration)
         result = verify_file(file, trained, record.name, proof.cases, target)
         foreign = names_another_origin(file, trained)
-        parting = None
+        divergence = None
         if locate:
             step("compare layer by layer")
-            parting = find(file, trained, record.name)
+            divergence = find_divergence(file, trained, record.name)
     report = {
         "passed": result.passed,
         "precision": record.name,
         "target": target,
         "verification": result,
-        "locate": parting,
+        "locate": divergence,
         "names_another_source": foreign,
     }
     outputs.write("--json", lambda: to_json(report))
     if not outputs.quiet:
         stdout().print(case_table(result))
         claimed = ", as the file claims" if precision is None else ""
-        say(f"precision: {record.name}{claimed}: {record.meaning}")
+        echo(f"precision: {record.name}{claimed}: {record.meaning}")
         for remark in (*trained.origin.remarks, *proof.remarks):
-            say(f"note: {remark}")
+            echo(f"note: {remark}")
         if foreign:
-            say(f"note: {file.name} says that it was exported from other weights")
-        if parting is not None:
-            if parting.noise:
-                stdout().print(noise_table(parting.noise))
-                say(noise_line(parting.noise))
-            say(_describe_parting(parting))
-    if not result.passed:
-        say(
-            f"slide-deploy: {file} disagrees with {title} on: {', '.join(result.failures)}.",
-            err=True,
-        )
-    outputs.finish()
-    if not result.passed:
-        raise typer.Exit(1)
+            echo(f"note: the metadata of {file.name} names other weights as its source")
+        if divergence is not None:
+            if divergence.noise:
+                stdout().print(noise_table(divergence.noise))
+                echo(noise_line(divergence.noise))
+            echo(_describe_divergence(divergence))
+    _finish(outputs, file, title, result)
 
 
-def _by_reference(file: Path, target: str | None, quiet: bool, json_to: Path | None) -> None:
+def _verify_by_reference(file: Path, target: str | None, quiet: bool, json_to: Path | None) -> None:
     from exporters.plain import to_json
     from slide_deploy.terminal.console import case_table, stdout
     from slide_deploy.verification.reference_outputs.checking import (
@@ -156,13 +151,15 @@ def _by_reference(file: Path, target: str | None, quiet: bool, json_to: Path | N
     outputs.write("--json", lambda: to_json(report))
     if not outputs.quiet:
         stdout().print(case_table(result))
-        say(f"precision: {reference.precision}, as {reference_path(file).name} says")
+        echo(f"precision: {reference.precision}, from {reference_path(file).name}")
+    _finish(outputs, file, "its reference outputs", result)
+
+
+def _finish(outputs: Outputs, file: Path, expected: str, result: "Verification") -> None:
+    """Print which cases disagree, finish the outputs, and exit with code 1 if any does."""
     if not result.passed:
-        say(
-            f"slide-deploy: {file} disagrees with its reference outputs on: "
-            f"{', '.join(result.failures)}.",
-            err=True,
-        )
+        failures = ", ".join(result.failures)
+        echo(f"slide-deploy: {file} disagrees with {expected} on: {failures}.", err=True)
     outputs.finish()
     if not result.passed:
         raise typer.Exit(1)
@@ -189,8 +186,8 @@ def predict(
 ) -> None:
     """Name the most probable classes of pictures.
 
-    They are prepared as the file says: given as pixels, or normalised by its mean and deviation; by
-    those of ImageNet where it says nothing.
+    The file's metadata determines the preprocessing: raw pixels, or normalisation with its mean and
+    deviation. Without metadata, those of ImageNet are used.
     """
     import json
     from dataclasses import asdict
@@ -218,16 +215,16 @@ def predict(
             grid.add_row(escape(row.image), escape(row.name), f"{row.probability:.1%}")
         stdout().print(grid)
         if len(session.outputs) > 1:
-            say(f"output: {guesses[0].output}")
-        say(f"pictures: {guesses[0].prepared}")
+            echo(f"output: {guesses[0].output}")
+        echo(f"pictures: {guesses[0].prepared}")
     outputs.finish()
 
 
-def _refuse_exchanged(file: Path, against: Path | None) -> None:
-    """Refuse a checkpoint where the written file belongs, and the other way round.
+def _refuse_swapped(file: Path, against: Path | None) -> None:
+    """Refuse a checkpoint in place of the exported file, and vice versa.
 
     Raises:
-        InputError: if so.
+        InputError: a path is of the wrong kind.
     """
     from slide_deploy.formats import suffixes
 
@@ -236,21 +233,21 @@ def _refuse_exchanged(file: Path, against: Path | None) -> None:
     is_written = [path is not None and path.suffix.lower() in written for path in (file, against)]
     if is_written == [False, True]:
         raise InputError(
-            f"{file} and {against} are exchanged: give verify {against} --against {file}."
+            f"{file} and {against} are swapped: give verify {against} --against {file}."
         )
     if is_written == [True, True]:
         raise InputError(
-            f"--against {against} is a written file: name the checkpoint that {file} was exported "
-            f"from."
+            f"--against {against} is an exported file: give the checkpoint that {file} was "
+            f"exported from."
         )
     if file.suffix.lower() in _CHECKPOINTS:
         raise InputError(
-            f"{file} is a checkpoint: name the written file first, one that ends in {known}."
+            f"{file} is a checkpoint: give an exported file first, one that ends in {known}."
         )
 
 
-def _describe_parting(parting: "Divergence") -> str:
-    if parting.first_wrong is None:
-        return f"layers: all {parting.layers} agree"
-    after = f"; the last that agrees is {parting.last_right}" if parting.last_right else ""
-    return f"layers: the first that disagrees is {parting.first_wrong}{after}"
+def _describe_divergence(divergence: "Divergence") -> str:
+    if divergence.first_wrong is None:
+        return f"layers: all {divergence.layers} agree"
+    after = f"; the last that agrees is {divergence.last_right}" if divergence.last_right else ""
+    return f"layers: the first that disagrees is {divergence.first_wrong}{after}"

@@ -1,4 +1,4 @@
-"""What bench does on other devices' browsers, and the command that fetches what a page needs."""
+"""Benchmarks in browsers and on phones, and the command ``web fetch``."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from slide_deploy.cli.options import QuietOption
 from slide_deploy.cli.panels import PanelCommand
 from slide_deploy.errors import InputError
 from slide_deploy.parsing import parse_shapes
-from slide_deploy.terminal.printable import say
+from slide_deploy.terminal.printable import echo
 
 if TYPE_CHECKING:
     from benchmarks.measuring.race import RacePlan
@@ -37,19 +37,19 @@ def fetch(
     """Put the files of ONNX Runtime Web into the cache, from npm's registry or an archive."""
     from slide_deploy.backends.web import assets
 
-    say(f"written: {assets.fetch(archive)}")
+    echo(f"written: {assets.fetch(archive)}")
 
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """Where bench measures instead of here.
+    """The place where bench measures, if not on this machine.
 
     Attributes:
-        web: in a browser that a person opens.
-        host: address that the page is served at; None for this machine's own.
+        web: measure in a browser that the user opens.
+        host: address at which the page is served; None for this machine only.
         bundle: folder to write the page into.
-        adb: in the browser of a phone on a cable.
-        serial: of the phone; None for the only one.
+        adb: measure in the browser of a phone on a cable.
+        serial: serial number of the phone; None if only one is connected.
         binary: program that measures on the phone instead of its browser.
     """
 
@@ -63,15 +63,15 @@ class Elsewhere:
     def __post_init__(self) -> None:
         chosen = self._chosen
         if len(chosen) > 1:
-            raise InputError(f"{' and '.join(chosen)} are different ways: give one.")
+            raise InputError(f"{' and '.join(chosen)} exclude each other: give one.")
         if self.serial is not None and not self.adb and self.binary is None:
-            raise InputError("--adb-serial names a phone for --adb: give --adb as well.")
+            raise InputError("--adb-serial applies to --adb: give --adb too.")
         if self.host is not None and not self.web:
-            raise InputError("--host is where --web serves the page: give it with --web.")
+            raise InputError("--host applies to --web: give --web too.")
 
     @property
     def _chosen(self) -> tuple[str, ...]:
-        """The options that were given of those that say where bench measures."""
+        """The given options that select another place to measure."""
         given = {
             "--web": self.web,
             "--web-bundle": self.bundle is not None,
@@ -81,12 +81,12 @@ class Elsewhere:
 
     @property
     def is_chosen(self) -> bool:
-        """Whether this machine does not measure."""
+        """Whether bench does not measure on this machine."""
         return self.measures or self.bundle is not None
 
     @property
     def measures(self) -> bool:
-        """Whether figures come from elsewhere, now."""
+        """Whether this command measures in a browser or on a phone."""
         return self.web or self.adb or self.binary is not None
 
     def candidates(
@@ -96,7 +96,7 @@ class Elsewhere:
         batches: Sequence[int] | None,
         shapes: Sequence[str] | None,
     ) -> "tuple[Candidate, ...]":
-        """What is measured there, from the options of the command."""
+        """Return the candidates that are measured there, from the options of the command."""
         from benchmarks.web.candidates import BINARY, BROWSER, WantedPage, elsewhere
 
         place = BROWSER if self.binary is None else BINARY
@@ -107,7 +107,7 @@ class Elsewhere:
         """Refuse options that apply to measuring on this machine only.
 
         Args:
-            options: by name; None or False where they were not given.
+            options: values by name; None or False if not given.
         """
         for chosen, (option, value) in product(self._chosen, options.items()):
             if value:
@@ -118,8 +118,8 @@ class Elsewhere:
 
         Args:
             plan: what to measure.
-            threads: for one call; None leaves them to the device.
-            quiet: print no more than the address that has to be opened.
+            threads: threads of one call; None lets the device choose.
+            quiet: print only the address that has to be opened.
         """
         from benchmarks.web.acceptance import with_paths
         from benchmarks.web.plan import page_plan
@@ -132,14 +132,14 @@ class Elsewhere:
 
             with Steps(quiet, plan.rounds) as step:
                 return measure(plan, phone, self.binary, threads, step)
-        say = (lambda _: None) if quiet else (lambda text: typer.echo(text, err=True))
+        report = (lambda _: None) if quiet else (lambda text: echo(text, err=True))
         page = page_plan(plan, threads)
-        with waiting(page, self.host or LOOPBACK, say) as served, _shown(served, phone, quiet):
+        with waiting(page, self.host or LOOPBACK, report) as served, _shown(served, phone, quiet):
             run = with_paths(served.result(), plan.candidates)
         return run if phone is None else phone.described(run)
 
     def write(self, plan: "RacePlan", threads: int | None) -> tuple[Path, ...]:
-        """Write the page as static files; gives the pages."""
+        """Write the page as static files and return their paths."""
         from benchmarks.web.bundle import write_bundle
         from benchmarks.web.plan import page_plan
 
@@ -156,23 +156,23 @@ class Elsewhere:
 
 @contextmanager
 def _shown(served: "Waiting", phone: "Phone | None", quiet: bool) -> Iterator[None]:
-    """Bring the page to whoever opens it."""
+    """Open the page on the phone, or print its address for the user."""
     if phone is not None:
         with phone.opened(served.address, served.port):
             if not quiet:
-                say(f"{phone.name} measures in its browser. Ctrl-C ends it.", err=True)
+                echo(f"{phone.name} measures in its browser. Ctrl-C ends it.", err=True)
             yield
         return
-    # On standard error: results may go to standard output.
-    say(f"Open {served.address}", err=True)
+    # On standard error, because results may go to standard output.
+    echo(f"Open {served.address}", err=True)
     if not quiet:
         _print_code(served.address)
-        typer.echo("Waiting for its result. Ctrl-C ends it.", err=True)
+        echo("Waiting for its result. Ctrl-C ends it.", err=True)
     yield
 
 
 def _print_code(address: str) -> None:
-    """Draw the address for a phone's camera; this machine's own is of no use there."""
+    """Print the address as a QR code for a phone; a loopback address needs none."""
     import sys
 
     if "//127." in address or "//localhost" in address or not sys.stderr.isatty():
@@ -180,6 +180,6 @@ def _print_code(address: str) -> None:
     try:
         import segno
     except ImportError:
-        typer.echo("(a code for a phone's camera: pip install 'slide-deploy[bench]')", err=True)
+        echo("(for a QR code of the address: pip install 'slide-deploy[bench]')", err=True)
         return
     segno.make(address, error="l").terminal(out=sys.stderr, compact=True)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from slide_deploy.checkpoint.choice import Overrides
 from slide_deploy.checkpoint.load_into import load_into
-from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.deployable.input_text import InputText
 from slide_deploy.deployable.model_text import ModelText
 from slide_deploy.deployable.module import deployable_of, own_copy

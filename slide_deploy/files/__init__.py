@@ -1,1 +1,1 @@
-"""Files on disk: how they are written, locked, hashed, and which belong together."""
+"""Files on disk: atomic writing, locks, hashes, validation, and the files of a model."""

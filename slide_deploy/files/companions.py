@@ -1,8 +1,8 @@
-"""Which files belong to a model, and the hash that tells it from every other.
+"""The files that belong to a model, and the hash that identifies it.
 
-The hash of one file or folder is that of the manifest. That of several files is made of theirs as
-`hashing.sha256` makes it for a folder. Measuring and evaluating use the same, so that what one says
-of a file can be told to the other.
+The hash of a single file or folder is the one in the manifest. The hash of several files is
+computed from theirs, as `hashing.sha256` does for a folder. Benchmarks and evaluation use the same
+hash, so that their results for one file can be joined.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from slide_deploy.graph_checks import Graph, read_graph
 
 
 def graph_of(path: Path) -> Graph | None:
-    """The graph; None where no reader takes it.
+    """Read the graph of a model; None if no reader can.
 
     Raises:
         InputError: the file does not exist.
@@ -26,12 +26,12 @@ def graph_of(path: Path) -> Graph | None:
     try:
         return read_graph(path)
     except InputError:
-        # Damaged, or of a format that only its runtime can read: running it will tell.
+        # Damaged, or in a format that only its runtime reads. Running it will show which.
         return None
 
 
 def parts_of(path: Path, graph: Graph | None) -> dict[str, Path]:
-    """The file or folder itself and its companions, by their paths beside it."""
+    """Return the file or folder and its companions, by path relative to its folder."""
     parts = {path.name: path}
     if path.is_dir():
         return parts
@@ -42,14 +42,14 @@ def parts_of(path: Path, graph: Graph | None) -> dict[str, Path]:
         usual += [path.with_suffix(suffix) for suffix in format.companions]
     for item in [item for item in usual if item.is_file()] if graph is None else graph.files:
         if item != path:
-            # A reader resolves links in the names of companions.
+            # A reader resolves symbolic links in the names of companions.
             home = folder if item.is_relative_to(folder) else path.parent
             parts[item.relative_to(home).as_posix()] = item
     return parts
 
 
 def files_in(parts: Mapping[str, Path]) -> dict[str, Path]:
-    """The same, with folders taken apart into their files."""
+    """Replace folders by the files in them; the result is sorted by name."""
     found: dict[str, Path] = {}
     for name, part in parts.items():
         if part.is_dir():
@@ -61,7 +61,7 @@ def files_in(parts: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def files_of(path: Path) -> dict[str, Path]:
-    """Every regular file that a model needs to run, by its path beside the model, sorted.
+    """Return every file that a model needs to run, by path relative to its folder, sorted.
 
     Raises:
         InputError: the model does not exist.
@@ -70,12 +70,12 @@ def files_of(path: Path) -> dict[str, Path]:
 
 
 def digests_of(parts: Mapping[str, Path]) -> dict[str, str]:
-    """The hash of each part, as the manifest has them."""
+    """Return the hash of each part, as in the manifest."""
     return {name: sha256(part) for name, part in parts.items()}
 
 
 def digest_of(digests: Mapping[str, str]) -> str:
-    """One hash for all parts."""
+    """Combine the hashes of all parts into one."""
     if len(digests) == 1:
         return next(iter(digests.values()))
     lines = "".join(f"{name}\0{digest}\n" for name, digest in sorted(digests.items()))
@@ -83,7 +83,7 @@ def digest_of(digests: Mapping[str, str]) -> str:
 
 
 def model_digest(path: Path) -> str:
-    """The hash of a model and all that belongs to it.
+    """Return the hash of a model and its companions.
 
     Raises:
         InputError: the model does not exist.

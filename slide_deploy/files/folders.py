@@ -1,4 +1,4 @@
-"""Folders that results are written into."""
+"""Output folders: locks, and hidden folders to work in."""
 
 import os
 from collections.abc import Iterator
@@ -11,23 +11,24 @@ from slide_deploy.errors import InputError
 from slide_deploy.files import scratch
 from slide_deploy.process import interruption
 
-# How often a folder is made again that another process removed, since it was empty.
+# Attempts to create a folder that another process keeps removing because it is empty.
 _TRIES = 10
 
 
 @contextmanager
 def working_folder(out: Path, option: str = "--out") -> Iterator[Path]:
-    """A hidden folder on the same file system as the output, gone at the end whatever happens.
+    """Create a hidden folder in the output folder for the duration of a block.
 
-    Output folders that were made for it and stay empty go too. What a killed process left there is
-    completed or removed first.
+    It is on the same file system as the output, so that its files can be renamed into place. At the
+    end it is removed, even after an error; so are output folders that were created and are empty.
+    Remains of killed processes are published or removed first.
 
     Args:
-        out: the output folder; made if missing.
-        option: that it was given to, for the sentence.
+        out: the output folder; created if missing.
+        option: name of its option, for the message.
 
     Raises:
-        InputError: if the output folder cannot be made or written to.
+        InputError: the output folder cannot be created or written to.
     """
     made: list[Path] = []
     place = Path(os.path.realpath(out))
@@ -43,15 +44,15 @@ def working_folder(out: Path, option: str = "--out") -> Iterator[Path]:
     finally:
         with interruption.held():
             for folder in made:  # the innermost first
-                with suppress(OSError):  # it holds what was published, or was never made
+                with suppress(OSError):  # it is not empty, or was never created
                     folder.rmdir()
 
 
 def require_writable_folder(out: Path, option: str = "--out") -> None:
-    """Refuse a folder that cannot be made or written to, before minutes are spent.
+    """Refuse a folder that cannot be created or written to, before any slow work.
 
     Raises:
-        InputError: if it cannot.
+        InputError: the folder cannot be created or written to.
     """
     with working_folder(out, option):
         pass
@@ -59,33 +60,33 @@ def require_writable_folder(out: Path, option: str = "--out") -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time change what a folder holds; others wait.
+    """Lock a folder, so that one process at a time changes its content. Others wait.
 
     Args:
-        folder: exists.
+        folder: an existing folder.
 
     Raises:
-        OSError: if the folder cannot be written to.
+        OSError: the folder cannot be written to.
     """
     path = folder / scratch.LOCK
     with FileLock(path):
         try:
             yield
         finally:
-            # While it is held: whoever waits for it sees that it is gone, and makes another one.
+            # Removed before it is unlocked: a waiting process notices that, and creates a new one.
             with interruption.held(), suppress(OSError):
                 path.unlink(missing_ok=True)
 
 
 @contextmanager
 def shared_file(path: Path) -> Iterator[None]:
-    """A block that reads, changes and writes a file which other processes change as well.
+    """Lock a file that several processes change, while a block reads, changes and writes it.
 
     Args:
-        path: of the file; its folder is made if it is missing.
+        path: path of the file; its folder is created if missing.
     """
     with ExitStack() as stack:
-        # Writing says what is wrong with the folder, and keeps the content elsewhere.
+        # If the folder is unusable, writing reports it and saves the content elsewhere.
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(path.parent))
@@ -94,19 +95,19 @@ def shared_file(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _scratch_in(out: Path, made: list[Path]) -> Iterator[Path]:
-    """A hidden folder in ``out``; adds to ``made`` what was missing, the innermost first."""
+    """Create a hidden folder in ``out``; append folders that were missing to ``made``."""
     with ExitStack() as stack:
         for tries_left in reversed(range(_TRIES)):
             missing = [folder for folder in (out, *out.parents) if not folder.exists()]
             made += [folder for folder in missing if folder not in made]
             try:
                 out.mkdir(parents=True, exist_ok=True)
-                if scratch.were_publishing(out):
+                if scratch.has_unfinished_publication(out):
                     with locked(out):
                         scratch.sweep(out, complete=True)
                 work = stack.enter_context(scratch.scratch_folder(out))
                 break
-            except FileNotFoundError:  # another process found it empty, and removed it
+            except FileNotFoundError:  # another process removed the empty folder
                 if not tries_left:
                     raise
         yield work

@@ -1,4 +1,4 @@
-"""SHA-256 of what is on disk."""
+"""SHA-256 of files, folders, texts and this project's own code."""
 
 import functools
 import hashlib
@@ -9,7 +9,7 @@ from slide_deploy import PACKAGES
 
 
 def sha256(path: Path) -> str:
-    """Hash of a file's bytes, or of a folder's relative file names and hashes in sorted order.
+    """Hash the bytes of a file, or the sorted relative names and hashes of the files in a folder.
 
     Returns:
         Lowercase hexadecimal.
@@ -26,14 +26,14 @@ def sha256(path: Path) -> str:
 
 @functools.cache
 def code_digest() -> str:
-    """Hash of this project's own source files, those that are installed as files.
+    """Hash this project's own source files, where they are installed as files.
 
-    The version does not tell other code: it stays the same while somebody works on it.
+    The version number cannot identify the code, because it stays the same during development.
     """
     digest = hashlib.sha256()
     for package in PACKAGES:
         spec = find_spec(package)
-        if spec is None or spec.origin is None:  # a bundle has no exporters
+        if spec is None or spec.origin is None:  # a bundle lacks the exporters
             continue
         root = Path(spec.origin).parent
         for path in sorted(root.rglob("*.py")):
@@ -43,5 +43,5 @@ def code_digest() -> str:
 
 
 def text_sha256(text: str) -> str:
-    """Hash of a text in UTF-8; lowercase hexadecimal."""
+    """Hash a text in UTF-8; lowercase hexadecimal."""
     return hashlib.sha256(text.encode("utf-8")).hexdigest()

@@ -1,11 +1,11 @@
-"""The paths of models, before anybody opens them."""
+"""Checks of model paths, before the files are opened."""
 
 from pathlib import Path
 
 from slide_deploy.errors import InputError
 from slide_deploy.formats import find_format
 
-# What ends the names of checkpoints, of their shards' indexes and of archives of training runs.
+# Suffixes of checkpoints, of indexes of their shards and of archives of training runs.
 _CHECKPOINT_SUFFIXES = (
     *(".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".tar", ".pkl"),
     *(".index", ".json"),
@@ -13,7 +13,7 @@ _CHECKPOINT_SUFFIXES = (
 
 
 def checkpoint_stem(path: Path) -> str:
-    """What files that are written from a checkpoint are called, without their suffix."""
+    """Return the name, without suffix, of the files that are exported from a checkpoint."""
     name = path.resolve().name
     while name.endswith(_CHECKPOINT_SUFFIXES):
         name = name.rpartition(".")[0]
@@ -21,27 +21,27 @@ def checkpoint_stem(path: Path) -> str:
 
 
 def is_checkpoint_name(path: Path) -> bool:
-    """Whether a file is called as checkpoints are."""
+    """Whether a file has the suffix of a checkpoint."""
     return path.name.endswith(_CHECKPOINT_SUFFIXES)
 
 
 def _is_folder(path: Path) -> bool:
-    """Whether files of this kind are folders."""
+    """Whether models of this format are folders."""
     format = find_format(path)
     return format is not None and format.is_folder
 
 
 def require_model_file(path: Path) -> None:
-    """Check that something is there, and a file where the format is no folder.
+    """Check that a model exists, and that it is a folder only if its format is.
 
     Raises:
-        InputError: if it is missing, a folder of a file's name, or no regular file.
+        InputError: it is missing, a folder instead of a file, or not a regular file.
     """
     if not path.exists():
         raise InputError(f"{path} does not exist: check its name.")
-    # Libraries would speak of parsing, of permissions or of another framework's folders.
+    # Errors of libraries would name parsing, permissions or the folders of another framework.
     if path.is_dir() and not _is_folder(path):
         raise InputError(f"{path} is a folder: name the {path.suffix} file itself.")
-    # A pipe would be waited for, and a device may have no end.
+    # Reading a pipe would block, and a device may never end.
     if not path.is_dir() and not path.is_file():
-        raise InputError(f"{path} is no regular file: copy the model into one.")
+        raise InputError(f"{path} is not a regular file: copy the model into one.")

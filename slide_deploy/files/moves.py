@@ -1,16 +1,17 @@
-"""Files of a hidden folder take their places in the folder around it: all of them, or none.
+"""Move all files of a hidden folder into the folder around it, or none of them.
 
 1. ``planned.json`` lists the moves.
-2. Where a place is a link into another folder, the new file is copied there under a hidden name.
-3. ``planned.json`` becomes ``committed.json``, in one step. From here on the new files count.
+2. If a target is a symbolic link into another folder, the new file is copied there, with a hidden
+   name.
+3. ``planned.json`` is renamed to ``committed.json``, atomically. From here on the new files count.
 4. All old files are set aside, in the order of the list.
-5. All new files take their places, in the opposite order.
-6. ``committed.json`` goes, and after it the old files.
+5. All new files are moved to their final names, in the reverse order.
+6. ``committed.json`` is removed, and then the old files.
 
-If the process is killed before step 3, the old files stand untouched. If it is killed later,
-``recover`` does the remaining steps. An error in steps 4 and 5 restores the old files. Old and new
-files never stand side by side, and a file that vouches for others, as a manifest does, is listed
-first: it is the first to go and the last to come. Standard library only.
+If the process is killed before step 3, the old files are unchanged. If it is killed later,
+``recover`` does the remaining steps. An error in step 4 or 5 restores the old files. Old and new
+files are never mixed. A file that describes others, such as a manifest, comes first in the list: it
+is the first to be removed and the last to appear. Standard library only.
 """
 
 import json
@@ -26,13 +27,13 @@ _PLANNED, _COMMITTED = "planned.json", "committed.json"
 
 @dataclass(frozen=True)
 class Move:
-    """What becomes of one name in the folder around the hidden one.
+    """The replacement or removal of one file or folder.
 
     Attributes:
-        name: of the file or folder, without a path.
-        is_new: whether a new one of that name is in the hidden folder; else the old one goes.
-        hidden: a name that nobody else uses.
-        is_far: whether the place is a link into another folder.
+        name: name of the file or folder, without a path.
+        is_new: whether the hidden folder has new content for it; otherwise the old one is removed.
+        hidden: a unique name for temporary files.
+        is_far: whether the target is a symbolic link into another folder.
     """
 
     name: str
@@ -41,30 +42,30 @@ class Move:
     is_far: bool
 
     def target(self, folder: Path) -> Path:
-        """Where the content stands at last."""
+        """Return the final path of the content."""
         place = folder.parent / self.name
         return Path(os.path.realpath(place)) if self.is_far else place
 
     def draft(self, folder: Path) -> Path:
-        """Where the new content waits, on the file system of its place."""
+        """Return the path of the new content before the move, on the file system of the target."""
         if self.is_far:
             return self.target(folder).with_name(f"{self.hidden}.new.tmp")
         return folder / self.name
 
     def aside(self, folder: Path) -> Path:
-        """Where the old content waits."""
+        """Return the path of the old content after it is set aside."""
         if self.is_far:
             return self.target(folder).with_name(f"{self.hidden}.old.tmp")
         return folder / f"{self.hidden}.old.tmp"
 
 
 def move_of(folder: Path, name: str, is_new: bool) -> Move:
-    """The move of one name.
+    """Plan the move of one file or folder.
 
     Args:
-        folder: the hidden one.
-        name: in the folder around it; a link is followed.
-        is_new: whether ``folder`` has the new content.
+        folder: the hidden folder.
+        name: its name in the folder around the hidden one; a symbolic link is followed.
+        is_new: whether ``folder`` has new content for it.
     """
     place = folder.parent / name
     hidden = f".slide-deploy-{secrets.token_hex(8)}"
@@ -72,14 +73,14 @@ def move_of(folder: Path, name: str, is_new: bool) -> Move:
 
 
 def carry_out(folder: Path, moves: list[Move]) -> None:
-    """Let the files of a hidden folder take their places.
+    """Move the files of a hidden folder to their final names.
 
     Args:
-        folder: the hidden one.
-        moves: the one that vouches for the others first.
+        folder: the hidden folder.
+        moves: the moves; a file that describes the others comes first.
 
     Raises:
-        OSError: if one cannot; all places are as they were then.
+        OSError: a move failed; all old files are restored.
     """
     planned, committed = folder / _PLANNED, folder / _COMMITTED
     try:
@@ -99,13 +100,13 @@ def carry_out(folder: Path, moves: list[Move]) -> None:
 
 
 def recover(folder: Path) -> None:
-    """Do what a killed process left undone; the hidden folder itself stays.
+    """Finish the moves of a killed process; the hidden folder itself remains.
 
     Args:
-        folder: the hidden one; nobody else works on it.
+        folder: the hidden folder, which no other process uses.
 
     Raises:
-        OSError: if a file cannot take its place.
+        OSError: a file cannot be moved.
     """
     if are_committed(folder):
         moves = _stored(folder / _COMMITTED)
@@ -118,12 +119,12 @@ def recover(folder: Path) -> None:
 
 
 def are_committed(folder: Path) -> bool:
-    """Whether a hidden folder has files that count already and are not all in their places."""
+    """Whether a hidden folder has committed moves that are not finished."""
     return (folder / _COMMITTED).exists()
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a folder with all that is in it."""
+    """Remove a file, a symbolic link, or a folder with its content."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -131,10 +132,10 @@ def remove(path: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Have the system write a file, or a folder with all that is in it, to the disk.
+    """Flush a file, or a folder with its content, to the disk.
 
     Raises:
-        OSError: if it cannot: some systems say only now that the disk is full.
+        OSError: the flush failed; some systems report a full disk only here.
     """
     if path.is_dir():
         for each in path.iterdir():
@@ -145,7 +146,7 @@ def flush(path: Path) -> None:
 
 def _flush_one(path: Path) -> None:
     if os.name != "posix" and path.is_dir():
-        return  # Windows opens no folders, and flushes only what is open for writing
+        return  # Windows cannot open folders; it flushes only files that are open for writing
     descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
     try:
         os.fsync(descriptor)
@@ -165,7 +166,7 @@ def _complete(folder: Path, moves: list[Move]) -> None:
 
 
 def _restore(folder: Path, moves: list[Move]) -> None:
-    """Put everything back, and forget the moves."""
+    """Restore all old files and cancel the moves."""
     if are_committed(folder):
         for move in moves:
             target, draft, aside = move.target(folder), move.draft(folder), move.aside(folder)
@@ -182,7 +183,7 @@ def _restore(folder: Path, moves: list[Move]) -> None:
 def _finish(folder: Path, moves: list[Move]) -> None:
     for move in moves:
         if move.is_far:
-            with suppress(OSError):  # the new files are in their places, which is what counts
+            with suppress(OSError):  # the new files are in place already
                 remove(move.aside(folder))
     (folder / _COMMITTED).unlink()
 
@@ -202,10 +203,10 @@ def _store(path: Path, moves: list[Move]) -> None:
 
 
 def _stored(path: Path) -> list[Move]:
-    """What a file lists; nothing if it is missing or was not written by this module.
+    """Read a list of moves; it is empty if the file is missing or not valid.
 
-    A folder may come from a stranger: names that lead out of it are not believed, nor that an old
-    file in another folder must go.
+    The folder may come from an untrusted source. So a list with names that lead out of the folder
+    is rejected, and moves that would remove a file in another folder are dropped.
     """
     try:
         moves = [Move(**each) for each in json.loads(path.read_text(encoding="ascii"))]

@@ -1,7 +1,7 @@
-"""Moves what is proved to its final names: all of it, or nothing.
+"""Publication: verified files move to their final names together, or not at all.
 
-Two exports may work on one folder at once. Each publishes while the other waits, and looks again at
-what is there: see ``refuse_occupied`` and ``exporters.manifest.entries_beside``.
+Two exports may use one output folder at the same time. Each publishes while the other waits, and
+checks the folder again: see ``refuse_occupied`` and ``exporters.manifest.entries_beside``.
 """
 
 import os
@@ -19,21 +19,22 @@ from slide_deploy.process import interruption
 
 
 def refuse_occupied(paths: Sequence[Path], force: bool) -> None:
-    """Refuse final names that are taken.
+    """Refuse final names that exist already.
 
     Args:
         paths: the final names; symbolic links are followed.
-        force: allow files and folders, which will be replaced. Nothing else ever is.
+        force: allow existing files and folders, which will be replaced. Pipes, sockets and devices
+            are always refused.
 
     Raises:
-        InputError: if one is taken.
+        InputError: a name exists.
     """
     for path in paths:
         twin = _twin(path)
         if twin is not None:
             raise InputError(
-                f"{path} differs only in case from {twin} there, and many systems would keep one "
-                f"of the two: rename the input, or give another --out."
+                f"{path} differs only in case from {twin} there, and many systems keep only one of "
+                f"the two: rename the input, or give another --out."
             )
         _refuse_loop(path, "--out")
         if not path.exists():
@@ -47,35 +48,35 @@ def refuse_occupied(paths: Sequence[Path], force: bool) -> None:
 
 
 def require_names(out: Path, names: Iterable[str], option: str = "--out") -> None:
-    """Refuse names that a folder cannot hold, before minutes are spent on what has them.
+    """Refuse names that a folder cannot hold, before any slow work.
 
-    The file system is asked, with an empty file of each name: systems differ in how long a name
-    may be, and in which bytes it may have.
+    The check creates an empty file for each name, because file systems differ in the length and the
+    bytes that they allow.
 
     Args:
-        out: the folder; made for the moment if it is missing.
-        names: of all that will be written there.
-        option: that the folder was given to, for the sentence.
+        out: the folder; created temporarily if missing.
+        names: names of all files that will be written there.
+        option: name of the folder's option, for the message.
 
     Raises:
-        InputError: if the folder cannot be written to, or a name is impossible there.
+        InputError: the folder cannot be written to, or cannot hold a name.
     """
-    _refuse_unreadable(out)
+    _refuse_invalid_utf8(out)
     _refuse_loop(out, option)
     with working_folder(out, option) as work:
         for name in dict.fromkeys(names):
-            _refuse_unreadable(Path(name))
+            _refuse_invalid_utf8(Path(name))
             try:
                 (work / name).touch()
             except OSError as error:
                 raise InputError(
-                    f"{out} cannot hold a file called {name} ({error.strerror}): rename the input, "
-                    f"whose name it has, or give another {option}."
+                    f"{out} cannot hold a file named {name} ({error.strerror}): rename the input, "
+                    f"from which it gets its name, or give another {option}."
                 ) from error
 
 
-def _refuse_unreadable(path: Path) -> None:
-    """Refuse a path that is no text: converters and runtimes write and open text."""
+def _refuse_invalid_utf8(path: Path) -> None:
+    """Refuse a path that is not valid UTF-8, because converters and runtimes need text."""
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError as error:
@@ -84,7 +85,7 @@ def _refuse_unreadable(path: Path) -> None:
 
 
 def _twin(path: Path) -> str | None:
-    """The name of another file there that macOS or Windows take for the same; None without one."""
+    """Return the name of another file that is the same name on macOS or Windows; else None."""
     try:
         names = os.listdir(path.parent)
     except OSError:
@@ -115,10 +116,10 @@ def _kind(path: Path) -> str:
 
 
 class Publication:
-    """Names in a folder that get their content, or lose it, together.
+    """Files of a folder that are replaced or removed together.
 
     Args:
-        work: the hidden folder that holds the new content, under the final names.
+        work: the hidden folder with the new content, under the final names.
     """
 
     def __init__(self, work: Path) -> None:
@@ -126,18 +127,18 @@ class Publication:
         self._is_new: dict[str, bool] = {}
 
     def clear(self, name: str) -> None:
-        """Take away what stands at a name, unless something new takes its place."""
+        """Remove the file or folder with this name, unless new content replaces it."""
         self._is_new.setdefault(name, False)
 
     def put(self, name: str) -> None:
-        """Move a file or folder to the name that it has; a symbolic link there stays."""
+        """Publish the file or folder with this name; a symbolic link at the target is followed."""
         self._is_new[name] = True
 
     def complete(self) -> None:
-        """Move everything. What was named last vouches for the rest: it goes first, comes last.
+        """Do all moves. The last name describes the others: it is removed first and appears last.
 
         Raises:
-            OSError: if something cannot be moved; everything is as it was then.
+            OSError: a move failed; all old files are restored.
         """
         names = reversed(self._is_new.items())
         carry_out(self._work, [move_of(self._work, name, is_new) for name, is_new in names])
@@ -145,17 +146,17 @@ class Publication:
 
 @contextmanager
 def publication(work: Path) -> Iterator[Publication]:
-    """Publish from a hidden folder into the one around it, while nobody else does.
+    """Publish from a hidden folder into the folder around it, with the folder locked.
 
-    Everything moves at the end of the block, and nothing if it raises. Ctrl-C waits for that end:
-    files and manifest always agree. If the process is killed, the next one that writes there
-    completes what had begun.
+    All files move at the end of the block, or none if the block raises. Ctrl-C takes effect after
+    that, so that files and manifest always agree. If the process is killed, the next one that
+    writes into the folder finishes the publication.
 
     Args:
-        work: what ``working_folder`` gave.
+        work: the folder that ``working_folder`` returned.
 
     Raises:
-        OSError: if something cannot be moved.
+        OSError: a move failed.
     """
     out = work.parent
     with locked(out), interruption.held():

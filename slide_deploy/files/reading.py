@@ -1,9 +1,10 @@
-"""Small files from strangers, read whole: regular files only, up to a size, JSON up to a depth.
+"""Read small untrusted files: regular files only, with limits on size and JSON content.
 
-A pipe without a writer would be waited for, and a device such as ``/dev/zero`` has no end. Errors
-are Python's own, ``OSError`` with its ``strerror`` and ``ValueError``: who asks knows the sentence.
+Reading a pipe without a writer would block, and a device such as ``/dev/zero`` never ends. Errors
+are Python's ``OSError``, with its ``strerror``, and ``ValueError``; callers turn them into
+messages.
 
-Standard library only: bundles for other devices carry this module.
+Standard library only, because bundles for other devices contain this module.
 """
 
 import errno
@@ -12,27 +13,27 @@ import stat
 from pathlib import Path
 from typing import Any
 
-# What is written by hand, or lists some files.
+# Limit for files that are written by hand or list files, in bytes.
 SMALL = 64 << 20
-# Lists and objects of a JSON text: each takes some 100 bytes of memory, and two of the text.
+# Limit of lists and objects in a JSON text. Each takes about 100 bytes of memory for two of text.
 _MOST_CONTAINERS = 3_000_000
 
 
 def read_bytes(path: Path, most: int = SMALL) -> bytes:
-    """The content of a regular file.
+    """Read a regular file.
 
     Args:
-        path: of the file; symbolic links are followed.
-        most: bytes that it may have.
+        path: path of the file; symbolic links are followed.
+        most: largest allowed size in bytes.
 
     Raises:
-        OSError: if it cannot be read, is no regular file, or is larger.
+        OSError: the file cannot be read, is not a regular file, or is too large.
     """
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, "Is a directory", str(path))
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     if status.st_size > most:
         raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
     with path.open("rb") as stream:
@@ -40,46 +41,46 @@ def read_bytes(path: Path, most: int = SMALL) -> bytes:
 
 
 def read_text(path: Path, encoding: str = "utf-8", most: int = SMALL) -> str:
-    """The text of a regular file, with line breaks as they are.
+    """Read the text of a regular file, with unchanged line breaks.
 
     Raises:
-        OSError: as ``read_bytes``.
-        ValueError: if it is no text in that encoding.
+        OSError: see ``read_bytes``.
+        ValueError: the content is not text in this encoding.
     """
     return read_bytes(path, most).decode(encoding)
 
 
 def parse_json(content: bytes | str) -> Any:
-    """Plain data of a JSON text as the standard has it: no NaN, no infinity, no key twice.
+    """Parse strict JSON: no NaN, no infinity, no repeated key.
 
     Raises:
-        ValueError: if it is none, is nested too deep, or unfolds to more than any file needs.
+        ValueError: the text is not JSON, is nested too deeply, or has too many lists and objects.
     """
     data = content.encode("utf-8", "replace") if isinstance(content, str) else content
     if data.count(b"[") + data.count(b"{") > _MOST_CONTAINERS:
-        raise ValueError("it holds more lists and objects than any file needs")
+        raise ValueError(f"it has more than {_MOST_CONTAINERS:,} lists and objects")
     try:
         return json.loads(content, parse_constant=_refuse, object_pairs_hook=_object)
     except RecursionError as error:
-        raise ValueError("it is nested too deep") from error
+        raise ValueError("it is nested too deeply") from error
 
 
 def read_json(path: Path, most: int = SMALL) -> Any:
-    """Plain data of a JSON file.
+    """Read and parse a JSON file.
 
     Raises:
-        OSError: as ``read_bytes``.
-        ValueError: as ``parse_json``.
+        OSError: see ``read_bytes``.
+        ValueError: see ``parse_json``.
     """
     return parse_json(read_bytes(path, most))
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a number of JSON")
+    raise ValueError(f"{constant} is not a number in JSON")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a key stands twice in one object")
+        raise ValueError("an object has a key twice")
     return found

@@ -1,8 +1,8 @@
-"""Hidden folders beside results, in which files become whole before anybody sees them.
+"""Hidden folders beside results, in which files are completed before they are published.
 
-A process holds its folder by a lock, which the system frees when the process ends, however it ends.
-The next process that writes there removes the folders that nobody holds. Standard library only:
-bundles for other devices carry this module.
+A process locks its folder, and the system releases the lock when the process ends for any reason.
+The next process that writes there removes unlocked folders. Standard library only, because bundles
+for other devices contain this module.
 """
 
 import os
@@ -18,25 +18,25 @@ from slide_deploy.files import moves
 from slide_deploy.process import interruption
 
 PREFIX = ".slide-deploy-"
-# Held by whoever changes what a folder holds; gone at other times, unless the holder was killed.
+# Lock of an output folder. The file exists only while it is held, or if its holder was killed.
 LOCK = ".slide-deploy.lock"
 _HELD = ".held"
 
-# How often a new folder is made again that somebody swept between its making and its locking.
+# Attempts to create a folder that another process sweeps before it is locked.
 _TRIES = 10
 
 
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
-    """An empty hidden folder in ``parent``; it is gone at the end whatever happens.
+    """Create an empty hidden folder in ``parent`` for the duration of a block.
 
-    Folders that killed processes left there go first.
+    It is removed at the end, even after an error. Folders of killed processes are removed first.
 
     Args:
         parent: an existing folder.
 
     Raises:
-        OSError: if the folder cannot be made.
+        OSError: the folder cannot be created.
     """
     folder: Path | None = None
     try:
@@ -52,7 +52,7 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
 
 
 def temporary_folder() -> AbstractContextManager[Path]:
-    """A folder for files that nobody asked for, where the system keeps such files."""
+    """Create a hidden folder in the system's temporary folder for the duration of a block."""
     return scratch_folder(Path(tempfile.gettempdir()))
 
 
@@ -76,15 +76,15 @@ def temporary_files_in(folder: Path) -> Iterator[None]:
 
 
 def sweep(parent: Path, complete: bool = False) -> None:
-    """Remove what processes that were killed left in a folder.
+    """Remove the hidden folders that killed processes left in a folder.
 
     Args:
-        parent: may be missing.
-        complete: let files that were being published take their places first; only for whoever
-            keeps others from publishing there. They are left alone otherwise.
+        parent: the folder; it may be missing.
+        complete: finish interrupted publications first. This requires the lock of the folder.
+            Otherwise they are left as they are.
 
     Raises:
-        OSError: if files that were being published cannot take their places.
+        OSError: an interrupted publication cannot be finished.
     """
     _sweep_lock(parent / LOCK)
     for folder in _found(parent):
@@ -92,7 +92,7 @@ def sweep(parent: Path, complete: bool = False) -> None:
             continue
         try:
             held = _hold(folder)
-        except OSError:  # its process lives, or the file system knows no locks
+        except OSError:  # its process is running, or the file system has no locks
             continue
         with held:
             if complete or not moves.are_committed(folder):
@@ -101,7 +101,7 @@ def sweep(parent: Path, complete: bool = False) -> None:
 
 
 def _sweep_lock(path: Path) -> None:
-    """Remove the lock of a folder that nobody holds."""
+    """Remove the lock file of a folder, unless a process holds it."""
     with suppress(OSError):
         if path.exists():
             with path.open("r+b") as stream:
@@ -109,20 +109,20 @@ def _sweep_lock(path: Path) -> None:
                 path.unlink()
 
 
-def were_publishing(parent: Path) -> bool:
-    """Whether a process was killed while its files took their places in a folder."""
+def has_unfinished_publication(parent: Path) -> bool:
+    """Whether a process was killed while it published files in a folder."""
     return any(_is_ours(folder) and moves.are_committed(folder) for folder in _found(parent))
 
 
 def _found(parent: Path) -> list[Path]:
     try:
         return sorted(parent.glob(f"{PREFIX}*"))
-    except OSError:  # it is missing, or may not be listed
+    except OSError:  # it is missing, or not readable
         return []
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether a path is a folder of this user: what others put there says nothing to us."""
+    """Whether a path is a folder of this user; folders of other users are not trusted."""
     try:
         found = folder.lstat()
     except OSError:
@@ -139,24 +139,24 @@ def _new(parent: Path) -> tuple[Path, BinaryIO]:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         try:
             return folder, _hold(folder)
-        except (BlockingIOError, FileNotFoundError):  # somebody who sweeps was faster
+        except (BlockingIOError, FileNotFoundError):  # another process swept it first
             if not tries_left:
                 raise
     raise AssertionError("the last try returns or raises")
 
 
 def _hold(folder: Path) -> BinaryIO:
-    """The lock file of a folder, locked.
+    """Lock a folder and return its open lock file.
 
     Raises:
-        BlockingIOError: if another process holds it.
-        OSError: if it cannot be opened.
+        BlockingIOError: another process has the lock.
+        OSError: the lock file cannot be opened.
     """
     path = folder / _HELD
     stream = path.open("ab")
     try:
         _lock(stream)
-        # Whoever swept the folder meanwhile had the lock first.
+        # Another process may have had the lock before and swept the folder.
         if not os.path.samestat(os.fstat(stream.fileno()), path.stat()):
             raise BlockingIOError
     except BaseException:
@@ -180,6 +180,6 @@ def _lock(stream: BinaryIO) -> None:
 
 
 def _drop(folder: Path) -> None:
-    """Remove a folder, unless it still has what was to be published."""
+    """Remove a folder, unless its publication is unfinished."""
     if not moves.are_committed(folder):
         shutil.rmtree(folder, ignore_errors=True)

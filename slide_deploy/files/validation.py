@@ -1,4 +1,4 @@
-"""What a file holds, checked against a model by pydantic; a mistake is one clause that names it."""
+"""Validation of file content with pydantic; a mistake becomes one clause that names the key."""
 
 import difflib
 import json
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Place = tuple[str | int, ...]
 
-# What pydantic wants, in the words of people who write TOML.
-_WANTED = {
+# Requirements by pydantic's error type, in words for people who write TOML.
+_REQUIRED = {
     "bool_type": "be true or false",
     "int_type": "be a whole number",
     "string_type": "be a text",
@@ -23,28 +23,33 @@ _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 def validated(kind: type[T], content: Any, key: str = "") -> T:
-    """The value that parsed JSON or TOML stands for.
+    """Convert parsed JSON or TOML to a typed value.
 
     Args:
-        kind: a model of pydantic, or a dataclass of plain values.
-        content: as ``json.loads`` or ``tomllib.loads`` gives it.
-        key: under which the content stands in its file; empty for a whole file.
+        kind: a pydantic model, or a dataclass of plain values.
+        content: the result of ``json.loads`` or ``tomllib.loads``.
+        key: key of the content in its file; empty for a whole file.
 
     Raises:
-        ValueError: as ``validated_json``.
+        ValueError: see ``validated_json``.
     """
-    # As text: JSON has lists where a model has tuples and sets.
+    # Via text, because JSON has lists where a model has tuples and sets.
     return validated_json(kind, json.dumps(content, default=_refuse, allow_nan=False), key)
 
 
 def validated_json(kind: type[T], text: str | bytes, key: str = "") -> T:
-    """The same from a text of JSON, for one that is too large to be parsed twice.
+    """Convert a JSON text to a typed value, without parsing a large text twice.
+
+    Args:
+        kind: a pydantic model, or a dataclass of plain values.
+        text: the JSON text.
+        key: key of the content in its file; empty for a whole file.
 
     Raises:
-        ValueError: if a key is missing or unknown, or a value of another type. The message is one
-            clause: which key is wrong, what is allowed there, and what stands there.
+        ValueError: a key is missing or unknown, or a value has the wrong type. The message is one
+            clause with the key, what is allowed there, and what was found.
     """
-    # Late: most commands read no file that needs it.
+    # Imported here, because most commands do not need pydantic.
     from pydantic import TypeAdapter, ValidationError
 
     adapter = TypeAdapter(kind)
@@ -57,13 +62,13 @@ def validated_json(kind: type[T], text: str | bytes, key: str = "") -> T:
 
 
 def _refuse(value: Any) -> Any:
-    raise ValueError(f"{value} is nothing that can be written as JSON: write it as a text")
+    raise ValueError(f"{value} has no equivalent in JSON: write it as text in quotes")
 
 
 def _clause(
     schema: Mapping[str, Any], content: Any, mistakes: Sequence["ErrorDetails"], key: str
 ) -> str:
-    """The first mistake; a key that is not known comes before one that is missing for it."""
+    """Describe the first mistake; an unknown key, often a typo, comes before a missing one."""
     first = min(mistakes, key=lambda each: each["type"] not in _UNKNOWN)
     place, message = _place(content, first["loc"]), first["msg"].removeprefix("Value error, ")
     where = _shown((key, *place))
@@ -76,18 +81,18 @@ def _clause(
         return f"{where} is not a key here; {hint}"
     if not message.startswith("Input should "):
         return f"{where}: {message}" if where else message
-    # Each member of a union says what it wants.
+    # Each member of a union reports its own requirement.
     alike = (each for each in mistakes if _place(content, each["loc"]) == place)
-    wanted = " or ".join(dict.fromkeys(map(_wanted, alike))).replace(" or be ", " or ")
-    return f"{where or 'the file'} should {wanted}, and is {_short(str(first['input']), 60)}"
+    required = " or ".join(dict.fromkeys(map(_requirement, alike))).replace(" or be ", " or ")
+    return f"{where or 'the file'} should {required}, and is {_short(str(first['input']), 60)}"
 
 
-def _wanted(mistake: "ErrorDetails") -> str:
-    return _WANTED.get(mistake["type"], mistake["msg"].removeprefix("Input should "))
+def _requirement(mistake: "ErrorDetails") -> str:
+    return _REQUIRED.get(mistake["type"], mistake["msg"].removeprefix("Input should "))
 
 
 def _place(content: Any, location: Place) -> Place:
-    """A location in the content, without the names that pydantic gives to members of unions."""
+    """Return a location in the content, without pydantic's names for members of unions."""
     place: list[str | int] = []
     for index, part in enumerate(location):
         is_inside = isinstance(content, list if isinstance(part, int) else dict)
@@ -100,7 +105,7 @@ def _place(content: Any, location: Place) -> Place:
 
 
 def _keys(schema: Mapping[str, Any], place: Place) -> list[str]:
-    """The keys that a model knows at a place, from its JSON schema."""
+    """Return the keys that a model has at a place, from its JSON schema."""
     inside: Any = schema
     for part in (*place, None):
         for each in (inside, *inside.get("anyOf", ())):
@@ -114,12 +119,12 @@ def _keys(schema: Mapping[str, Any], place: Place) -> list[str]:
 
 
 def _shown(place: Place) -> str:
-    """A place as ``candidate[0].name``."""
+    """Format a place as ``candidate[0].name``."""
     shown = "".join(f"[{each}]" if isinstance(each, int) else f".{each[:40]}" for each in place)
     return _short(shown.lstrip("."), 80)
 
 
 def _short(text: str, limit: int) -> str:
-    """A text from a file, fit for a message of one line."""
+    """Shorten a text from a file and make it printable, for a message of one line."""
     printable = "".join(each if each.isprintable() else "?" for each in text)
     return printable if len(printable) <= limit else f"{printable[: limit - 1]}…"

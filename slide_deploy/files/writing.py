@@ -1,13 +1,13 @@
-"""Where results go: files that are replaced as a whole, and everything else that can be written to.
+"""Writing of results: files are replaced atomically, other destinations are written in place.
 
 =============================================  ===================================================
-a file, or nothing yet                         a draft beside it takes its place in one step
-a symbolic link                                stays; what it points to is written
+a file, or a new path                          a draft beside it replaces it atomically
+a symbolic link                                remains; its target is written
 a pipe, a device, ``/dev/stdout``, ``>(…)``    is written in place, never replaced
 ``-``                                          standard output
 =============================================  ===================================================
 
-Standard library only: bundles for other devices carry this module.
+Standard library only, because bundles for other devices contain this module.
 """
 
 import errno
@@ -27,23 +27,26 @@ from slide_deploy.files.scratch import scratch_folder, temporary_folder
 
 STDOUT = Path("-")
 
-# A chain of links that is longer is a circle, as for the system.
+# A longer chain of symbolic links is a loop; operating systems use the same limit.
 _MOST_LINKS = 40
 
 
 def is_stdout(path: Path) -> bool:
-    """Whether what is written there goes to standard output."""
+    """Whether a path means standard output."""
     return path == STDOUT or _descriptor(path) == 1
 
 
 def require_writable(path: Path | None) -> None:
-    """Refuse a place that cannot be written to, before minutes are spent on what goes there.
+    """Refuse a path that cannot be written, before any slow work.
 
-    A file is tried by making another one in its folder, which is gone at once. A pipe is not
-    opened: whoever reads it would take that for the end.
+    For a file, the check creates and removes a temporary file in its folder. A pipe is not opened,
+    because its reader would take the close for the end.
+
+    Args:
+        path: the path to check; nothing is checked if it is None.
 
     Raises:
-        InputError: if the place cannot be written to.
+        InputError: the path cannot be written.
     """
     if path is None:
         return
@@ -53,23 +56,23 @@ def require_writable(path: Path | None) -> None:
         obstacle = error.strerror
     if obstacle:
         raise InputError(
-            f"{path} cannot be written ({obstacle}): name a file in a folder that exists and can "
-            f"be written to."
+            f"{path} cannot be written ({obstacle}): give a file in an existing folder that you "
+            f"can write to."
         )
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text as UTF-8; see :func:`write_bytes`."""
-    # A path that is no valid text on its own system must not stop the rest.
+    # An invalid file name in the text must not prevent writing.
     write_bytes(path, text.encode("utf-8", "replace"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write some bytes as a whole or not at all; a pipe or a device takes what it takes.
+    """Write bytes to a file atomically, or to a pipe or device in place.
 
     Raises:
-        InputError: if they cannot be written. They are saved elsewhere then, and the text says
-            where.
+        InputError: the bytes cannot be written. They are saved elsewhere if possible, and the
+            message names the path.
     """
     try:
         if _replaceable(path) is None:
@@ -86,12 +89,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 @contextmanager
 def draft_of(path: Path) -> Iterator[Path]:
-    """A file to write in place of ``path``, which gets its content at the end of the block.
+    """Return a draft file for a block to write; at the end its content replaces ``path``.
 
-    If the block raises, ``path`` stays as it was. The draft is gone in either case.
+    If the block raises, ``path`` is unchanged. The draft is removed in either case.
 
     Raises:
-        OSError: if the draft cannot be made, or ``path`` cannot be written.
+        OSError: the draft cannot be created, or ``path`` cannot be written.
     """
     target = _replaceable(path)
     if target is None or not _takes_files(target.parent):
@@ -100,23 +103,23 @@ def draft_of(path: Path) -> Iterator[Path]:
             yield draft
             _copy_into(path, draft)
         return
-    # In the same folder: a rename is atomic within one file system only.
+    # In the same folder, because a rename is atomic only within one file system.
     with scratch_folder(target.parent) as folder:
         draft = folder / target.name
         yield draft
         if target.exists():
             shutil.copymode(target, draft)
-        flush(draft)  # a full disk must be seen before the old file goes
+        flush(draft)  # a full disk must be noticed before the old file is replaced
         try:
             draft.replace(target)
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
-            _copy_into(path, draft)  # it is mounted on its own, as in a container
+            _copy_into(path, draft)  # the file is a mount point, as in a container
 
 
 def _obstacle(path: Path) -> str | None:
-    """Why a place cannot be written to; None if it can, as far as one can tell."""
+    """Return why a path cannot be written; None if nothing prevents it."""
     if is_stdout(path) and sys.stdout is None:
         return "it is closed"
     if path == STDOUT:
@@ -142,14 +145,14 @@ def _obstacle(path: Path) -> str | None:
 
 
 def _obstacle_of_descriptor(number: int) -> str | None:
-    import fcntl  # where paths name descriptors, there is this module
+    import fcntl  # exists on every system whose paths name descriptors
 
     flags = fcntl.fcntl(number, fcntl.F_GETFL)
     return "it is open for reading only" if flags & os.O_ACCMODE == os.O_RDONLY else None
 
 
 def _descriptor(path: Path) -> int | None:
-    """The descriptor of this process that a path names, as ``/dev/stdout`` and ``/dev/fd/63``."""
+    """Return the file descriptor that a path names (``/dev/stdout``, ``/dev/fd/63``), or None."""
     folders = ("/dev/fd", f"/proc/{os.getpid()}/fd")
     for _ in range(_MOST_LINKS):
         if path.name.isdecimal() and os.path.realpath(path.parent) in folders:
@@ -161,7 +164,7 @@ def _descriptor(path: Path) -> int | None:
 
 
 def _replaceable(path: Path) -> Path | None:
-    """The file that a path leads to, which may not exist yet; None for all but files."""
+    """Return the file, existing or new, that a path leads to; None if it is not a file."""
     if path == STDOUT or _descriptor(path) is not None:
         return None
     target = Path(os.path.realpath(path))
@@ -177,7 +180,7 @@ def _takes_files(folder: Path) -> bool:
 
 
 def _try_folder(folder: Path) -> None:
-    """Make a file without a name in a folder; OSError if that is impossible."""
+    """Create a temporary file in a folder; raises OSError if that fails."""
     with tempfile.TemporaryFile(dir=folder):
         pass
 
@@ -191,24 +194,24 @@ def _copy_into(path: Path, source: Path) -> None:
 def _opened_in_place(path: Path) -> Iterator[BinaryIO]:
     number = 1 if path == STDOUT else _descriptor(path)
     if number == 1:
-        sys.stdout.flush()  # what was printed before comes first
+        sys.stdout.flush()  # earlier output comes first
         try:
             number = sys.stdout.fileno()
-        except OSError:  # it is captured inside this process
+        except OSError:  # standard output is captured in this process
             yield sys.stdout.buffer
             sys.stdout.flush()
             return
     if number is not None:
         descriptor = os.dup(number)
     else:
-        # Nothing is created here: a device that went away must not come back as a file.
+        # No O_CREAT: a device that has gone must not be recreated as a file.
         descriptor = os.open(path, os.O_WRONLY | (os.O_TRUNC if path.is_file() else 0))
     with os.fdopen(descriptor, "wb") as stream:
         yield stream
 
 
 def _saved_elsewhere(path: Path, content: bytes) -> str:
-    """Keep what has no other place; returns a clause that says where."""
+    """Save content that could not be written; return a clause with its path."""
     name = "output" if path == STDOUT else path.name
     for folder in (tempfile.gettempdir(), os.getcwd(), os.path.expanduser("~")):
         try:
@@ -218,7 +221,7 @@ def _saved_elsewhere(path: Path, content: bytes) -> str:
         try:
             (place / name).write_bytes(content)
         except OSError:
-            shutil.rmtree(place, ignore_errors=True)  # half of it helps nobody
+            shutil.rmtree(place, ignore_errors=True)  # a partial file is useless
             continue
-        return f"what was to be written is kept in {place / name}"
-    return "make room and try again"
+        return f"the content is kept in {place / name}"
+    return "free some disk space and try again"

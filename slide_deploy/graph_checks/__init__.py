@@ -1,4 +1,4 @@
-"""Checks of written files: one reader a format, one small graph, rules, reports. No torch."""
+"""Check exported files without running them: readers, a common graph, rules, reports. No torch."""
 
 from slide_deploy.graph_checks.check import Report, check_file, check_files, check_graph
 from slide_deploy.graph_checks.graph import Graph

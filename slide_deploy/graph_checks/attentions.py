@@ -1,18 +1,18 @@
 """Attention over tokens as runtimes recognise it: softmax(q k^T) v, in one operator or in three.
 
-Queries and values stand with features last, (..., tokens, d); a product that reads them transposed
-is a product and no attention to them.
+Queries and values have the features last, (..., tokens, d). Runtimes do not recognise an attention
+whose matmuls read them transposed.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from slide_deploy.graph_checks.graph import Graph, Node
+from slide_deploy.graph_checks.dialect import Kind
+from slide_deploy.graph_checks.graph import Graph, Node, kind_of
 from slide_deploy.graph_checks.graph_walks import LONGEST_WALK, through_scaling
-from slide_deploy.graph_checks.kinds import Kind, kind_of
 from slide_deploy.graph_checks.matmuls import stored_transposed
 
-_PASSED = (Kind.ADD, Kind.MULTIPLY, Kind.CAST)
+_BEFORE_SOFTMAX = (Kind.ADD, Kind.MULTIPLY, Kind.CAST)
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class Attention:
     """One attention.
 
     Attributes:
-        node: its softmax, or the one operator that it is.
-        query: name of the value q, before it is scaled.
-        values: name of the value v.
-        result: name of the value that it computes.
+        node: its softmax, or the single attention operator.
+        query: name of the queries q, before scaling.
+        values: name of the values v.
+        result: name of its output.
     """
 
     node: Node
@@ -33,7 +33,7 @@ class Attention:
 
 
 def attentions(graph: Graph) -> Iterator[Attention]:
-    """Every attention of a graph."""
+    """Yield every attention of a graph."""
     for node in graph.nodes:
         kind = kind_of(graph, node)
         if kind is Kind.ATTENTION and len(node.inputs) > 2 and node.outputs:
@@ -48,7 +48,7 @@ def attentions(graph: Graph) -> Iterator[Attention]:
 
 
 def _logits(graph: Graph, softmax: Node) -> Node | None:
-    """The product of queries and keys that a softmax gets, scaled, biased and masked."""
+    """The matmul of queries and keys before a softmax, past scale, bias and mask."""
     name = softmax.inputs[0]
     for _ in range(LONGEST_WALK):
         node = graph.producers.get(name)
@@ -57,7 +57,7 @@ def _logits(graph: Graph, softmax: Node) -> Node | None:
         kind = kind_of(graph, node)
         if kind is Kind.MATMUL and len(node.inputs) == 2:
             return None if stored_transposed(graph, node)[0] else node
-        if kind not in _PASSED:
+        if kind not in _BEFORE_SOFTMAX:
             return None
         computed = [source for source in node.inputs if source in graph.producers]
         if not computed:
@@ -67,10 +67,10 @@ def _logits(graph: Graph, softmax: Node) -> Node | None:
 
 
 def _weighted(graph: Graph, softmax: Node) -> Node | None:
-    """The product of the softmax and the values."""
+    """The matmul of the softmax and the values."""
     name = softmax.outputs[0]
     for reader in graph.consumers.get(name, ()):
-        is_product = kind_of(graph, reader) is Kind.MATMUL and len(reader.inputs) == 2
-        if is_product and reader.inputs[0] == name and reader.outputs:
+        is_matmul = kind_of(graph, reader) is Kind.MATMUL and len(reader.inputs) == 2
+        if is_matmul and reader.inputs[0] == name and reader.outputs:
             return None if stored_transposed(graph, reader)[1] else reader
     return None

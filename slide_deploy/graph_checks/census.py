@@ -1,4 +1,4 @@
-"""The census of a file: how many operators of which geometry mix channels in what was exported.
+"""The census of a file: how many operators of each geometry mix channels in the exported program.
 
 The exporters count them in the traced program and store a JSON object with the file::
 
@@ -7,8 +7,8 @@ The exporters count them in the traced program and store a JSON object with the 
                   "transposed": false, "least": 2, "most": 2, "slide_attention": true}, ...],
      "branched_pairs": 0, "hidden_products": false, "infinities": false, "copies": false, "rank": 4}
 
-``least`` and ``most`` differ where converters may choose: they merge operators that compute the
-same, and fuse an attention over constants. An entry leaves out what a matrix product has not.
+``least`` and ``most`` differ where converters have a choice: they merge equal operators, and fuse
+an attention over constants. The entry of a matmul has no kernel, pads, strides or dilations.
 """
 
 import json
@@ -25,12 +25,12 @@ CENSUS_KEY = "slide_deploy.census"
 
 @dataclass(frozen=True)
 class Count:
-    """How many operators of one geometry there are.
+    """How many operators of one geometry a file has.
 
     Attributes:
-        least: at least.
-        most: at most.
-        slide_attention: whether all of them are part of slide attentions.
+        least: the smallest allowed number.
+        most: the largest allowed number.
+        slide_attention: whether all of them belong to slide attentions.
     """
 
     least: int
@@ -40,29 +40,29 @@ class Count:
 
 @dataclass(frozen=True)
 class Census:
-    """What a program mixes channels with.
+    """The operators of a program that mix channels, and what else rules must allow.
 
     Attributes:
-        mixings: by geometry.
-        branched_pairs: sums of two grouped convolutions of one geometry that read the same value:
-            branches that the network has on purpose, or that nobody could fold.
-        hidden_products: whether there are operators that converters write with any number of
-            products, such as recurrent cells.
-        infinities: whether there are infinite constants, as masks have.
-        copies: whether the program itself copies neighbours, as an unfold and an index do.
-        rank: the most axes that a value outside slide attentions has; 0 where nobody counted.
+        mixings: counts by geometry.
+        branched_pairs: number of sums of two grouped convolutions of one geometry that read the
+            same value: branches that the network has on purpose, or that cannot be folded.
+        hidden_matmuls: whether there are operators that converters write with any number of
+            matmuls, such as recurrent cells. Its key in the file is ``hidden_products``.
+        infinities: whether there are infinite constants, for example in masks.
+        copies: whether the program itself copies neighbours, with an unfold or an index.
+        rank: the highest rank of a value outside slide attentions; 0 if it was not counted.
     """
 
     mixings: Mapping[MixingGeometry, Count]
     branched_pairs: int = 0
-    hidden_products: bool = False
+    hidden_matmuls: bool = False
     infinities: bool = False
     copies: bool = False
     rank: int = 0
 
 
 def census_text(census: Census) -> str:
-    """The JSON object of a census."""
+    """The census as JSON text."""
     entries = []
     for kind, count in census.mixings.items():
         entry: dict[str, Any] = {"groups": kind.groups} if kind.groups != 1 else {}
@@ -77,7 +77,7 @@ def census_text(census: Census) -> str:
     content = {
         "mixings": entries,
         "branched_pairs": census.branched_pairs,
-        "hidden_products": census.hidden_products,
+        "hidden_products": census.hidden_matmuls,
         "infinities": census.infinities,
         "copies": census.copies,
         "rank": census.rank,
@@ -89,7 +89,8 @@ def read_census(metadata: Mapping[str, str]) -> Census | None:
     """The census that a file declares; None if it declares none.
 
     Raises:
-        ValueError: the text is not what the exporters write; its text is a clause.
+        ValueError: the exporters do not write such a text. The message is a clause whose subject is
+            the metadata entry.
     """
     text = metadata.get(CENSUS_KEY)
     if text is None:
@@ -100,7 +101,10 @@ def read_census(metadata: Mapping[str, str]) -> Census | None:
     pairs = content.get("branched_pairs", 0)
     flags = [content.get(key, False) for key in ("hidden_products", "infinities", "copies")]
     if not _is_count(pairs, MAX_NODES) or not all(isinstance(flag, bool) for flag in flags):
-        raise ValueError("has branched pairs, hidden products, infinities or copies that are none")
+        raise ValueError(
+            "has branched_pairs that are no count, or hidden_products, infinities or copies that "
+            "are neither true nor false"
+        )
     mixings: dict[MixingGeometry, Count] = {}
     for entry in content["mixings"]:
         kind, count = _geometry(entry), _count(entry)
@@ -109,14 +113,14 @@ def read_census(metadata: Mapping[str, str]) -> Census | None:
         mixings[kind] = count
     rank = content.get("rank", 0)
     if not _is_count(rank, MAX_RANK):
-        raise ValueError("has a rank that is none")
+        raise ValueError("has a rank that is no count")
     hidden, infinite, copies = flags
     return Census(mixings, pairs, hidden, infinite, copies, rank)
 
 
 def _geometry(entry: Any) -> MixingGeometry:
     if not isinstance(entry, dict):
-        raise ValueError("has an entry that is no object")
+        raise ValueError("has an entry that is not an object")
     groups, inputs, outputs = entry.get("groups", 1), entry.get("inputs"), entry.get("outputs")
     if not (_is_size(groups) and _is_size(inputs) and _is_size(outputs)):
         raise ValueError("has an entry without groups, inputs and outputs")
@@ -126,7 +130,7 @@ def _geometry(entry: Any) -> MixingGeometry:
     held = entry.get("pads", [])
     pads = tuple(_sizes(pair, 0) for pair in held) if isinstance(held, list) else None
     if kernel is None or strides is None or dilations is None or pads is None or None in pads:
-        raise ValueError("has a kernel, pads, strides or dilations that are no lists of numbers")
+        raise ValueError("has a kernel, pads, strides or dilations that are not lists of numbers")
     pairs = tuple((pair[0], pair[1]) for pair in pads if pair is not None and len(pair) == 2)
     fits = len(kernel) == len(strides) == len(dilations) and len(pairs) == len(pads)
     if not fits or len(pads) not in (0, len(kernel)):
@@ -138,7 +142,7 @@ def _geometry(entry: Any) -> MixingGeometry:
 def _count(entry: Mapping[str, Any]) -> Count:
     least, most = entry.get("least"), entry.get("most")
     if not _is_count(most, MAX_NODES, 1) or not _is_count(least, most):
-        raise ValueError("has an entry that says not how many there are")
+        raise ValueError("has an entry without a valid least and most")
     return Count(least, most, entry.get("slide_attention", False) is True)
 
 

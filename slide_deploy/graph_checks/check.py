@@ -1,4 +1,4 @@
-"""Read a file and hold it against a policy."""
+"""Read files and check them against a policy."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -14,18 +14,18 @@ from slide_deploy.graph_checks.readers import read_graph
 from slide_deploy.graph_checks.readers.limits import short
 from slide_deploy.graph_checks.rules import RULES, Rule, Violation
 
-# A file that breaks a rule everywhere is told so, not a thousand times.
+# A file may break a rule in thousands of places; reports list this many of each rule.
 MAX_VIOLATIONS = 25
 
 
 @dataclass(frozen=True)
 class Report:
-    """What the rules say of one file.
+    """The result of checking one file.
 
     Attributes:
-        path: the file, as it was named.
-        format: which reader understood it; None if none did.
-        policy: name of the policy; empty where the file decides, and could not be read.
+        path: the file, as the caller named it.
+        format: name of its format; None if the file could not be read.
+        policy: name of the policy; empty if the policy depends on a file that could not be read.
         violations: in the order of the rules.
         unusable: why the file could not be read; empty if it could.
     """
@@ -48,12 +48,12 @@ class Report:
 
 
 def check_file(path: str | os.PathLike[str], policy: Policy | None = None) -> Report:
-    """Hold one file against a policy.
+    """Check one file against a policy.
 
     Args:
-        path: an ``.onnx`` file, an OpenVINO ``.xml`` or an ``.mlpackage`` folder.
-        policy: if left out, the built-in ``standard-ops`` for a file that says something of itself
-            as slide-deploy's do, and ``portable`` for any other.
+        path: a model file or package of any known format, such as ``.onnx`` or ``.mlpackage``.
+        policy: if left out, the built-in ``standard-ops`` for a file with declarations of
+            slide-deploy, and ``portable`` for any other.
 
     Raises:
         InputError: the file cannot be used.
@@ -69,12 +69,12 @@ def check_files(
     policy: Policy | None = None,
     step: Callable[[str], None] = lambda name: None,
 ) -> tuple[Report, ...]:
-    """As ``check_file`` for several files; one that cannot be used does not stop the others.
+    """Check several files as ``check_file`` does; an unusable one does not stop the others.
 
     Args:
-        paths: of the files.
-        policy: for all of them; None takes that of each file.
-        step: told of each file as its turn comes.
+        paths: model files or packages.
+        policy: for all of them; None chooses one for each file.
+        step: called with a message before each file, to show progress.
     """
 
     def report(path: str | os.PathLike[str]) -> Report:
@@ -85,7 +85,7 @@ def check_files(
 
 
 def check_graph(graph: Graph, policy: Policy) -> Iterator[Violation]:
-    """The violations of every rule, at most ``MAX_VIOLATIONS`` of each."""
+    """Yield the violations of every rule, at most ``MAX_VIOLATIONS`` of each."""
     network = in_floats(graph)
     for rule in RULES:
         yield from _limited(rule, network if rule.in_floats else graph, policy)
@@ -94,7 +94,7 @@ def check_graph(graph: Graph, policy: Policy) -> Iterator[Violation]:
 def _limited(rule: Rule, graph: Graph, policy: Policy) -> Iterator[Violation]:
     found = iter(rule.check(graph, policy))
     for violation in islice(found, MAX_VIOLATIONS):
-        # Names are a stranger's words: made fit for a line before anybody prints them.
+        # Names come from an untrusted file, so they are shortened and made printable first.
         node, message = short(violation.node), short(violation.message, 400)
         yield replace(violation, node=node, message=message)
     if next(found, None) is not None:

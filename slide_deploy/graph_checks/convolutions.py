@@ -1,37 +1,45 @@
-"""Convolutions in one shape, whatever the format calls groups, weights and padding.
+"""Convolutions and transposed convolutions in one form for all formats.
 
-Formats differ in these things, which their ``Dialect`` tells::
+Formats differ in the following, which their ``Dialect`` describes::
 
-    weight  most                               (outputs, inputs / groups, k, k)
-            those with groups of their own     (groups, outputs / groups, inputs / groups, k, k)
-            those with axes of their own       (outputs, k, k, inputs / groups) for example
+    weight  of most operators           (outputs, inputs / groups, k, k)
+            with a groups axis          (groups, outputs / groups, inputs / groups, k, k)
+            in the dialect's own order  (outputs, k, k, inputs / groups) for example
     maps    (batch, channels, height, width) or (batch, height, width, channels)
     pads    (begin, begin, end, end), (begin, end, begin, end), or two lists
+
+Weights of transposed convolutions::
+
+    of most operators           (inputs, outputs / groups, k, k)
+    with a groups axis          (groups, inputs / groups, outputs / groups, k, k)
+    in the dialect's own order  (outputs, k, k, inputs) for example
+
+Cropping of a transposed convolution's result is not read: some converters write it as a separate
+operator, and the size of the result shows it.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from slide_deploy.graph_checks.dialect import Dialect
-from slide_deploy.graph_checks.graph import Graph, Node
-from slide_deploy.graph_checks.kinds import Kind, kind_of
+from slide_deploy.graph_checks.dialect import Dialect, Kind
+from slide_deploy.graph_checks.graph import Graph, Node, kind_of
 
 Sizes = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """What a convolution does to shapes.
+    """The geometry of a convolution.
 
     Attributes:
-        node: where it is in the graph.
-        groups: how many independent parts it has.
-        inputs_per_group: channels that one part reads.
-        outputs: channels of its result.
-        kernel: sizes of the neighbourhood; strides and dilations have as many.
-        pads: zeros before and behind each spatial axis; None where they depend on the input.
-        strides: steps.
-        dilations: distances between taps.
+        node: its node in the graph.
+        groups: number of groups.
+        inputs_per_group: input channels of one group.
+        outputs: output channels of all groups.
+        kernel: kernel size along each spatial axis; strides and dilations have as many entries.
+        strides: stride along each spatial axis.
+        dilations: dilation along each spatial axis.
+        pads: zeros before and after each spatial axis; None if they depend on the input.
     """
 
     node: Node
@@ -53,7 +61,7 @@ class Convolution:
 
     @property
     def outputs_per_group(self) -> int:
-        """Channels that one part computes."""
+        """Output channels of one group."""
         return self.outputs // self.groups
 
     def spatial(self, sizes: Sizes) -> Sizes:
@@ -68,7 +76,7 @@ class Convolution:
 
 
 def convolutions(graph: Graph) -> Iterator[Convolution]:
-    """Every convolution of a graph that can be understood, in the order of the file."""
+    """Yield every valid convolution of a graph, in the order of the file."""
     for node in graph.nodes:
         found = convolution(graph, node)
         if found is not None:
@@ -76,7 +84,7 @@ def convolutions(graph: Graph) -> Iterator[Convolution]:
 
 
 def convolution(graph: Graph, node: Node) -> Convolution | None:
-    """A node as a convolution; None if it is none or contradicts itself."""
+    """A node as a convolution; None if it is none or is invalid."""
     if kind_of(graph, node) is not Kind.CONVOLUTION or len(node.inputs) < 2:
         return None
     weight = graph.shape(node.inputs[1]) or ()
@@ -89,7 +97,7 @@ def convolution(graph: Graph, node: Node) -> Convolution | None:
         outputs *= groups
     else:
         groups = (node.integers(graph.dialect.groups) or (1,))[0]
-        outputs, inputs, *kernel = in_common_order(graph.dialect, node, sizes)
+        outputs, inputs, *kernel = _in_common_order(graph.dialect, node, sizes)
     axes = len(kernel)
     strides = node.integers("strides") or (1,) * axes
     dilations = node.integers("dilations") or (1,) * axes
@@ -103,10 +111,37 @@ def convolution(graph: Graph, node: Node) -> Convolution | None:
     return Convolution(node, groups, inputs, outputs, tuple(kernel), strides, dilations, pads)
 
 
-def in_common_order(dialect: Dialect, node: Node, sizes: Sizes) -> Sizes:
-    """The sizes of a weight, those of the kernel last, where its operator has an order of its own.
+def transposed_convolution(graph: Graph, node: Node) -> Convolution | None:
+    """A node as a transposed convolution without pads; None if it is none or is invalid."""
+    if node.operator not in graph.dialect.transposed_convolutions or len(node.inputs) < 2:
+        return None
+    weight = graph.shape(node.inputs[1]) or ()
+    sizes = tuple(size for size in weight if isinstance(size, int))
+    is_grouped = node.operator in graph.dialect.grouped
+    if len(sizes) != len(weight) or len(sizes) < 3 + is_grouped or min(sizes) < 1:
+        return None
+    if is_grouped:
+        groups, inputs, outputs, *kernel = sizes
+    else:
+        groups = (node.integers(graph.dialect.groups) or (1,))[0]
+        inputs, outputs, *kernel = _in_common_order(graph.dialect, node, sizes)
+        if groups < 1 or inputs % groups:
+            return None
+        inputs //= groups
+    axes = len(kernel)
+    strides = node.integers("strides") or (1,) * axes
+    dilations = node.integers("dilations") or (1,) * axes
+    if len(strides) != axes or len(dilations) != axes:
+        return None
+    return Convolution(
+        node, groups, inputs, outputs * groups, tuple(kernel), strides, dilations, pads=None
+    )
 
-    Of outputs and inputs the one comes first that does without such an order.
+
+def _in_common_order(dialect: Dialect, node: Node, sizes: Sizes) -> Sizes:
+    """The sizes of a weight with the kernel last, undoing the operator's own axis order.
+
+    Inputs come before outputs for a transposed convolution, after them otherwise.
     """
     letters = dialect.weight_axes.get(node.operator, "")
     if len(letters) != len(sizes):

@@ -1,8 +1,8 @@
-"""What the texts that a file says of itself have in common.
+"""Common parts of the declarations that exporters store in a file's metadata.
 
-The exporters store JSON under keys that begin with ``PREFIX``: what the file must show (``census``,
-``normalisations``, ``interface``) and what its readers may like to know, such as where its slide
-attentions are and how each is written.
+The exporters store JSON under keys that begin with ``PREFIX``. Rules check some entries against the
+graph (``census``, ``normalisations``, ``interface``). Others are information, such as where the
+slide attentions are and how each is written.
 """
 
 import json
@@ -10,28 +10,29 @@ from collections.abc import Mapping
 from typing import Any
 
 PREFIX = "slide_deploy."
-# For whoever reads a file; no rule does. A JSON list with the name, the sizes and the form of each.
+# Information that no rule reads: a JSON list with the name, the sizes and the form of each.
 ATTENTIONS_KEY = "slide_deploy.slide_attentions"
 PRECISION_KEY = "slide_deploy.precision"
-# Of a quantised file: a JSON list with the names of the operators whose weights are floats.
+# In a quantised file: a JSON list with the names of the operators whose weights are floats.
 FLOAT_OPERATORS_KEY = "slide_deploy.float_operators"
-# Of a calibrated file, for whoever proves it: which examples its export was given.
+# In a calibrated file: the digest of the examples of its export, which `verify` compares.
 CALIBRATION_KEY = "slide_deploy.calibration_sha256"
 
-# A census of a hundred geometries has a tenth of it.
+# Characters. A census of a hundred geometries needs a tenth of this.
 _LONGEST_TEXT = 200_000
 
 
-def says_something(metadata: Mapping[str, str]) -> bool:
-    """Whether slide-deploy wrote the file, or whoever did says what slide-deploy would."""
+def has_declarations(metadata: Mapping[str, str]) -> bool:
+    """Whether a file has metadata entries of slide-deploy."""
     return any(key.startswith(PREFIX) for key in metadata)
 
 
 def parsed(text: str) -> Any:
-    """What a JSON text holds.
+    """Parse a JSON text.
 
     Raises:
-        ValueError: the text is none, or longer than an exporter writes; its text is a clause.
+        ValueError: the text is not JSON, or longer than an exporter writes. The message is a
+            clause.
     """
     if len(text) > _LONGEST_TEXT:
         raise ValueError(f"has {len(text):,} characters")
@@ -42,10 +43,10 @@ def parsed(text: str) -> Any:
 
 
 def read_entries(text: str) -> list[dict[str, Any]]:
-    """The objects in a JSON list; an empty one in the place of what is none.
+    """The objects in a JSON list; any other entry becomes an empty object.
 
     Raises:
-        ValueError: the text is no such list; its text is a clause.
+        ValueError: the text is not such a list. The message is a clause.
     """
     entries = parsed(text)
     if not isinstance(entries, list):
@@ -54,10 +55,10 @@ def read_entries(text: str) -> list[dict[str, Any]]:
 
 
 def read_names(text: str) -> tuple[str, ...]:
-    """The texts in a JSON list.
+    """The strings in a JSON list.
 
     Raises:
-        ValueError: the text is no such list; its text is a clause.
+        ValueError: the text is not such a list. The message is a clause.
     """
     entries = parsed(text)
     if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):

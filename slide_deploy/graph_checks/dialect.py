@@ -1,6 +1,6 @@
-"""How a format writes what the rules reason about: the words that differ from format to format.
+"""Names and conventions of a format, for the rules.
 
-Each reader hands its dialect out with every graph. Rules and walks ask it, and know no format.
+Each reader stores its dialect in every graph. Rules use the dialect and depend on no format.
 """
 
 import re
@@ -10,14 +10,14 @@ from enum import Enum, auto
 from typing import Any, TypeAlias
 
 Expand: TypeAlias = Callable[..., Any]
-"""A function of ``expansion``; named loosely here, since the graph that it takes has a dialect."""
+"""A function of ``expansion``. Its type is loose because ``graph`` imports this module."""
 
 
 class Kind(Enum):
     """A common kind of operator."""
 
     CONVOLUTION = auto()
-    MATMUL = auto()  # of two activations or of an activation and a weight
+    MATMUL = auto()  # of two activations, or of an activation and a weight
     LINEAR = auto()  # x W^T + b as one operator
     ATTENTION = auto()  # softmax(q k^T) v as one operator
     SOFTMAX = auto()
@@ -37,22 +37,22 @@ class Kind(Enum):
 
 
 def kinds(names: Mapping[Kind, str]) -> Mapping[str, Kind]:
-    """The kind of each operator, from the operators of each kind with blanks between them."""
+    """The kind of each operator, from a string of operators for each kind, separated by blanks."""
     return {operator: kind for kind, text in names.items() for operator in text.split()}
 
 
 @dataclass(frozen=True)
 class PadWords:
-    """How the operator ``pad`` says what it puts around a tensor.
+    """How a format's padding operators store the amounts and the value.
 
     Attributes:
-        operators: that put something around a tensor, in small letters.
-        inputs: places of the inputs with the amounts: one holds those before all axes, then those
-            behind all; two hold them apart.
-        by_axis: whether one input holds them axis by axis instead.
-        attribute: that holds the amounts instead, axis by axis, of the last axes.
-        axes: place of the input that names the axes; None where all axes are meant.
-        value: place of the input, or name of the attribute, with the number that is put there.
+        operators: names of padding operators, in lower case.
+        inputs: positions of the inputs with the amounts. One input holds those before all axes,
+            then those after all axes; two inputs hold them separately.
+        by_axis: whether a single input holds (before, after) axis by axis instead.
+        attribute: attribute with the amounts instead, axis by axis, for the last axes.
+        axes: position of the input that lists the padded axes; None if all axes are padded.
+        value: position of the input, or name of the attribute, with the padding value.
     """
 
     operators: tuple[str, ...] = ("pad",)
@@ -65,52 +65,53 @@ class PadWords:
 
 @dataclass(frozen=True, eq=False)
 class Dialect:
-    """The words of one format. An empty attribute name means that the format has no such attribute.
+    """The names of one format. An empty attribute name means that the format has no such attribute.
 
-    Readers name what does not differ alike: ``strides`` and ``dilations`` of a convolution.
+    Readers use the same name in all formats where nothing else differs, such as ``strides`` and
+    ``dilations`` of a convolution.
 
     Attributes:
-        format: its name, as in ``slide_deploy.formats``.
-        domain: of the standard operators, as nodes name it.
-        kinds: of operators. About one that is missing, rules assume nothing.
-        groups: attribute of a convolution that says how many groups it has.
-        grouped: convolutions whose weight is (groups, outputs / groups, inputs / groups, k, k); any
-            other has (outputs, inputs / groups, k, k). Transposed ones have outputs and inputs
-            exchanged.
-        transposed_convolutions: operators.
-        weight_axes: the order of the axes of a weight, for operators that have one of their own: o
-            for outputs, i for inputs of a group, any other letter for an axis of the kernel.
-        channels_last: convolutions whose maps are (batch, height, width, channels). Their weights
-            are shown as those of the others.
-        padding: of the operator ``pad``.
-        affine_norm: operator that normalises, but where its mean is 0 and its variance 1: so the
-            format's converter writes a x + b.
-        pad_mode: attribute of a convolution that names its padding: "valid", "same_upper" and the
-            like, in any spelling.
-        pads: attributes with the zeros around a map; two of them are those before and those behind.
-            One attribute holds those before all axes, then those behind all axes.
-        pads_by_axis: whether one attribute holds them axis by axis instead.
-        transposed: attributes of a matrix product that say whether its first and second matrix are
+        format: name of the format, as in ``slide_deploy.formats``.
+        domain: domain of the standard operators, as nodes name it.
+        kinds: kind of each operator. Rules assume nothing about an operator that is missing.
+        groups: attribute of a convolution with the number of its groups.
+        grouped: convolutions whose weight is (groups, outputs / groups, inputs / groups, k, k). The
+            weight of any other is (outputs, inputs / groups, k, k). Transposed convolutions have
+            outputs and inputs exchanged.
+        transposed_convolutions: transposed convolutions.
+        weight_axes: axis order of a weight, for operators with an order of their own: o for
+            outputs, i for inputs of a group, any other letter for an axis of the kernel.
+        channels_last: convolutions whose feature maps are (batch, height, width, channels). Readers
+            give their weights the same shape as those of the others.
+        padding: how the padding operators store their amounts.
+        affine_norm: normalisation that the format's converter also uses for a x + b, with a mean of
+            0 and a variance of 1.
+        pad_mode: attribute of a convolution with its padding mode: "valid", "same_upper" and so on,
+            in upper or lower case.
+        pads: attributes of a convolution with its padding. Two attributes hold the zeros before and
+            after the axes. One attribute holds those before all axes, then those after all axes.
+        pads_by_axis: whether one attribute holds (before, after) axis by axis instead.
+        transposed: attributes of a matmul that state whether its first and its second matrix are
             stored transposed.
-        linear_transposed: the same of an operator of kind LINEAR, where it is always so.
-        keeps_axes: attribute of an operator of kind LINEAR without which it answers a matrix, all
-            axes but the last in one.
-        permutation: attribute of a transpose; else its second input is its permutation.
-        pattern: attribute of a reshape with its sizes; else its second input has them.
-        gather: operator that reads an activation by a table of indices.
-        epsilons: operators that normalise, each with the attribute that holds its epsilon.
-        default_epsilon: where that attribute is left out; None if the format has no default.
-        quantising: finds the operators that are there for numbers of low precision; None if the
-            format has none.
-        expand: how operators compute the floats that stored numbers of low precision stand for.
-        palettes: those of them whose numbers are places in a palette.
-        ranges: those that round to levels between two ends.
-        rounding: operators that round a value on its way, or widen what was rounded.
+        linear_transposed: the same for operators of kind LINEAR, if the format fixes it.
+        keeps_axes: attribute of an operator of kind LINEAR without which its output is a matrix, in
+            which all axes but the last are merged.
+        permutation: attribute of a transpose; if empty, its second input holds the permutation.
+        pattern: attribute of a reshape with the target sizes; if empty, its second input has them.
+        gather: operator that gathers from an activation with a table of indices.
+        epsilons: normalisations, each with the attribute that holds its epsilon.
+        default_epsilon: value if that attribute is missing; None if the format has no default.
+        quantising: matches the operators for low-precision numbers; None if the format has none.
+        expand: for each operator that stores a low-precision weight, the function that computes the
+            floats.
+        palettes: operators of ``expand`` whose stored numbers are indices into a palette.
+        ranges: operators of ``expand`` that round to levels between two ends.
+        rounding: operators that quantise an activation, or dequantise it.
         in_order: whether the order of the file is the order of execution.
-        optional_inputs: whether an input without a name is one left out.
-        unread_input: operator that the format's converter puts behind an input that nothing reads.
-        interface_types: types that inputs and outputs of the format have in the place of another,
-            with blanks between them.
+        optional_inputs: whether an empty input name means an omitted input.
+        unread_input: operator that the format's converter adds after an input that nothing reads.
+        interface_types: for each type, the types that inputs and outputs of the format have
+            instead, separated by blanks.
     """
 
     format: str

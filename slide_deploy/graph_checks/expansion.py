@@ -1,4 +1,4 @@
-"""Stored numbers of low precision to the floats that they stand for, operator by operator.
+"""Dequantise stored low-precision numbers, operator by operator.
 
     ONNX      DequantizeLinear                  scale (data - zero point), by tensor, axis or block
     LiteRT    DEQUANTIZE                        the same, by tensor or axis; float16 as it is
@@ -7,8 +7,8 @@
               constexpr_blockwise_shift_scale   the same by block
               constexpr_lut_to_dense            entries of a palette
 
-Each function takes the operator and the numbers that it reads, None for an input left out, and
-raises ``ValueError`` where they do not fit together. Results are float32, whatever the file says.
+Each function is given the operator and its input arrays, None for an omitted input. It raises
+``ValueError`` if they do not fit together. Results are float32, whatever type the file states.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ Array: TypeAlias = NDArray[np.generic]
 
 
 def dequantize_linear(node: Node, inputs: Sequence[Array | None]) -> Array:
-    """ONNX: data, scale and, where it is not zero, zero point."""
+    """ONNX: data, scale and optional zero point."""
     data, scale, zero = _three(inputs)
     axis = (node.integers("axis") or (1,))[0]
     block = (node.integers("block_size") or (0,))[0]
@@ -42,7 +42,7 @@ def dequantize_linear(node: Node, inputs: Sequence[Array | None]) -> Array:
 
 
 def dequantize(node: Node, inputs: Sequence[Array | None]) -> Array:
-    """LiteRT: data alone where it is of float16; of integers, scale and zero point as well."""
+    """LiteRT: float16 data alone; for integers also scale and zero point."""
     if len(inputs) == 1 and inputs[0] is not None and inputs[0].dtype.kind == "f":
         return np.asarray(inputs[0], np.float32)
     return dequantize_linear(node, inputs)
@@ -51,7 +51,7 @@ def dequantize(node: Node, inputs: Sequence[Array | None]) -> Array:
 def fake_quantize(node: Node, inputs: Sequence[Array | None]) -> Array:
     """OpenVINO: data, lowest and highest input, lowest and highest output."""
     if len(inputs) != 5 or any(each is None for each in inputs):
-        raise ValueError("it does not read five numbers")
+        raise ValueError("it does not have five constant inputs")
     data, low, high, least, most = (np.asarray(each, np.float32) for each in inputs)
     check_broadcast(data, low, high, least, most)
     steps = (node.integers("levels") or (2,))[0] - 1
@@ -69,13 +69,13 @@ def affine(node: Node, inputs: Sequence[Array | None]) -> Array:
 
 
 def blockwise(node: Node, inputs: Sequence[Array | None]) -> Array:
-    """Core ML: data, scale and, where it is not zero, offset."""
+    """Core ML: data, scale and optional offset."""
     data, scale, offset = _three(inputs)
     return blockwise_shift_scale(data, scale.astype(np.float32), offset)
 
 
 def palette(node: Node, inputs: Sequence[Array | None]) -> Array:
-    """Core ML: indices and palette; old operators pack the indices and have a shape."""
+    """Core ML: indices and palette; old operators pack the indices and have a shape attribute."""
     indices, entries, _ = _three(inputs)
     entries = entries.astype(np.float32)
     shape = node.integers("shape")
@@ -89,10 +89,10 @@ def palette(node: Node, inputs: Sequence[Array | None]) -> Array:
 
 
 def check_broadcast(*arrays: Array) -> None:
-    """Refuse arrays that do not broadcast together, or to more than a weight can have.
+    """Check that arrays broadcast together, to at most the size of a weight.
 
     Raises:
-        ValueError: they do not.
+        ValueError: they do not broadcast, or the result is too large.
     """
     shape = np.broadcast_shapes(*(array.shape for array in arrays))
     if elements_of(shape) > MAX_DENSE_ELEMENTS:
@@ -100,14 +100,14 @@ def check_broadcast(*arrays: Array) -> None:
 
 
 def _three(inputs: Sequence[Array | None]) -> tuple[Array, Array, Array | None]:
-    """Data, scale and zero point; the last may be left out."""
+    """Data, scale and zero point; None if the zero point is omitted."""
     if len(inputs) < 2 or inputs[0] is None or inputs[1] is None:
         raise ValueError("it has no scale")
     return inputs[0], inputs[1], inputs[2] if len(inputs) > 2 else None
 
 
 def _along(held: Array, data: Array, axis: int, block: int) -> NDArray[np.float32]:
-    """Numbers of one tensor, axis or block, so that they broadcast over the data."""
+    """Reshape per-tensor, per-axis or per-block numbers so that they broadcast over the data."""
     numbers = held.astype(np.float32)
     if numbers.size == 1 and block <= 0:
         return numbers.reshape(())

@@ -1,10 +1,9 @@
-"""The small common graph: what ONNX, OpenVINO IR and Core ML programs have in common.
+"""The common graph: what ONNX, OpenVINO IR, Core ML and the other formats have in common.
 
-Operators keep the names of their format; its ``Dialect`` has those that rules reason about. A
-literal that a format stores as a node of its own (``Constant``, ``Const``, ``const``) is a constant
-here, not a node. A literal that only steers an operator (a permutation, an axis) is one of its
-attributes where the format has named parameters, and a constant among its inputs where it has
-positions.
+Operators keep the names of their format; its ``Dialect`` lists those that rules depend on. A
+literal that a format stores as a node (``Constant``, ``Const``, ``const``) is a constant here, not
+a node. A literal that parametrises an operator (a permutation, an axis) is an attribute if the
+format has named parameters, and a constant among its inputs if the format has positional ones.
 """
 
 import hashlib
@@ -18,10 +17,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from slide_deploy.graph_checks.dialect import Dialect
+from slide_deploy.graph_checks.dialect import Dialect, Kind
 
 Dimension: TypeAlias = int | str | None
-"""A size, the name of a size that is open, or None where it is open and has no name."""
+"""A size, the name of an open size, or None for an open size without a name."""
 Shape: TypeAlias = tuple[Dimension, ...]
 Attribute: TypeAlias = int | float | str | bool | tuple["Attribute", ...]
 
@@ -39,6 +38,7 @@ _NUMPY_TYPES = {
     "uint64": "<u8",
     "bool": "?",
 }
+_MIXING = (Kind.CONVOLUTION, Kind.MATMUL, Kind.LINEAR, Kind.ATTENTION, Kind.CONTROL_FLOW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class Value:
 
     Attributes:
         name: unique in its graph.
-        dtype: as numpy spells it, ``float32`` for example; ``undefined`` where the file is silent.
-        shape: None where not even the rank is known.
+        dtype: numpy's name, such as ``float32``; ``undefined`` if the file states none.
+        shape: None if not even the rank is known.
     """
 
     name: str
@@ -61,10 +61,10 @@ class Node:
     """One operator.
 
     Attributes:
-        name: as the file spells it.
-        operator: in the words of the format.
-        domain: that of the dialect for standard operators, whatever the file calls it.
-        inputs: names of values, by position; an empty name is an input left out.
+        name: as in the file.
+        operator: the format's name for it.
+        domain: for standard operators that of the dialect, whatever the file calls it.
+        inputs: names of values, by position; an empty name is an omitted input.
         outputs: names of values.
         attributes: by name.
     """
@@ -77,7 +77,7 @@ class Node:
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
 
     def integers(self, name: str) -> tuple[int, ...] | None:
-        """An attribute that holds integers, one or many; None if it is absent or holds others."""
+        """The integers of an attribute, one or many; None if it is absent or holds others."""
         held = self.attributes.get(name)
         items = held if isinstance(held, tuple) else (held,)
         whole = tuple(item for item in items if isinstance(item, int))
@@ -86,15 +86,15 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """A tensor that the file holds; its bytes are read when a rule asks for them.
+    """A tensor that the file stores; its bytes are read when a rule needs them.
 
     Attributes:
         name: unique in its graph.
         dtype: as in ``Value``.
         shape: every size is known.
         size: bytes in the file.
-        source: where they stand; two constants of one source are stored once.
-        load: gives the bytes, shape (size,).
+        source: location of the bytes; two constants with one source are stored once.
+        load: returns the bytes, shape (size,).
     """
 
     name: str
@@ -106,7 +106,7 @@ class Constant:
 
     @property
     def elements(self) -> int:
-        """How many numbers it holds."""
+        """Number of elements."""
         return elements_of(self.shape)
 
     @cached_property
@@ -115,18 +115,18 @@ class Constant:
         return hashlib.sha256(np.ascontiguousarray(self.load()).data).digest()
 
     def array(self) -> NDArray[np.generic] | None:
-        """The numbers in their shape; None for types that numpy does not know."""
+        """The numbers in their shape; None for types that numpy does not have."""
         numpy_type = _NUMPY_TYPES.get(self.dtype)
         return None if numpy_type is None else self.load().view(numpy_type).reshape(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOver:
-    """Bytes of a file that belong to nothing in the graph.
+    """Bytes of a file that nothing in the graph uses.
 
     Attributes:
-        what: where they are, a clause.
-        size: how many there are.
+        what: where they are, a noun phrase.
+        size: how many bytes.
     """
 
     what: str
@@ -138,26 +138,26 @@ class Graph:
     """A model file, as far as rules need it.
 
     Attributes:
-        dialect: how its format writes what rules reason about.
-        path: the file or package that was named.
+        dialect: names and conventions of its format.
+        path: the file or package that the caller named.
         files: every file that belongs to it.
         ir_version: version of the file format itself.
-        opsets: version of each operator set that the file asks for, by domain.
-        inputs: what the caller gives.
-        outputs: what he gets.
-        nodes: in the order of the file, bodies of control flow included.
+        opsets: version of each operator set that the file imports, by domain.
+        inputs: inputs of the model.
+        outputs: outputs of the model.
+        nodes: in the order of the file, including the bodies of control flow.
         constants: by name.
-        values: types and shapes by name, as far as the file tells.
+        values: types and shapes by name, as far as they are known.
         metadata: texts that the exporter stored.
-        bound: names that a body of control flow gets from the node that runs it.
+        bound: names that the body of a control-flow node receives from that node.
         functions: operators that the file itself defines.
-        declared: types and shapes of inner values that the file declares and the reader does not
-            believe, by name; what the operators give is in ``values``.
-        described_inputs: inputs as the file describes them to whoever loads it, apart from the
-            graph; None where it says them only once.
+        declared: types and shapes of intermediates as the file declares them, by name, if the
+            reader computes them itself; the computed ones are in ``values``.
+        described_inputs: inputs in the description that the file holds for its callers, apart from
+            the graph; None if it has no such description.
         described_outputs: the same for outputs.
-        left_over: what the files hold beside the graph.
-        sealed: names of nodes that stand for a part of the network that nobody here can read.
+        left_over: bytes of the files that the graph does not use.
+        sealed: names of nodes that replace a part of the network which cannot be read here.
     """
 
     dialect: Dialect
@@ -200,12 +200,12 @@ class Graph:
 
     @cached_property
     def order(self) -> tuple[Node, ...]:
-        """The nodes, each behind those that it reads from; without those on or behind a cycle."""
-        waits = [
+        """The nodes in topological order, without those on a cycle or depending on one."""
+        pending = [
             len({name for name in node.inputs if name in self.producers}) for node in self.nodes
         ]
         position = {id(node): index for index, node in enumerate(self.nodes)}
-        ready = deque(node for node, count in zip(self.nodes, waits, strict=True) if count == 0)
+        ready = deque(node for node, count in zip(self.nodes, pending, strict=True) if count == 0)
         done: list[Node] = []
         while ready:
             node = ready.popleft()
@@ -214,8 +214,8 @@ class Graph:
                 if self.producers.get(name) is not node:
                     continue
                 for reader in self.consumers.get(name, ()):
-                    waits[position[id(reader)]] -= 1
-                    if waits[position[id(reader)]] == 0:
+                    pending[position[id(reader)]] -= 1
+                    if pending[position[id(reader)]] == 0:
                         ready.append(reader)
         return tuple(done)
 
@@ -227,7 +227,7 @@ class Graph:
         return None if value is None else value.shape
 
     def integers(self, name: str, limit: int = 64) -> tuple[int, ...] | None:
-        """The integers that a small constant holds; None if it is none."""
+        """The integers of a small constant; None if it is larger or holds no integers."""
         constant = self.constants.get(name)
         if constant is None or constant.elements > limit:
             return None
@@ -238,7 +238,7 @@ class Graph:
 
 
 def elements_of(shape: Sequence[int]) -> int:
-    """The product of the sizes, in integers without bound."""
+    """The product of the sizes, as an exact integer."""
     product = 1
     for size in shape:
         product *= size
@@ -246,9 +246,19 @@ def elements_of(shape: Sequence[int]) -> int:
 
 
 def with_sizes(graph: Graph, sizes: Mapping[str, Shape]) -> Graph:
-    """The same graph where inputs have these shapes, by name; other values stay as they are."""
+    """The graph with these shapes for its inputs, by name; other values keep theirs."""
     inputs = tuple(
         Value(each.name, each.dtype, sizes.get(each.name, each.shape)) for each in graph.inputs
     )
     known = {each.name: each for each in inputs}
     return replace(graph, inputs=inputs, values={**graph.values, **known})
+
+
+def kind_of(graph: Graph, node: Node) -> Kind:
+    """The kind of a node; ``Kind.OTHER`` for an operator that the dialect does not list."""
+    return graph.dialect.kinds.get(node.operator, Kind.OTHER)
+
+
+def may_mix_channels(graph: Graph, node: Node) -> bool:
+    """Whether a node mixes channels by weights, or runs a graph whose nodes may."""
+    return kind_of(graph, node) in _MIXING

@@ -2,17 +2,18 @@
 
 from collections.abc import Iterable, Iterator
 
-from slide_deploy.graph_checks.graph import Graph, Node
-from slide_deploy.graph_checks.kinds import Kind, is_projection, kind_of
+from slide_deploy.graph_checks.dialect import Kind
+from slide_deploy.graph_checks.graph import Graph, Node, kind_of, may_mix_channels
 
-# Patterns are a few operators long; a file of one endless chain must not cost its square.
+# Patterns are a few operators long. The limit keeps walks in a file of one long chain from taking
+# quadratic time.
 LONGEST_WALK = 32
-# What a value passes through and stays the same value to a runtime's pattern matching.
+# Kinds that the pattern matching of runtimes ignores.
 _TRANSPARENT = (Kind.CAST,)
 
 
 def constant_values(graph: Graph) -> frozenset[str]:
-    """Names of constants and of what is computed from constants alone."""
+    """Names of constants and of values computed from constants alone."""
     constant = set(graph.constants)
     for node in graph.order:
         if node.inputs and all(name in constant for name in node.inputs if name):
@@ -21,7 +22,7 @@ def constant_values(graph: Graph) -> frozenset[str]:
 
 
 def inside_attention(graph: Graph, starts: Iterable[Node]) -> Iterator[Node]:
-    """The nodes from some of an attention's to the next projection, that one left out."""
+    """Walk from nodes of an attention up to the next ones that may mix channels, exclusive."""
     waiting = list(starts)
     seen = {id(node) for node in waiting}
     while waiting:
@@ -29,13 +30,13 @@ def inside_attention(graph: Graph, starts: Iterable[Node]) -> Iterator[Node]:
         yield node
         for name in node.outputs:
             for reader in graph.consumers.get(name, ()):
-                if id(reader) not in seen and not is_projection(graph, reader):
+                if id(reader) not in seen and not may_mix_channels(graph, reader):
                     seen.add(id(reader))
                     waiting.append(reader)
 
 
 def through_scaling(graph: Graph, name: str) -> str:
-    """The value that a value is before it was cast or multiplied by constants."""
+    """The value from which a value is computed by casts and products with constants alone."""
     for _ in range(LONGEST_WALK):
         node = graph.producers.get(name)
         if node is None:
@@ -52,7 +53,7 @@ def through_scaling(graph: Graph, name: str) -> str:
 
 
 def without_bias(graph: Graph, name: str) -> str:
-    """The value that a value is before constants were added to it and it was reshaped."""
+    """The value from which a value is computed by sums with constants and reshapes alone."""
     for _ in range(LONGEST_WALK):
         node = graph.producers.get(name)
         if node is None or kind_of(graph, node) not in (Kind.ADD, Kind.RESHAPE):

@@ -1,12 +1,12 @@
-"""A quantised network as what it is besides: the same graph with floats in the place of integers.
+"""A quantised graph as a float graph.
 
-Rules that look at the network (which operators mix channels, where an attention is, what
-normalises) see this graph. Rules that look at the file see the file.
+Rules about the network (operators that mix channels, attentions, normalisations) check this graph.
+Rules about the file check the graph as stored.
 
-    weights     a chain of constants and what makes floats of them becomes one constant of floats
-    values      what rounds a value on its way (QuantizeLinear and DequantizeLinear, FakeQuantize)
-                is left out
-    operators   that compute with integers stay what they are
+    weights     constants and the operators that dequantise them become one float constant
+    values      operators that round activations (QuantizeLinear and DequantizeLinear, FakeQuantize)
+                are left out
+    operators   that compute with integers stay as they are
 """
 
 from collections.abc import Container
@@ -20,7 +20,7 @@ from slide_deploy.graph_checks.stored_weights import StoredWeight, stored_weight
 
 
 def in_floats(graph: Graph) -> Graph:
-    """The same network without numbers of low precision; the graph itself where it has none."""
+    """The same network without low-precision numbers; the graph itself if it has none."""
     weights = stored_weights(graph)
     passed = _passed(graph, weights)
     if not weights and not passed:
@@ -43,12 +43,12 @@ def in_floats(graph: Graph) -> Graph:
 
 
 def _read(graph: Graph, node: Node) -> tuple[str, ...]:
-    """What a node reads; of one that rounds an output of the graph, the output alone."""
+    """The inputs of a node; for one that rounds an output of the graph, without scale and zero."""
     return node.inputs[:1] if node.operator in graph.dialect.rounding else node.inputs
 
 
 def rounding(graph: Graph) -> tuple[Node, ...]:
-    """The operators that round values on their way, or widen what was rounded."""
+    """The operators that quantise or dequantise activations."""
     weights = stored_weights(graph)
     return tuple(
         node
@@ -58,7 +58,7 @@ def rounding(graph: Graph) -> tuple[Node, ...]:
 
 
 def _passed(graph: Graph, weights: Container[str]) -> dict[str, str]:
-    """What stands for each value that is only a rounded one; outputs of the graph keep theirs."""
+    """The unrounded value for each rounded one, by name; outputs of the graph are kept."""
     outputs = {value.name for value in graph.outputs}
     passed: dict[str, str] = {}
     for node in graph.order:
@@ -71,13 +71,13 @@ def _passed(graph: Graph, weights: Container[str]) -> dict[str, str]:
 
 
 def _dense(weight: StoredWeight) -> Constant:
-    """A weight as a constant of floats, whose numbers are computed when a rule asks for them."""
+    """A weight as a float constant, whose numbers are computed when a rule reads them."""
     shape = tuple(size for size in weight.shape or () if isinstance(size, int))
 
     def load() -> NDArray[np.uint8]:
         try:
             floats = np.ascontiguousarray(weight.expand(), np.float32)
-        except (ValueError, IndexError):  # SD022 says so
+        except (ValueError, IndexError):  # SD022 reports it
             floats = np.full(shape, np.nan, np.float32)
         return floats.reshape(-1).view(np.uint8)
 

@@ -1,26 +1,26 @@
-"""What a graph costs: operators, parameters, multiply-accumulates, the largest activation, depth.
+"""The costs of a graph: operators, parameters, multiply-accumulates, largest activation, depth.
 
-Multiply-accumulates, at batch 1, of the operators that dominate:
+Multiply-accumulates at batch 1 of the dominant operators:
 
-    convolution      elements of the result x inputs of a group x taps
-    matrix product   elements of the result x summed size
-    attention        as one operator: q k^T and its product with v
+    convolution   elements of the result x inputs of a group x taps
+    matmul        elements of the result x summed size
+    attention     as one operator: the matmuls q k^T and softmax(q k^T) v
 
-Elementwise work, softmax and normalisation are not counted, as in the papers' tables.
+Elementwise operators, softmax and normalisation are not counted, as in the papers' tables.
 """
 
 from collections import Counter
 from dataclasses import dataclass
 
 from slide_deploy.graph_checks.convolutions import convolution
-from slide_deploy.graph_checks.graph import Constant, Graph, Node, elements_of
+from slide_deploy.graph_checks.dialect import Kind
+from slide_deploy.graph_checks.graph import Constant, Graph, Node, elements_of, kind_of
 from slide_deploy.graph_checks.in_floats import in_floats
-from slide_deploy.graph_checks.kinds import Kind, kind_of
-from slide_deploy.graph_checks.matmuls import product
+from slide_deploy.graph_checks.matmuls import matmul
 from slide_deploy.graph_checks.shapes import Known, at_batch_one
 
-# Whole numbers of these types are shapes, axes and indices, not weights.
-_STEERING = frozenset(("int64", "int32", "bool", "string", "uint64", "uint32"))
+# Constants of these types are shapes, axes and indices, not weights.
+_NO_WEIGHTS = frozenset(("int64", "int32", "bool", "string", "uint64", "uint32"))
 _BITS = {
     **{"float64": 64, "int64": 64, "uint64": 64, "float32": 32, "int32": 32, "uint32": 32},
     **{"float16": 16, "bfloat16": 16, "int16": 16, "uint16": 16},
@@ -48,16 +48,16 @@ class Inspection:
     """The costs of one graph.
 
     Attributes:
-        operators: how often each occurs, the most frequent first.
-        parameters: numbers that the file holds as weights; shapes and indices are none.
-        macs: multiply-accumulates at batch 1; None if some are uncounted.
-        counted_macs: those of all other nodes.
-        uncounted: nodes that multiply and whose sizes the file leaves open.
-        largest: the largest activation; None if there is none, or some are unsized.
-        largest_known: the largest of all others.
-        unsized: activations whose size the file leaves open.
-        depth: operators on the longest path from an input to an output.
-        file_bytes: all files together.
+        operators: name and count of each operator, the most frequent first.
+        parameters: number of stored weights; shapes and indices do not count.
+        macs: multiply-accumulates at batch 1; None if any node is uncounted.
+        counted_macs: multiply-accumulates of the counted nodes.
+        uncounted: names of multiplying nodes whose sizes are open.
+        largest: the largest activation; None if there is none, or if any is unsized.
+        largest_known: the largest activation of known size.
+        unsized: names of activations whose size is open.
+        depth: number of operators on the longest path.
+        file_bytes: size of all files together, in bytes.
     """
 
     operators: tuple[tuple[str, int], ...]
@@ -73,7 +73,7 @@ class Inspection:
 
 
 def inspect(graph: Graph) -> Inspection:
-    """Count what a graph costs."""
+    """Compute the costs of a graph."""
     known = at_batch_one(graph)
     counted = {node.name: _macs(graph, node, known) for node in graph.nodes}
     macs = sum(count for count in counted.values() if count is not None)
@@ -101,9 +101,9 @@ def inspect(graph: Graph) -> Inspection:
 
 
 def parameters(graph: Graph) -> int:
-    """Numbers that the file holds as weights, each stored number once.
+    """The number of stored weights; weights that share their bytes count once.
 
-    A weight of low precision counts as its floats do, and its scales and zero points do not.
+    A low-precision weight counts its elements; its scales and zero points do not count.
     """
     stored = {
         constant.source: constant.elements
@@ -114,10 +114,10 @@ def parameters(graph: Graph) -> int:
 
 
 def traffic(graph: Graph) -> int | None:
-    """Bytes that one image must move at the very least: weights, inputs, outputs, each once.
+    """The least memory traffic of one image in bytes: weights, inputs and outputs, each once.
 
-    Activations are left out: they may stay in caches. None where a size is open at batch 1 or a
-    type has no size.
+    Activations are left out, because they may stay in caches. None if a size is open at batch 1 or
+    a type has no known width.
     """
     weights = {
         constant.source: constant.size
@@ -133,17 +133,17 @@ def traffic(graph: Graph) -> int | None:
 
 
 def is_weight(constant: Constant) -> bool:
-    """Whether a constant is one of the numbers that training found, not a shape or an index."""
-    return constant.dtype not in _STEERING
+    """Whether a constant holds weights, not a shape or indices."""
+    return constant.dtype not in _NO_WEIGHTS
 
 
 def depth(graph: Graph) -> int:
-    """Operators on the longest path."""
-    behind: dict[str, int] = {}
+    """The number of operators on the longest path."""
+    depths: dict[str, int] = {}
     for node in graph.order:
-        steps = 1 + max((behind.get(name, 0) for name in node.inputs), default=0)
-        behind.update(dict.fromkeys(node.outputs, steps))
-    return max(behind.values(), default=0)
+        steps = 1 + max((depths.get(name, 0) for name in node.inputs), default=0)
+        depths.update(dict.fromkeys(node.outputs, steps))
+    return max(depths.values(), default=0)
 
 
 def file_bytes(graph: Graph) -> int:
@@ -152,25 +152,25 @@ def file_bytes(graph: Graph) -> int:
 
 
 def _macs(graph: Graph, node: Node, known: Known) -> int | None:
-    """Multiply-accumulates of a node, 0 if it does not multiply; None if its sizes are open."""
+    """Multiply-accumulates of a node; 0 if it does not multiply, None if its sizes are open."""
     kind = kind_of(graph, node)
     if kind is Kind.CONVOLUTION:
-        found = convolution(graph, node)
+        conv = convolution(graph, node)
         result = known.get(node.outputs[0]) if node.outputs else None
-        return None if found is None or result is None else elements_of(result) * found.taps
+        return None if conv is None or result is None else elements_of(result) * conv.taps
     if kind in (Kind.MATMUL, Kind.LINEAR):
         sides = [known.get(name) for name in node.inputs[:2]]
         if len(sides) < 2 or sides[0] is None or sides[1] is None:
             return None
-        multiplied = product(graph, node, sides[0], sides[1])
-        return None if multiplied is None else elements_of(multiplied.shape) * multiplied.summed
+        found = matmul(graph, node, sides[0], sides[1])
+        return None if found is None else elements_of(found.shape) * found.summed
     if kind is Kind.ATTENTION:
         return _attention_macs(node, known)
     return 0
 
 
 def _attention_macs(node: Node, known: Known) -> int | None:
-    """The product q k^T is (..., T, d) x (..., d, S), that with v (..., T, S) x (..., S, e)."""
+    """Of the matmuls (..., T, d) x (..., d, S) and (..., T, S) x (..., S, e)."""
     sides = [known.get(name, ()) for name in node.inputs[:3]]
     if len(sides) < 3 or min(map(len, sides)) < 3:
         return None

@@ -1,12 +1,12 @@
-"""What a file declares of its inputs and outputs: names, element types and shapes.
+"""The declaration of a file's inputs and outputs: names, element types and shapes.
 
 The exporters store a JSON object with the file::
 
     {"inputs": [{"name": "image", "type": "float32", "shape": ["batch", 3, 224, 224]}],
      "outputs": [{"name": "logits", "type": "float32", "shape": ["batch", 1000]}]}
 
-A text in a shape is the name of an open size; in an output it may be computed from such names, as
-in ``2*height``.
+A string in a shape names an open size. In an output it may be an expression of such names, such as
+``2*height``.
 """
 
 import json
@@ -26,9 +26,9 @@ class InterfacePort:
     """One input or output.
 
     Attributes:
-        name: as callers ask for it.
-        type: of its elements, as numpy spells it.
-        shape: sizes, and names of those that are open.
+        name: the name that callers use.
+        type: numpy's name of the element type.
+        shape: sizes, and names of open sizes.
     """
 
     name: str
@@ -45,7 +45,7 @@ class DeclaredInterface:
 
     @property
     def opens_more_than_the_first(self) -> bool:
-        """Whether a size behind the first of an input or output is open."""
+        """Whether an input or output has an open size after its first one."""
         ports = (*self.inputs, *self.outputs)
         return any(isinstance(size, str) for port in ports for size in port.shape[1:])
 
@@ -58,7 +58,7 @@ class DeclaredInterface:
 
 
 def interface_text(inputs: Sequence[InterfacePort], outputs: Sequence[InterfacePort]) -> str:
-    """The JSON object of an interface."""
+    """The interface as JSON text."""
     sides = zip(_SIDES, (inputs, outputs), strict=True)
     return json.dumps({side: [asdict(port) for port in ports] for side, ports in sides})
 
@@ -67,14 +67,15 @@ def read_interface(metadata: Mapping[str, str]) -> DeclaredInterface | None:
     """The interface that a file declares; None if it declares none.
 
     Raises:
-        ValueError: the text is not what the exporters write; its text is a clause.
+        ValueError: the exporters do not write such a text. The message is a clause whose subject is
+            the metadata entry.
     """
     text = metadata.get(INTERFACE_KEY)
     if text is None:
         return None
     content = parsed(text)
     if not isinstance(content, dict):
-        raise ValueError("is no object")
+        raise ValueError("is not an object")
     inputs, outputs = (_ports(side, content.get(side)) for side in _SIDES)
     return DeclaredInterface(inputs, outputs)
 
@@ -88,10 +89,10 @@ def _ports(side: str, held: Any) -> tuple[InterfacePort, ...]:
         if not isinstance(name, str) or not isinstance(type_, str):
             raise ValueError(f"has an entry of {side} without a name or a type")
         if not isinstance(shape, list) or not all(map(_is_size, shape)):
-            raise ValueError(f"says no shape of {name[:80]}")
+            raise ValueError(f"has no valid shape of {name[:80]}")
         ports.append(InterfacePort(name, type_, tuple(shape)))
     if len({port.name for port in ports}) != len(ports):
-        raise ValueError(f"names two of its {side} alike")
+        raise ValueError(f"gives two of its {side} the same name")
     return tuple(ports)
 
 

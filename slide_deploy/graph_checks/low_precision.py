@@ -1,22 +1,22 @@
-"""Numbers of low precision in a graph: integers and small floats in the place of 16 or 32 bits.
+"""Low-precision numbers in a graph: integers and small floats instead of floats of 16 or 32 bits.
 
 Quantisers leave one of three traces, in every format:
 
-    operators   that turn numbers into small integers and back, or compute with them
-    weights     that are stored as integers and turned into floats by casts and scales
+    operators   that quantise and dequantise, or compute with small integers
+    weights     that are stored as integers and dequantised by casts and scales
     types       of floats below 16 bits, anywhere
 
-Integers that say where something is (indices, sizes, axes) leave none: they become no float.
+Indices, sizes and axes are no trace, because they are never cast to floats.
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterator
 
-from slide_deploy.graph_checks.graph import Constant, Graph, Node
+from slide_deploy.graph_checks.dialect import Kind
+from slide_deploy.graph_checks.graph import Constant, Graph, Node, kind_of
 from slide_deploy.graph_checks.graph_walks import LONGEST_WALK
 from slide_deploy.graph_checks.in_floats import rounding
-from slide_deploy.graph_checks.kinds import Kind, kind_of
 
 _ANY_INTEGER = re.compile(r"u?int(\d+)$")
 _SMALL_FLOAT = re.compile(r"n?float[1-9](e|$)")
@@ -24,13 +24,14 @@ _SMALL_INTEGER = re.compile(r"u?int[1-8]$")
 _INTEGER = re.compile(r"u?int([1-8]|16)$")
 _FLOAT = re.compile(r"b?float(16|32|64)$")
 _WEIGHTED = (Kind.CONVOLUTION, Kind.MATMUL, Kind.LINEAR)
-# What passes its first input on, and what scales and shifts: between a stored weight and its use.
+# Kinds between a stored weight and its use: those that keep the numbers, and those that scale or
+# shift them.
 _PASSING = (Kind.CAST, Kind.RESHAPE, Kind.TRANSPOSE)
 _SCALING = (Kind.ADD, Kind.MULTIPLY, Kind.BROADCAST)
 
 
 def quantising_operators(graph: Graph) -> Counter[str]:
-    """How often each operator occurs that is there for numbers of low precision."""
+    """The count of each operator for low-precision numbers, by name."""
     pattern = graph.dialect.quantising
     if pattern is None:
         return Counter()
@@ -38,9 +39,9 @@ def quantising_operators(graph: Graph) -> Counter[str]:
 
 
 def value_widths(graph: Graph) -> Counter[int]:
-    """To how many bits values are rounded on their way, and how many operators do so.
+    """The number of operators that round activations, by the width in bits to which they round.
 
-    Operators that compute with integers round what they read, or read what was rounded.
+    Operators that compute with integers count as 8 bits.
     """
     widths: Counter[int] = Counter()
     for node in rounding(graph):
@@ -58,28 +59,28 @@ def value_widths(graph: Graph) -> Counter[int]:
 
 
 def small_floats(graph: Graph) -> Counter[str]:
-    """How often each type of float below 16 bits occurs, in constants and in values."""
+    """The count of constants and values of each float type below 16 bits."""
     types = {name: value.dtype for name, value in graph.values.items()}
     types |= {name: constant.dtype for name, constant in graph.constants.items()}
     return Counter(dtype for dtype in types.values() if _SMALL_FLOAT.match(dtype))
 
 
 def integer_weights(graph: Graph) -> tuple[Constant, ...]:
-    """The constants of small integers that become floats, each once."""
-    found = [*_cast_to_float(graph), *_behind_weights(graph)]
+    """The constants of small integers that are cast to floats, each once."""
+    found = [*_cast_to_float(graph), *_integers_of_weights(graph)]
     return tuple({constant.name: constant for constant in found}.values())
 
 
 def rounded_values(graph: Graph) -> tuple[Node, ...]:
-    """The casts to float of what another cast has just made small integers of.
+    """The casts to float of values that another cast rounded to small integers.
 
-    What comes from an input of the graph is no such value: images have eight bits.
+    Values cast from an integer input of the graph do not count: images have eight bits.
     """
-    return tuple(node for node in graph.nodes if _is_rounded(graph, _entering(graph, node)))
+    return tuple(node for node in graph.nodes if _is_rounded(graph, _cast_origin(graph, node)))
 
 
 def _is_rounded(graph: Graph, name: str) -> bool:
-    """Whether a value is a float that was cast."""
+    """Whether a cast from float computes a value."""
     origin = graph.producers.get(name)
     if origin is None or kind_of(graph, origin) is not Kind.CAST or not origin.inputs:
         return False
@@ -87,15 +88,15 @@ def _is_rounded(graph: Graph, name: str) -> bool:
 
 
 def _cast_to_float(graph: Graph) -> Iterator[Constant]:
-    """Constants of small integers behind a cast to float, whatever reads it."""
+    """Yield constants of small integers that are cast to float."""
     for node in graph.nodes:
-        source = _entering(graph, node)
+        source = _cast_origin(graph, node)
         if source in graph.constants:
             yield graph.constants[source]
 
 
-def _entering(graph: Graph, node: Node) -> str:
-    """Where the small integers come from that a cast turns into floats; empty if it casts none."""
+def _cast_origin(graph: Graph, node: Node) -> str:
+    """The origin of the small integers that a node casts to floats; empty if it casts none."""
     if kind_of(graph, node) is not Kind.CAST or not node.inputs or not node.outputs:
         return ""
     name = node.inputs[0]
@@ -113,8 +114,8 @@ def _entering(graph: Graph, node: Node) -> str:
     return name if _FLOAT.match(_dtype(graph, node.outputs[0])) else ""
 
 
-def _behind_weights(graph: Graph) -> Iterator[Constant]:
-    """Integers, those of 16 bits too, behind the weights of convolutions and products."""
+def _integers_of_weights(graph: Graph) -> Iterator[Constant]:
+    """Yield integers, including 16 bits, from which weights of convolutions or matmuls come."""
     for node in graph.nodes:
         if kind_of(graph, node) not in _WEIGHTED or len(node.inputs) < 2:
             continue

@@ -1,42 +1,42 @@
-"""Matrix products in one shape: which axis is summed, and what comes out.
+"""Matmuls in one form for all formats: the summed size and the shape of the result.
 
-For matrices that may be stored transposed::
+Either matrix may be stored transposed::
 
     (..., M, K) x (..., K, N) -> (..., M, N)
 """
 
 from dataclasses import dataclass
 
-from slide_deploy.graph_checks.graph import Graph, Node, elements_of
-from slide_deploy.graph_checks.kinds import Kind, kind_of
+from slide_deploy.graph_checks.dialect import Kind
+from slide_deploy.graph_checks.graph import Graph, Node, elements_of, kind_of
 
 Sizes = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Matmul:
-    """A matrix product of known sizes.
+    """A matmul of known sizes.
 
     Attributes:
-        shape: of the result.
-        summed: K.
+        shape: shape of the result.
+        summed: K, the size of the axis that is summed over.
     """
 
     shape: Sizes
     summed: int
 
 
-def product(graph: Graph, node: Node, left: Sizes, right: Sizes) -> Matmul | None:
-    """The product that a node computes.
+def matmul(graph: Graph, node: Node, left: Sizes, right: Sizes) -> Matmul | None:
+    """The matmul that a node computes.
 
     Args:
-        graph: where the node is.
-        node: of kind PRODUCT or LINEAR.
+        graph: the graph of the node.
+        node: a node of kind MATMUL or LINEAR.
         left: shape of its first input.
         right: shape of its second input.
 
     Returns:
-        None if the shapes do not fit together, or where a side is a vector.
+        None if the shapes do not fit together, or if a side is a vector.
     """
     if len(left) < 2 or len(right) < 2:
         return None
@@ -56,7 +56,7 @@ def product(graph: Graph, node: Node, left: Sizes, right: Sizes) -> Matmul | Non
 
 
 def broadcast(shapes: tuple[Sizes, ...]) -> Sizes | None:
-    """The common shape that numpy's rule gives; None if there is none."""
+    """The shape to which numpy broadcasts these shapes; None if it cannot."""
     rank = max(map(len, shapes), default=0)
     result = []
     for axis in range(-rank, 0):
@@ -68,7 +68,7 @@ def broadcast(shapes: tuple[Sizes, ...]) -> Sizes | None:
 
 
 def stored_transposed(graph: Graph, node: Node) -> tuple[bool, bool]:
-    """Whether the first and the second matrix of a product are stored transposed."""
+    """Whether the first and the second matrix of a matmul are stored transposed."""
     always = graph.dialect.linear_transposed
     if kind_of(graph, node) is Kind.LINEAR and always is not None:
         return always

@@ -1,39 +1,37 @@
-"""Operators that mix channels by weights, by their geometry.
+"""Geometry of the operators that mix channels by weights.
 
-Names do not survive a conversion and geometry does: converters fold normalisations into weights and
-biases, and rename and reorder operators. The exporters count the geometries in the traced program
-(see ``census``), and rules count them in the file. One thing is brought to a common form: zeros
-that an operator of its own puts around a map count as padding of the convolution that reads it,
-since converters move them in and out.
+Geometry survives a conversion and names do not: converters rename and reorder operators and fold
+normalisations into weights and biases. The exporters count the geometries in the traced program
+(see ``census``), and rules count them in the file. Zeros from a separate padding operator count as
+padding of the convolution that reads them, because converters merge and split the two.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from slide_deploy.graph_checks.convolutions import Convolution, convolutions
-from slide_deploy.graph_checks.graph import Graph, Node
+from slide_deploy.graph_checks.convolutions import Convolution, convolutions, transposed_convolution
+from slide_deploy.graph_checks.dialect import Kind
+from slide_deploy.graph_checks.graph import Graph, Node, kind_of
 from slide_deploy.graph_checks.graph_walks import constant_values, without_bias
-from slide_deploy.graph_checks.kinds import Kind, kind_of
 from slide_deploy.graph_checks.matmuls import stored_transposed
 from slide_deploy.graph_checks.padding import zeros_around
-from slide_deploy.graph_checks.transposed import transposed_convolution
 
 Pads = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
 class MixingGeometry:
-    """What tells one kind of operator that mixes channels by weights from another.
+    """The geometry of an operator that mixes channels by weights.
 
     Attributes:
-        groups: independent parts; 1 for a product.
-        inputs: channels that one part reads.
-        outputs: channels that one part computes.
-        kernel: sizes of the neighbourhood; () for a product, as all that follows.
-        pads: zeros before and behind each axis, those of an operator in front included; () where
-            they are unknown, and for a transposed convolution.
-        strides: steps.
-        dilations: distances between taps; 1 along an axis with a single tap.
+        groups: number of groups; 1 for a matmul.
+        inputs: input channels of one group.
+        outputs: output channels of one group.
+        kernel: kernel sizes; () for a matmul, and so are pads, strides and dilations.
+        pads: zeros before and after each axis, including those of a separate padding operator; ()
+            if they are unknown, and for a transposed convolution.
+        strides: stride along each axis.
+        dilations: dilation along each axis; 1 along an axis with a single tap.
         transposed: whether it is a transposed convolution.
     """
 
@@ -54,12 +52,12 @@ class MixingGeometry:
 
     @property
     def is_grouped(self) -> bool:
-        """Whether it has independent parts."""
+        """Whether it has several groups."""
         return self.groups > 1
 
     def __str__(self) -> str:
         if not self.kernel:
-            return f"matrix products {self.inputs} -> {self.outputs}"
+            return f"matmuls {self.inputs} -> {self.outputs}"
         text = "transposed convolutions" if self.transposed else "convolutions"
         if self.is_grouped:
             text += f" of groups {self.groups}, {self.inputs} -> {self.outputs} a group"
@@ -76,9 +74,9 @@ class MixingGeometry:
 
 
 def mixings(graph: Graph) -> Iterator[tuple[Node, MixingGeometry]]:
-    """Every operator of a graph that mixes channels by weights, in the order of the file.
+    """Yield every operator that mixes channels by weights, in the order of the file.
 
-    What is computed from constants alone is left out: one converter folds it, another does not.
+    Operators on constants alone are left out, because only some converters fold them.
     """
     found = {id(each.node): _of_convolution(graph, each) for each in convolutions(graph)}
     constant = constant_values(graph)
@@ -86,7 +84,7 @@ def mixings(graph: Graph) -> Iterator[tuple[Node, MixingGeometry]]:
         if node.outputs and constant.issuperset(node.outputs):
             continue
         kind = (
-            found.get(id(node)) or _of_transposed(graph, node) or _of_product(graph, node, constant)
+            found.get(id(node)) or _of_transposed(graph, node) or _of_matmul(graph, node, constant)
         )
         if kind is not None:
             yield node, kind
@@ -95,10 +93,10 @@ def mixings(graph: Graph) -> Iterator[tuple[Node, MixingGeometry]]:
 def branched_pairs(
     graph: Graph, present: list[tuple[Node, MixingGeometry]]
 ) -> Iterator[tuple[Node, Node, Node]]:
-    """Sums of two grouped convolutions of one geometry that read the same value.
+    """Find sums of two grouped convolutions of one geometry that read the same value.
 
     Args:
-        graph: where to look.
+        graph: the graph to search.
         present: its ``mixings``.
 
     Yields:
@@ -124,7 +122,7 @@ def _of_convolution(graph: Graph, convolution: Convolution) -> MixingGeometry:
         zeros = zeros_around(graph, convolution.node.inputs[0])
         if zeros is not None and convolution.node.operator in graph.dialect.channels_last:
             zeros = (zeros[0], *zeros[-1:], *zeros[1:-1])
-        pads = added(pads, zeros)
+        pads = total_padding(pads, zeros)
     return MixingGeometry(
         convolution.groups,
         convolution.inputs_per_group,
@@ -136,12 +134,12 @@ def _of_convolution(graph: Graph, convolution: Convolution) -> MixingGeometry:
     )
 
 
-def added(pads: Pads, zeros: Pads | None) -> Pads:
-    """The padding of a convolution with the zeros that stand around its map already.
+def total_padding(pads: Pads, zeros: Pads | None) -> Pads:
+    """The padding of a convolution plus that of the padding operator before it.
 
     Args:
-        pads: of each spatial axis.
-        zeros: of each axis of the map, batch and channels included; None for no zeros.
+        pads: zeros before and after each spatial axis.
+        zeros: zeros of the operator, for every axis including batch and channels; None without one.
     """
     if zeros is None or len(zeros) != len(pads) + 2 or any(map(any, zeros[:2])):
         return pads
@@ -165,15 +163,15 @@ def _of_transposed(graph: Graph, node: Node) -> MixingGeometry | None:
 
 
 def _before_expansion(graph: Graph, name: str) -> str:
-    """A value before it was repeated for a batch; converters do so where the batch is open."""
+    """The value that an expand repeats; some converters expand weights to an open batch."""
     producer = graph.producers.get(name)
     if producer is None or kind_of(graph, producer) is not Kind.EXPAND or not producer.inputs:
         return name
     return producer.inputs[0]
 
 
-def _of_product(graph: Graph, node: Node, constant: frozenset[str]) -> MixingGeometry | None:
-    """The geometry of a product with one constant matrix; None for any other node."""
+def _of_matmul(graph: Graph, node: Node, constant: frozenset[str]) -> MixingGeometry | None:
+    """The geometry of a matmul with one constant matrix; None for any other node."""
     if kind_of(graph, node) not in (Kind.MATMUL, Kind.LINEAR) or len(node.inputs) < 2:
         return None
     for side, name in enumerate(node.inputs[:2]):
@@ -181,7 +179,7 @@ def _of_product(graph: Graph, node: Node, constant: frozenset[str]) -> MixingGeo
         shape = graph.shape(name) or ()
         matrix = [size for size in shape[-2:] if isinstance(size, int)]
         if name in constant and len(matrix) == 2 and set(shape[:-2]) <= {1}:
-            # A matrix on the right has its inputs as rows, on the left as columns.
+            # Inputs are the rows of a matrix on the right, and the columns of one on the left.
             is_turned = stored_transposed(graph, node)[side] != (side == 0)
             inputs, outputs = reversed(matrix) if is_turned else matrix
             return MixingGeometry(1, inputs, outputs)

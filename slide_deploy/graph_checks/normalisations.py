@@ -1,13 +1,13 @@
-"""Normalisations: what each adds to the variance, and what the file declares.
+"""The epsilons of normalisations: in the graph, and as the file declares them.
 
     y = (x - mean) / sqrt(variance + epsilon) * weight + bias
 
-Epsilon is an attribute of the operator in every format, under two names. Where a normalisation is
-written out, it is a constant in the sum under the root, or the bias of the convolution that
-computes the mean of the squares, as on maps (``layouts.normalisation``). A wrong one
-deep inside a network changes the answers less than rounding may change them, so that only a rule
-can see it. The exporter declares how many normalisations there are of each epsilon: one that was
-written in other operators, or left out, is missed then.
+In an operator, epsilon is an attribute, whose name depends on the format. In a normalisation that
+is written out, it is a constant in the sum under the root, or the bias of the convolution that
+computes the mean of the squares of an NCHW feature map (``layouts.normalisation``). A wrong epsilon
+deep inside a network changes the outputs less than rounding may, so only a rule can find it. The
+exporter declares how many normalisations there are of each epsilon, so a normalisation that was
+left out, or written in unrecognised operators, shows as missing.
 """
 
 import json
@@ -18,8 +18,8 @@ from typing import TypeGuard
 import numpy as np
 
 from slide_deploy.graph_checks.declarations import read_entries
-from slide_deploy.graph_checks.graph import Attribute, Graph, Node
-from slide_deploy.graph_checks.kinds import Kind, kind_of
+from slide_deploy.graph_checks.dialect import Kind
+from slide_deploy.graph_checks.graph import Attribute, Graph, Node, kind_of
 from slide_deploy.graph_checks.readers.limits import MAX_NODES
 
 NORMALISATIONS_KEY = "slide_deploy.normalisations"
@@ -34,10 +34,12 @@ class Normalisation:
     """One normalisation.
 
     Attributes:
-        node: where it is in the graph.
-        epsilon: as the file holds it; None if it holds no number.
-        under_root: whether epsilon is added to the variance, not to the deviation.
-        is_operator: whether it is one operator; written out otherwise, as converters may.
+        node: its node in the graph; the root if it is written out.
+        epsilon: as stored; None if the file holds no number.
+        under_root: whether epsilon is added to the variance, not to the standard deviation.
+        is_operator: whether its variance and epsilon are recognised beyond doubt: it is one
+            operator, or computes the mean of squares by a convolution. A constant in a sum under a
+            root need not be an epsilon.
     """
 
     node: Node
@@ -48,11 +50,11 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class Declared:
-    """How many normalisations of one epsilon a file declares.
+    """The declared number of normalisations of one epsilon.
 
     Attributes:
-        least: those that are in every file.
-        most: with those that converters fold into what stands around them, or make from operators.
+        least: the number that every converter keeps.
+        most: also counts those that converters may fold into neighbours or create from operators.
     """
 
     least: int
@@ -60,7 +62,7 @@ class Declared:
 
 
 def normalisations(graph: Graph) -> Iterator[Normalisation]:
-    """Every normalisation of a graph, in the order of the file."""
+    """Yield every normalisation of a graph, in the order of the file."""
     attributes = graph.dialect.epsilons
     for node in graph.nodes:
         if node.operator in attributes:
@@ -73,7 +75,7 @@ def normalisations(graph: Graph) -> Iterator[Normalisation]:
 
 
 def _normalises(graph: Graph, node: Node) -> bool:
-    """Whether an operator does: Core ML's converter writes a x + b as a batch norm of mean 0."""
+    """Whether an operator normalises; Core ML also writes a x + b as a batch norm."""
     if node.operator != graph.dialect.affine_norm or len(node.inputs) < 3:
         return True
     held = [graph.constants.get(name) for name in node.inputs[-2:]]
@@ -96,14 +98,14 @@ def _is_root(graph: Graph, node: Node) -> bool:
 
 
 def _under_root(graph: Graph, root: Node) -> Iterator[Normalisation]:
-    """The normalisation that is written out around a root; nothing where there is none.
+    """Yield the normalisation that is written out around a root, if there is one.
 
-    sqrt(variance + epsilon), where epsilon is a constant or the bias of the convolution that
-    computes the mean of the squares; in patch merging sqrt(mean(y^2) + epsilon + mean(d^2)).
+    It is sqrt(variance + epsilon), where epsilon is a constant or the bias of the convolution that
+    computes the mean of the squares. In patch merging it is sqrt(mean(y^2) + epsilon + mean(d^2)).
     """
     variance = _producer(graph, root)
     if variance is not None and kind_of(graph, variance) is Kind.RESHAPE:
-        variance = _producer(graph, variance)  # that puts the axis of a mean back
+        variance = _producer(graph, variance)  # the reshape restores the axis of the mean
     if variance is None:
         return
     terms = [variance]
@@ -133,7 +135,7 @@ def _is_square(node: Node) -> bool:
 
 
 def _is_mean(graph: Graph, node: Node) -> bool:
-    """Whether it is a convolution with a bias that answers the mean of what it reads."""
+    """Whether a node is a convolution with a bias that computes the mean of its inputs."""
     if kind_of(graph, node) is not Kind.CONVOLUTION or len(node.inputs) != 3:
         return False
     weight = graph.constants.get(node.inputs[1])
@@ -144,7 +146,7 @@ def _is_mean(graph: Graph, node: Node) -> bool:
 
 
 def _constant(graph: Graph, name: str) -> float | None:
-    """The one number of a constant; None if it is no constant, or holds several."""
+    """The number of a scalar constant; None for anything else."""
     constant = graph.constants.get(name)
     held = None if constant is None or constant.elements != 1 else constant.array()
     return None if held is None else float(held.item())
@@ -157,11 +159,11 @@ def _number(held: Attribute | None) -> float | None:
 
 
 def same_epsilon(stored: float, wanted: float) -> bool:
-    """Whether a stored epsilon is the wanted one, rounded at most to float32 or float16.
+    """Whether a stored epsilon equals the wanted one, as it is or rounded to float32 or float16.
 
     Converters store it in the type in which the operator computes, and round to nearest: 1e-5 is
-    9.99999975e-06 in float32 and 1.00136e-05 in float16. Rounding is all that may happen to it, so
-    there is no tolerance. Decimal texts get by, since they are rounded to float32 here.
+    9.99999975e-06 in float32 and 1.00136e-05 in float16. Nothing but rounding may change it, so
+    there is no tolerance. Decimal text also compares equal, because it is rounded to float32 here.
     """
     with np.errstate(over="ignore"):
         single = np.float32(stored)
@@ -169,7 +171,7 @@ def same_epsilon(stored: float, wanted: float) -> bool:
 
 
 def normalisations_text(declared: Mapping[float, Declared]) -> str:
-    """The JSON list of what a file declares."""
+    """The declaration as JSON text."""
     entries = [
         {"epsilon": epsilon, "count": each.least, "most": each.most}
         for epsilon, each in declared.items()
@@ -178,10 +180,11 @@ def normalisations_text(declared: Mapping[float, Declared]) -> str:
 
 
 def read_normalisations(metadata: Mapping[str, str]) -> Mapping[float, Declared] | None:
-    """How many normalisations of each epsilon a file declares; None if it declares none.
+    """The declared number of normalisations of each epsilon; None if the file declares none.
 
     Raises:
-        ValueError: the text is not the JSON list that the exporters write; its text is a clause.
+        ValueError: the exporters do not write such a text. The message is a clause whose subject is
+            the metadata entry.
     """
     text = metadata.get(NORMALISATIONS_KEY)
     if text is None:
@@ -193,7 +196,7 @@ def read_normalisations(metadata: Mapping[str, str]) -> Mapping[float, Declared]
         if not isinstance(epsilon, float) or not 0 < epsilon < 1:
             raise ValueError("has an entry without an epsilon between 0 and 1")
         if not _is_count(most, 1) or not _is_count(least, 0) or least > most:
-            raise ValueError(f"says no count for the epsilon {epsilon:g}")
+            raise ValueError(f"has no valid count for the epsilon {epsilon:g}")
         if epsilon in declared:
             raise ValueError(f"counts the epsilon {epsilon:g} twice")
         declared[epsilon] = Declared(least, most)

@@ -1,17 +1,18 @@
-"""Operators that put zeros around a map, which some converters merge into convolutions."""
+"""Padding operators with zeros, which some converters merge into convolutions."""
 
-from slide_deploy.graph_checks.graph import Graph, Node
+from slide_deploy.graph_checks.dialect import Kind
+from slide_deploy.graph_checks.graph import Graph, Node, kind_of
 from slide_deploy.graph_checks.graph_walks import LONGEST_WALK
-from slide_deploy.graph_checks.kinds import Kind, kind_of
 
 Pads = tuple[tuple[int, int], ...]
 
 
 def zeros_around(graph: Graph, name: str) -> Pads | None:
-    """The zeros that the operator in front puts around a value, casts passed over.
+    """The zeros that a padding operator, casts skipped, adds around a value.
 
     Returns:
-        how many before and behind each axis; None where no operator does, or not with zeros only.
+        How many before and after each axis; None if there is no such operator, or it adds other
+        numbers.
     """
     for _ in range(LONGEST_WALK):
         node = graph.producers.get(name)
@@ -26,7 +27,7 @@ def zeros_around(graph: Graph, name: str) -> Pads | None:
 
 
 def _read(graph: Graph, node: Node) -> Pads | None:
-    """The zeros of one operator."""
+    """The zeros that a padding operator adds; None if it adds other numbers or is invalid."""
     words = graph.dialect.padding
     mode = str(node.attributes.get("mode", node.attributes.get("pad_mode", "constant"))).lower()
     rank = len(graph.shape(node.outputs[0]) or ()) if node.outputs else 0
@@ -62,7 +63,7 @@ def _read(graph: Graph, node: Node) -> Pads | None:
 
 
 def _is_zero(graph: Graph, node: Node) -> bool:
-    """Whether what is put around a map is zero, as it is where nothing is said."""
+    """Whether the padding value is zero, which is the default."""
     place = graph.dialect.padding.value
     if isinstance(place, str):
         return node.attributes.get(place, 0) == 0
@@ -75,5 +76,5 @@ def _is_zero(graph: Graph, node: Node) -> bool:
 
 
 def _input(node: Node, place: int) -> str:
-    """The value that an operator reads at a place; empty if it reads none there."""
+    """The name of the input at a position; empty if there is none."""
     return node.inputs[place] if place < len(node.inputs) else ""

@@ -1,8 +1,7 @@
-"""The policy: what a graph must keep, read from TOML.
+"""The policy: the limits and requirements of the rules, read from TOML.
 
-``standard-ops.toml`` and ``portable.toml`` in this folder are built in and complete: what a file
-that slide-deploy writes must keep, and what any file should. A policy of a user is laid over one of
-them.
+Two complete policies are built in: ``standard-ops.toml`` for files that slide-deploy writes, and
+``portable.toml`` for any file. A user's policy overrides keys of one of them.
 """
 
 import tomllib
@@ -16,16 +15,16 @@ from slide_deploy.errors import InputError
 from slide_deploy.files.reading import read_text
 from slide_deploy.files.validation import validated
 from slide_deploy.formats import format_names
-from slide_deploy.graph_checks.declarations import says_something
+from slide_deploy.graph_checks.declarations import has_declarations
 
 STANDARD_OPS, PORTABLE = BUILT_IN = ("standard-ops", "portable")
-# A policy is written by hand.
+# Policies are written by hand, so a larger file is none.
 _MAX_BYTES = 1 << 20
 ANY_SIZE = "*"
-# Those that ``traps`` knows bugs of.
+# Targets with known bugs, see ``rules.runtime_bugs``.
 RUNTIME_BUG_TARGETS = ("openvino:cpu", "web:webgpu")
-# Where the rank is that of the exported program, files that declare less may have this one: Core
-# ML computes no further.
+# The highest rank that Core ML supports. With rank = "declared", files that declare a lower rank
+# may still have this one.
 COMMON_RANK = 5
 Interval = tuple[int, int]
 
@@ -35,7 +34,7 @@ class Interface:
     """An input or output that the graph must have.
 
     Attributes:
-        name: as callers ask for it.
+        name: the name that callers use.
         types: element types that are allowed.
         shape: numbers, ``ANY_SIZE``, or the name of a size that may be open.
     """
@@ -47,12 +46,12 @@ class Interface:
 
 @dataclass(frozen=True)
 class FormatPolicy:
-    """What is allowed in one format.
+    """Allowed versions and operators of one format.
 
     Attributes:
-        ir_version: of the file format itself.
-        opset: of the standard operators.
-        operators: allowed operators by domain; a domain without an entry is refused.
+        ir_version: lowest and highest version of the file format.
+        opset: lowest and highest version of the standard operators.
+        operators: allowed operators by domain; a domain without an entry is not allowed.
     """
 
     ir_version: Interval
@@ -62,17 +61,18 @@ class FormatPolicy:
 
 @dataclass(frozen=True)
 class Policy:
-    """The keys of ``standard-ops.toml``, which explains them.
+    """A policy. ``standard-ops.toml`` explains the keys; the following differ from them.
 
-    ``inputs`` and ``outputs`` are None where any are allowed; ``unnamed_dynamic`` holds the formats
-    in which an open size needs no name; ``require_declared`` is whether a file must say what mixes
-    its channels, and ``allow_declared_rank`` whether a file may have the rank that it declares of
-    its program, where that is above ``max_rank``.
-
-    ``runtime_bugs_on`` holds the targets whose bugs count, of ``RUNTIME_BUG_TARGETS``.
-
-    ``formats`` lacks those of which the policy has no section. Rules that need one do not judge
-    files of these formats.
+    Attributes:
+        allow_declared_rank: whether a file may have the rank that it declares for its program, if
+            that is above ``max_rank``.
+        unnamed_dynamic: formats in which an open size needs no name.
+        inputs: required inputs; None if any are allowed.
+        outputs: required outputs; None if any are allowed.
+        require_declared: whether a file must have a census.
+        runtime_bugs_on: the targets whose bugs count, from ``RUNTIME_BUG_TARGETS``.
+        formats: sections of the policy by format. Rules that need a section skip files of the other
+            formats.
     """
 
     name: str
@@ -102,39 +102,40 @@ class Policy:
 
 
 def built_in_policy(name: str) -> Policy:
-    """One of the policies that are built in, ``BUILT_IN``."""
+    """The built-in policy of a name in ``BUILT_IN``."""
     return _policy(tomllib.loads(built_in_text(name)))
 
 
 def built_in_text(name: str) -> str:
-    """A built-in policy as it is written."""
+    """The TOML text of a built-in policy."""
     return files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
 
 
 def standard_ops() -> Policy:
-    """The built-in policy of files that slide-deploy writes."""
+    """The built-in policy for files that slide-deploy writes."""
     return built_in_policy(STANDARD_OPS)
 
 
 def policy_for(metadata: Mapping[str, str]) -> Policy:
-    """The built-in policy for a file that nobody named one for, by what the file says of itself."""
-    return built_in_policy(STANDARD_OPS if says_something(metadata) else PORTABLE)
+    """The built-in policy for a file with this metadata, if the user names none."""
+    return built_in_policy(STANDARD_OPS if has_declarations(metadata) else PORTABLE)
 
 
 def named_policy(name: str) -> Policy:
-    """A built-in policy by its name, or one in a file.
+    """A built-in policy by its name, or a policy file by its path.
 
     Raises:
-        InputError: as ``load_policy``.
+        InputError: as for ``load_policy``.
     """
     return built_in_policy(name) if name in BUILT_IN else load_policy(Path(name))
 
 
 def load_policy(path: Path) -> Policy:
-    """Read a policy file and lay it over the built-in one that it names as ``base``.
+    """Read a policy file, whose keys override those of the built-in policy named by ``base``.
 
     Raises:
-        InputError: the file cannot be read, is no TOML, or a key is unknown or has a wrong value.
+        InputError: the file cannot be read or is not TOML, or a key is unknown or has a wrong
+            value.
     """
     try:
         own = tomllib.loads(read_text(path, most=_MAX_BYTES))
@@ -147,7 +148,7 @@ def load_policy(path: Path) -> Policy:
     base = own.pop("base", STANDARD_OPS)
     if base not in BUILT_IN:
         raise InputError(f"{path}: base must be one of {', '.join(BUILT_IN)}, and is {base!r}.")
-    whole = _laid_over(tomllib.loads(built_in_text(base)), {"name": path.stem, **own})
+    whole = _merged(tomllib.loads(built_in_text(base)), {"name": path.stem, **own})
     try:
         check_content(whole)
     except ValueError as error:
@@ -156,10 +157,10 @@ def load_policy(path: Path) -> Policy:
 
 
 def check_content(content: Mapping[str, Any]) -> None:
-    """Hold a whole policy against its model. Those that are built in need it in tests only.
+    """Validate a whole policy. The built-in ones are validated by tests alone.
 
     Raises:
-        ValueError: if a key is missing, unknown or wrong; a clause that names it.
+        ValueError: a key is missing, unknown or wrong. The message is a clause that names the key.
     """
     from slide_deploy.graph_checks.policy_file import FormatSection, PolicyFile
 
@@ -169,20 +170,20 @@ def check_content(content: Mapping[str, Any]) -> None:
         validated(FormatSection, section, name)
 
 
-def _laid_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables key by key, everything else as a whole."""
+def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The base with the user's keys in it: tables are merged key by key, other values replaced."""
     merged = dict(base)
     for key, value in own.items():
         below = merged.get(key)
         if isinstance(below, dict) and isinstance(value, dict):
-            merged[key] = _laid_over(below, value)
+            merged[key] = _merged(below, value)
         else:
             merged[key] = value
     return merged
 
 
 def _policy(content: Mapping[str, Any]) -> Policy:
-    """The policy that a content stands for, which ``check_content`` does not refuse."""
+    """A policy from TOML content that ``check_content`` accepts."""
     limits, types, dimensions, constants, structure = (
         content[key] for key in ("limits", "types", "dimensions", "constants", "structure")
     )

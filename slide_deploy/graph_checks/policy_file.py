@@ -1,7 +1,4 @@
-"""The model of a policy file: which keys there are, and what they may hold.
-
-``standard-ops.toml`` explains the keys.
-"""
+"""The pydantic model of a policy file. ``standard-ops.toml`` explains the keys."""
 
 from typing import Annotated, Literal
 
@@ -61,7 +58,7 @@ class _Interface(_Strict):
 
 
 class FormatSection(_Strict):
-    """What is allowed in one format."""
+    """Allowed versions and operators of one format."""
 
     ir_version: tuple[int, int]
     opset: tuple[int, int]
@@ -77,7 +74,7 @@ class FormatSection(_Strict):
 
 
 class PolicyFile(_Strict):
-    """A whole policy, without its sections for formats."""
+    """A whole policy, without the sections for formats."""
 
     name: Text
     limits: _Limits
@@ -90,7 +87,7 @@ class PolicyFile(_Strict):
 
     @model_validator(mode="after")
     def _open_sizes_are_known(self) -> "PolicyFile":
-        # "batch" stays a word for the first size in a policy that allows no open one.
+        # "batch" may name the first size even in a policy that allows no open size.
         known = {ANY_SIZE, "batch", *self.dimensions.dynamic}
         for side, interfaces in (("inputs", self.inputs), ("outputs", self.outputs)):
             for index, interface in enumerate(interfaces or ()):

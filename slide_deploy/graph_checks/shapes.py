@@ -1,21 +1,21 @@
-"""Shapes at batch 1, and what an operator makes of the shapes that it is given.
+"""Shape inference at batch 1.
 
-A file with an open batch leaves sizes open all through the graph. Setting the batch to 1 fixes them
-again, operator by operator:
+In a file with an open batch, sizes are open all through the graph. With a batch of 1 they follow
+operator by operator:
 
-    reshape     keeps the number of elements
-    transpose   permutes
-    elementwise broadcasts
-    convolution, matrix product   as their formulas say
-    others      an open first size is that of the first input
+    reshape               keeps the number of elements
+    transpose             permutes the sizes
+    elementwise           broadcasts
+    convolution, matmul   by their formulas
+    others                an open first size is that of the first input
 """
 
 from collections.abc import Mapping
 
 from slide_deploy.graph_checks.convolutions import convolution
-from slide_deploy.graph_checks.graph import Graph, Node, Shape, elements_of
-from slide_deploy.graph_checks.kinds import Kind, kind_of
-from slide_deploy.graph_checks.matmuls import broadcast, product
+from slide_deploy.graph_checks.dialect import Kind
+from slide_deploy.graph_checks.graph import Graph, Node, Shape, elements_of, kind_of
+from slide_deploy.graph_checks.matmuls import broadcast, matmul
 
 Sizes = tuple[int, ...]
 Known = Mapping[str, Sizes]
@@ -25,7 +25,7 @@ _ELEMENTWISE = (Kind.ADD, Kind.MULTIPLY, Kind.BROADCAST)
 
 
 def at_batch_one(graph: Graph) -> dict[str, Sizes]:
-    """The sizes of every value where the batch is 1; values that stay open are absent."""
+    """The sizes of every value at batch 1, by name; values whose sizes stay open are absent."""
     known: dict[str, Sizes] = {name: constant.shape for name, constant in graph.constants.items()}
     for value in graph.inputs:
         if value.shape is not None:
@@ -41,10 +41,10 @@ def at_batch_one(graph: Graph) -> dict[str, Sizes]:
 
 
 def computed(graph: Graph, node: Node, known: Known) -> Sizes | None:
-    """What a node makes of the shapes of its inputs; None where this module cannot tell.
+    """The shape of a node's output, inferred from its inputs; None if it cannot be inferred.
 
     Args:
-        graph: where the node is.
+        graph: the graph of the node.
         node: any node.
         known: sizes by the name of the value.
     """
@@ -64,15 +64,15 @@ def computed(graph: Graph, node: Node, known: Known) -> Sizes | None:
     if kind is Kind.CONVOLUTION:
         return _convolved(graph, node, inputs[0])
     if kind in (Kind.MATMUL, Kind.LINEAR) and len(inputs) >= 2:
-        return _product(graph, node, inputs[0], inputs[1])
+        return _matmul(graph, node, inputs[0], inputs[1])
     return None
 
 
 def misfit(graph: Graph, node: Node, known: Known) -> str:
-    """Why the operands of a convolution or matrix product do not fit together; empty if they do.
+    """Why the operands of a convolution or matmul do not fit together; empty if they do.
 
     Args:
-        graph: where the node is.
+        graph: the graph of the node.
         node: any node.
         known: sizes by the name of the value.
     """
@@ -83,27 +83,27 @@ def misfit(graph: Graph, node: Node, known: Known) -> str:
     if len(sides) < 2 or min(map(len, sides)) < 2:
         return ""
     if kind is not Kind.CONVOLUTION:
-        fits = product(graph, node, sides[0], sides[1]) is not None
+        fits = matmul(graph, node, sides[0], sides[1]) is not None
         return "" if fits else f"Multiplies {sides[0]} by {sides[1]}, which do not fit together."
     found = convolution(graph, node)
     channels = sides[0][-1 if node.operator in graph.dialect.channels_last else 1]
     if found is None or found.groups * found.inputs_per_group == channels:
         return ""
-    return f"Takes {found.groups * found.inputs_per_group} channels and gets {channels}."
+    return f"Requires {found.groups * found.inputs_per_group} channels and reads {channels}."
 
 
 def permutation_of(graph: Graph, node: Node) -> Sizes | None:
     """The axes of a transpose, counted from the front; None if they are not constant."""
     if kind_of(graph, node) is not Kind.TRANSPOSE:
         return None
-    axes = steering(graph, node, graph.dialect.permutation)
+    axes = integer_parameters(graph, node, graph.dialect.permutation)
     return None if axes is None else tuple(axis % max(len(axes), 1) for axis in axes)
 
 
-def steering(graph: Graph, node: Node, attribute: str) -> Sizes | None:
-    """The integers that steer a node: in an attribute, or in its second input if that has no name.
+def integer_parameters(graph: Graph, node: Node, attribute: str) -> Sizes | None:
+    """The integer parameters of a node; None if they are not constant.
 
-    None if they are not constant.
+    They are in the attribute, or in the second input if ``attribute`` is empty.
     """
     if attribute:
         return node.integers(attribute)
@@ -113,7 +113,7 @@ def steering(graph: Graph, node: Node, attribute: str) -> Sizes | None:
 def _closed(
     graph: Graph, node: Node, known: Known, declared: Shape | None, *, first: bool
 ) -> Shape | None:
-    """The declared shape of an output with its open sizes filled in as far as can be told."""
+    """The declared shape of an output, with open sizes replaced where they can be inferred."""
     shape = computed(graph, node, known) if first else None
     if declared is None:
         return shape
@@ -145,10 +145,10 @@ def _convolved(graph: Graph, node: Node, source: Sizes) -> Sizes | None:
     return (source[0], found.outputs, *found.spatial(source[2:]))
 
 
-def _product(graph: Graph, node: Node, left: Sizes, right: Sizes) -> Sizes | None:
+def _matmul(graph: Graph, node: Node, left: Sizes, right: Sizes) -> Sizes | None:
     if len(left) == 1 and kind_of(graph, node) is Kind.LINEAR:
         return None
-    found = product(graph, node, left, right)
+    found = matmul(graph, node, left, right)
     return None if found is None else found.shape
 
 

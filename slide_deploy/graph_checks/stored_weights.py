@@ -1,10 +1,10 @@
-"""Weights of low precision: what a file stores of each, and the floats that they stand for.
+"""Low-precision weights: the stored parts of each, and its dequantised floats.
 
     data ─► cast ─► - zero point ─► x scale ─► cast, reshape, transpose ─► weight
 
-Every format writes a part of this chain, in operators of its own (``expansion``) or in common ones.
-All that stands in it is constant, so that a chain is one weight to the rules that look at the
-network, and to nobody else.
+Every format writes a part of this chain, with operators of its own (``expansion``) or with common
+ones. All inputs of the chain are constant, so rules about the network treat the chain as one
+weight.
 """
 
 import re
@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from slide_deploy.graph_checks.dialect import Kind
 from slide_deploy.graph_checks.expansion import Array, check_broadcast
-from slide_deploy.graph_checks.graph import Constant, Graph, Node, Shape, elements_of
+from slide_deploy.graph_checks.graph import Constant, Graph, Node, Shape, elements_of, kind_of
 from slide_deploy.graph_checks.graph_walks import LONGEST_WALK
-from slide_deploy.graph_checks.kinds import Kind, kind_of
 from slide_deploy.graph_checks.shapes import permutation_of
 from slide_deploy.saved.mlpackage.decompression import MAX_DENSE_ELEMENTS
 from slide_deploy.saved.mlpackage.dtypes import unpack
@@ -30,17 +30,17 @@ _DIFFERENCES = ("sub", "subtract")
 
 @dataclass(frozen=True, eq=False)
 class StoredWeight:
-    """One weight of low precision.
+    """One low-precision weight.
 
     Attributes:
-        name: of the value that holds its floats.
+        name: name of the value that holds its floats.
         node: the last operator of its chain.
-        data: what is stored in the place of its floats.
-        scales: what they are multiplied by; both ends of a FakeQuantize are none.
+        data: the stored numbers.
+        scales: factors; the ends of a FakeQuantize do not count.
         zeros: zero points.
-        palette: the floats that ``data`` are places in; None where they are numbers.
-        graph: where it is.
-        length: how many operators its chain has.
+        palette: the floats that ``data`` indexes; None if ``data`` holds the numbers themselves.
+        graph: its graph.
+        length: number of operators in its chain.
     """
 
     name: str
@@ -54,19 +54,19 @@ class StoredWeight:
 
     @property
     def shape(self) -> Shape | None:
-        """Of its floats; that of what is stored where only the standard's own operator has one."""
+        """The shape of its floats; that of ``data`` if the graph states none and it is the same."""
         known = self.graph.shape(self.name)
-        is_alike = self.palette is None and self.node.operator in self.graph.dialect.expand
-        return self.data.shape if known is None and is_alike else known
+        has_shape_of_data = self.palette is None and self.node.operator in self.graph.dialect.expand
+        return self.data.shape if known is None and has_shape_of_data else known
 
     @property
     def is_cast_only(self) -> bool:
-        """Whether nothing scales or shifts what is stored, as where a zero point is cast."""
+        """Whether the chain only casts, without scale, zero point or palette."""
         return not self.scales and not self.zeros and self.palette is None
 
     @property
     def bits(self) -> int:
-        """How wide a stored number is; of a palette, how many bits count its entries."""
+        """The width of a stored number; with a palette, the bits of an index."""
         if self.palette is not None:
             entries = self.palette.shape[-2] if self._is_new_palette() else self.palette.elements
             return max((entries - 1).bit_length(), 1)
@@ -74,15 +74,15 @@ class StoredWeight:
         return int(found.group()) if found else 32
 
     def expand(self) -> Array:
-        """The floats that it stands for, as float32.
+        """The dequantised weight, float32.
 
         Raises:
-            ValueError: the parts do not fit together, or have a type that nobody here can read.
+            ValueError: the parts do not fit together, or have a type that cannot be read here.
         """
         return self._checked(self.graph.constants)
 
     def unscaled(self) -> Array:
-        """What is stored less its zero points, as float32: the floats for scales of 1.
+        """The stored numbers minus zero points, float32: the floats with all scales set to 1.
 
         Raises:
             ValueError: as for ``expand``.
@@ -102,9 +102,10 @@ class StoredWeight:
 
 
 def stored_weights(graph: Graph) -> Mapping[str, StoredWeight]:
-    """Every value that is computed from stored numbers of low precision alone, by its name.
+    """Every value that is computed from low-precision constants alone, by its name.
 
-    A chain has one for each of its operators; what is read by anything else is a weight.
+    A chain has an entry for each of its operators. The entries that operators outside the chain
+    read are the weights of the network.
     """
     found: dict[str, StoredWeight] = {}
     for node in graph.order:
@@ -116,10 +117,10 @@ def stored_weights(graph: Graph) -> Mapping[str, StoredWeight]:
 
 
 def numbers(constant: Constant) -> Array:
-    """The numbers of a constant, also those of less than a byte.
+    """The numbers of a constant, including types of less than a byte.
 
     Raises:
-        ValueError: they have a type that nobody here can read.
+        ValueError: the type cannot be read here.
     """
     array = constant.array()
     if array is not None:
@@ -135,7 +136,7 @@ def numbers(constant: Constant) -> Array:
 
 
 def _is_kept(weight: StoredWeight) -> bool:
-    """Whether a weight has a known size and a short chain, as those of all quantisers have."""
+    """Whether a weight has a known size and a short chain, as quantisers write it."""
     shape = weight.shape
     sizes = [size for size in shape or () if isinstance(size, int)]
     is_known = shape is not None and len(sizes) == len(shape)
@@ -147,7 +148,7 @@ def _is_constant(graph: Graph, names: Iterable[str], found: Mapping[str, StoredW
 
 
 def _next(graph: Graph, node: Node, found: Mapping[str, StoredWeight]) -> StoredWeight | None:
-    """The weight that an operator makes of constants and of weights before it; None if none."""
+    """The weight that an operator computes from constants and weights; None if it computes none."""
     before = [found.get(name) for name in node.inputs]
     stored = [graph.constants.get(name) for name in node.inputs]
     kind = kind_of(graph, node)
@@ -156,7 +157,7 @@ def _next(graph: Graph, node: Node, found: Mapping[str, StoredWeight]) -> Stored
         parts = [each for each in stored[1:] if each is not None]
         if node.operator in graph.dialect.palettes:
             return _made(graph, node, data, palette=parts[0] if parts else None)
-        if first is not None:  # numbers that were cast, in front of a FakeQuantize
+        if first is not None:  # a cast before a FakeQuantize
             return _passed_on(node, first)
         if node.operator in graph.dialect.ranges:
             return _made(graph, node, data)
@@ -179,14 +180,14 @@ def _next(graph: Graph, node: Node, found: Mapping[str, StoredWeight]) -> Stored
 
 
 def _passed_on(node: Node, weight: StoredWeight) -> StoredWeight:
-    """The same weight behind one more operator."""
+    """The same weight after one more operator of its chain."""
     return replace(weight, name=node.outputs[0], node=node, length=weight.length + 1)
 
 
 def _other(
     graph: Graph, node: Node, origin: StoredWeight | None, found: Mapping[str, StoredWeight]
 ) -> Constant | None:
-    """What an operator of two inputs reads beside a weight: a constant, or one that was cast."""
+    """The other operand of a binary operator on a weight, if it is a constant, possibly cast."""
     names = [name for name in node.inputs if origin is None or name != origin.name]
     if len(node.inputs) != 2 or len(names) != 1:
         return None
@@ -209,12 +210,12 @@ def _made(
 
 
 def is_narrow(constant: Constant) -> bool:
-    """Whether a constant holds integers or floats of at most 16 and less than 16 bits."""
+    """Whether a constant holds integers of at most 16 bits or floats of fewer than 16."""
     return bool(_NARROW.match(constant.dtype))
 
 
 def _ones(constant: Constant) -> Constant:
-    """A constant of floats of the same shape that are all 1."""
+    """A float constant of the same shape, filled with 1."""
 
     def load() -> NDArray[np.uint8]:
         return np.ones(constant.elements, np.float32).view(np.uint8)
@@ -224,7 +225,7 @@ def _ones(constant: Constant) -> Constant:
 
 
 def _evaluated(graph: Graph, constants: Mapping[str, Constant], name: str) -> Array:
-    """The numbers of a value that is computed from constants alone."""
+    """Compute a value that depends on constants alone."""
     if name in constants:
         return numbers(constants[name])
     node = graph.producers[name]
@@ -234,7 +235,7 @@ def _evaluated(graph: Graph, constants: Mapping[str, Constant], name: str) -> Ar
         return expand(node, inputs)
     first, kind = inputs[0], kind_of(graph, node)
     if first is None:
-        raise ValueError(f"{node.operator} reads nothing")
+        raise ValueError(f"{node.operator} has no first input")
     if kind is Kind.CAST:
         return first.astype(np.float32)
     if kind is Kind.RESHAPE:

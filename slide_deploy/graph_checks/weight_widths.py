@@ -1,12 +1,12 @@
-"""How wide the weights of convolutions and matrix products are stored, operator by operator."""
+"""The stored width of each convolution's and matmul's weight."""
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from slide_deploy.graph_checks.graph import Graph, Node
+from slide_deploy.graph_checks.dialect import Kind
+from slide_deploy.graph_checks.graph import Graph, Node, kind_of
 from slide_deploy.graph_checks.graph_walks import LONGEST_WALK
-from slide_deploy.graph_checks.kinds import Kind, kind_of
 from slide_deploy.graph_checks.stored_weights import StoredWeight, stored_weights
 
 _WEIGHTED = (Kind.CONVOLUTION, Kind.MATMUL, Kind.LINEAR)
@@ -20,9 +20,9 @@ class Width:
 
     Attributes:
         node: the operator.
-        bits: of a stored number; 32 stands for 32 and more.
-        is_palette: whether it is stored as places in a palette.
-        dtype: of what is stored.
+        bits: width of a stored number; 32 means 32 or more.
+        is_palette: whether the stored numbers are indices into a palette.
+        dtype: type of the stored numbers.
     """
 
     node: Node
@@ -32,7 +32,7 @@ class Width:
 
 
 def weight_widths(graph: Graph) -> tuple[Width, ...]:
-    """The weight of every convolution and matrix product that has a constant one."""
+    """The stored width for every convolution and matmul with a constant weight."""
     stored = stored_weights(graph)
     return tuple(filter(None, (_width(graph, node, stored) for node in graph.nodes)))
 
@@ -47,17 +47,17 @@ def _width(graph: Graph, node: Node, stored: Mapping[str, StoredWeight]) -> Widt
     kind = kind_of(graph, node)
     if (kind not in _WEIGHTED and not transposed) or len(node.inputs) < 2:
         return None
-    # A product may have its weight on either side.
+    # A matmul may have its weight on either side.
     sides = (node.inputs[1], node.inputs[0]) if kind is Kind.MATMUL else (node.inputs[1],)
     found = [held for side in sides for held in _held(graph, node, side, stored)]
-    # What only constants go into, one converter folds and another does not.
+    # An operator on constants alone does not count: only some converters fold it.
     return found[0] if len(found) == 1 else None
 
 
 def _held(
     graph: Graph, node: Node, name: str, stored: Mapping[str, StoredWeight]
 ) -> Iterator[Width]:
-    """The weight that a value is, casts and movements passed over; nothing if it is none."""
+    """Yield the weight behind a value, past casts and shape operators, if there is one."""
     for _ in range(LONGEST_WALK):
         if name in stored:
             weight = stored[name]

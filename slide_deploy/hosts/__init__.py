@@ -3,7 +3,7 @@
 ``registry`` lists the families. No other module refers to a family by name.
 """
 
-from slide_deploy.checkpoint.overrides import Overrides
+from slide_deploy.checkpoint.choice import Overrides
 from slide_deploy.hosts.load import Checkpoint, load_checkpoint
 
 __all__ = ["Checkpoint", "Overrides", "load_checkpoint"]

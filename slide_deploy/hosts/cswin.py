@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from slide_deploy.checkpoint.overrides import Overrides
+from slide_deploy.checkpoint.choice import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
 from slide_deploy.errors import InputError
 from slide_deploy.hosts import staged
@@ -139,7 +139,7 @@ _PUBLISHED = (
 
 CSWIN = Host(
     name="cswin",
-    sought=NamedNetworks(
+    finder=NamedNetworks(
         family=_FAMILY,
         first_layer="stage1_conv_embed.0",
         names=re.compile(

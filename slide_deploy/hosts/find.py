@@ -3,11 +3,10 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from slide_deploy.checkpoint.choice import leads_to
+from slide_deploy.checkpoint.choice import Overrides, leads_to
 from slide_deploy.checkpoint.entries import CheckpointEntry
 from slide_deploy.checkpoint.entries import Path as Root
 from slide_deploy.checkpoint.networks import StoredNetwork, some
-from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import (
     OpenedCheckpoint,
     StoredWeights,
@@ -45,10 +44,10 @@ def find_network(path: Path, overrides: Overrides | None = None) -> tuple[Host, 
     """
     overrides = overrides or Overrides()
     opened = open_checkpoint(path)
-    found = [_Matches(host, *host.sought.networks(opened.entries)) for host in known_hosts()]
+    found = [_Matches(host, *host.finder.networks(opened.entries)) for host in known_hosts()]
     matches = _choose(opened, found, overrides.entry)
-    sought = matches.host.sought
-    return matches.host, weights_of(opened, sought, matches.networks, matches.outside, overrides)
+    finder = matches.host.finder
+    return matches.host, weights_of(opened, finder, matches.networks, matches.outside, overrides)
 
 
 def _choose(opened: OpenedCheckpoint, found: list[_Matches], entry: str | None) -> _Matches:
@@ -95,7 +94,7 @@ def _refuse_absent(path: Path, names: list[str]) -> None:
     """
     if names:
         titles = _or([f"a {host.title}" for host in known_hosts()])
-        layers = _or(list(dict.fromkeys(host.sought.first_layer for host in known_hosts())))
+        layers = _or(list(dict.fromkeys(host.finder.first_layer for host in known_hosts())))
         raise InputError(
             f"{path} is not {titles}: it has {some(sorted(names))} but no {layers}; list the known "
             f"networks with slide-deploy models, or name the function that builds yours with "

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from slide_deploy.checkpoint.overrides import Overrides
+from slide_deploy.checkpoint.choice import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
 from slide_deploy.hosts.named_networks import NamedNetworks
 from slide_deploy.hosts.resize import any_size, same_tensors
@@ -101,7 +101,7 @@ class Host:
 
     Attributes:
         name: name of networks that have no published size, such as "slide_swin".
-        sought: how networks of the family are found among the tensors of a file.
+        finder: how networks of the family are found among the tensors of a file.
         settings: the settings dataclass; see ``Settings``.
         infer: returns the settings of training, from a file's shapes and stated settings, and
             remarks on them. Raises InputError if a setting cannot be inferred. LookupError and
@@ -127,7 +127,7 @@ class Host:
     """
 
     name: str
-    sought: NamedNetworks
+    finder: NamedNetworks
     settings: type
     infer: Callable[[StoredWeights, Overrides], tuple[Any, tuple[str, ...]]]
     fits: Callable[[StoredWeights, Any], bool]
@@ -148,7 +148,7 @@ class Host:
     @property
     def title(self) -> str:
         """Name in sentences, such as "Slide-Swin"."""
-        return self.sought.family
+        return self.finder.family
 
     def architecture(self, settings: Any) -> str:
         """Return the published name of settings at any image size and class count, or ``name``."""

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from slide_deploy.checkpoint.choice import Overrides
 from slide_deploy.checkpoint.networks import some
-from slide_deploy.checkpoint.numbers import as_float32, refuse_not_finite
-from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
+from slide_deploy.checkpoint.stored_tensor import as_float32, refuse_not_finite
 from slide_deploy.errors import InputError
 from slide_deploy.files.model_files import checkpoint_stem
 from slide_deploy.hosts.find import find_network
@@ -116,7 +116,7 @@ def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Che
     tensors = {
         name: as_float32(f"{stored.path}: {name}", tensor)
         for name, tensor in stored.tensors.items()
-        if not host.sought.derived(name) and name not in unused
+        if not host.finder.derived(name) and name not in unused
     }
     _check(stored.path, host, tensors, model.state_dict())
     resized = stored.resized
@@ -242,7 +242,7 @@ def _check(
     extra = [name for name in tensors if name not in expected]
     if extra:
         raise InputError(
-            f"{path} holds {some(extra)}, which {host.sought.title} does not have: if it is a "
+            f"{path} holds {some(extra)}, which {host.finder.title} does not have: if it is a "
             f"variant of the model, name the function that builds it with --model."
         )
     for name, tensor in tensors.items():

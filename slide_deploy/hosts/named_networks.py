@@ -18,7 +18,7 @@ _FROZEN = re.compile(r".*\battn\.dep_conv\.(?:weight|bias)")
 
 @dataclass(frozen=True)
 class NamedNetworks:
-    """A ``Sought`` that finds networks by tensor names, before their settings are known.
+    """A ``NetworkFinder`` that finds networks by tensor names, before their settings are known.
 
     A family derives from this class if other programs name its tensors differently.
 
@@ -39,7 +39,7 @@ class NamedNetworks:
 
     @property
     def title(self) -> str:
-        """See ``Sought``."""
+        """See ``NetworkFinder``."""
         return f"a {self.family} of these settings"
 
     def root_of(self, path: Path) -> Path | None:
@@ -77,7 +77,7 @@ class NamedNetworks:
     def networks(
         self, entries: Sequence[CheckpointEntry]
     ) -> tuple[list[StoredNetwork], list[CheckpointEntry]]:
-        """See ``Sought``."""
+        """See ``NetworkFinder``."""
         flat: dict[Path, bool] = {}
         for entry in entries:
             root = self.root_of(entry.path)
@@ -93,17 +93,17 @@ class NamedNetworks:
     def _network(self, root: Path, entries: Sequence[CheckpointEntry]) -> StoredNetwork:
         tensors: dict[str, StoredTensor] = {}
         doubled: list[str] = []
-        strangers: dict[str, CheckpointEntry] = {}
+        unexpected: dict[str, CheckpointEntry] = {}
         for entry in entries:
             relative = entry.path[len(root) :]
             name = self.name_of(relative)
             if name is None:
-                strangers[".".join(relative)] = entry
+                unexpected[".".join(relative)] = entry
                 continue
             if name in tensors:
                 doubled.append(name)
             tensors[name] = entry.tensor
-        return StoredNetwork(root, self.renamed(tensors), strangers, tuple(doubled))
+        return StoredNetwork(root, self.renamed(tensors), unexpected, tuple(doubled))
 
     def _completed(
         self, network: StoredNetwork, outside: list[CheckpointEntry]
@@ -124,7 +124,7 @@ class NamedNetworks:
         return replace(network, tensors=tensors), left
 
     def refuse_incomplete(self, path: FilePath, network: StoredNetwork) -> None:
-        """See ``Sought``."""
+        """See ``NetworkFinder``."""
         branches = [name for name in network.tensors if ".attn.dep_conv1." in name]
         if branches and not any(".attn.dep_conv." in name for name in network.tensors):
             raise InputError(
@@ -134,18 +134,18 @@ class NamedNetworks:
             )
 
     def frozen(self, name: str) -> bool:
-        """See ``Sought``."""
+        """See ``NetworkFinder``."""
         return _FROZEN.fullmatch(name) is not None
 
     def derived(self, name: str) -> bool:
-        """See ``Sought``."""
+        """See ``NetworkFinder``."""
         return self.buffers is not None and self.buffers.fullmatch(name) is not None
 
     def channels(self, network: StoredNetwork) -> tuple[int, ...]:
-        """See ``Sought``."""
+        """See ``NetworkFinder``."""
         first = network.tensors.get(f"{self.first_layer}.weight")
         return () if first is None else first.shape[1:2]
 
     def stated(self, path: FilePath, content: Any, hub: Mapping[str, Any] | None) -> Stated:
-        """See ``Sought``."""
+        """See ``NetworkFinder``."""
         return stated_in(path, content, self.family, self.vocabulary, hub)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from slide_deploy.checkpoint.overrides import Overrides
+from slide_deploy.checkpoint.choice import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
 from slide_deploy.hosts import staged
 from slide_deploy.hosts.host import Architecture, Host
@@ -117,7 +117,7 @@ def _changes(trained: NatConfig, config: NatConfig) -> tuple[str, ...]:
 
 NAT = Host(
     name="nat",
-    sought=NamedNetworks(
+    finder=NamedNetworks(
         family=_FAMILY,
         first_layer="patch_embed.proj.0",
         names=re.compile(

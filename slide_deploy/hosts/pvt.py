@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from slide_deploy.checkpoint.overrides import Overrides
+from slide_deploy.checkpoint.choice import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
 from slide_deploy.errors import InputError
 from slide_deploy.hosts import staged
@@ -97,7 +97,7 @@ _PUBLISHED = (
 
 PVT = Host(
     name="pvt",
-    sought=NamedNetworks(
+    finder=NamedNetworks(
         family=_FAMILY,
         first_layer="patch_embed1.proj",
         names=re.compile(

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from slide_deploy.checkpoint.choice import Overrides
 from slide_deploy.checkpoint.entries import Path
-from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
 from slide_deploy.hosts import staged
 from slide_deploy.hosts.host import Architecture, Host
@@ -140,7 +140,7 @@ _PUBLISHED = (
 
 PVT_V2 = Host(
     name="pvt_v2",
-    sought=PvtV2Networks(
+    finder=PvtV2Networks(
         family=_FAMILY,
         first_layer="patch_embed1.proj",
         names=re.compile(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from slide_deploy.checkpoint.overrides import Overrides
+from slide_deploy.checkpoint.choice import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
 from slide_deploy.checkpoint.stated import Vocabulary
 from slide_deploy.errors import InputError

@@ -1,1 +1,1 @@
-"""Pictures to what a model takes, and what it answers to classes."""
+"""Image files to input tensors, outputs to class names, and sets of labelled images."""

@@ -1,13 +1,13 @@
-"""Many pictures as people have them: a folder for each class, a table of paths, or a plain folder.
+"""Sets of images in the layouts that are in use.
 
 ==============  ====================================================================
-folders         a folder for each class, as ImageNet's; pictures at any depth below
-table           a CSV file: the path of a picture, and its class as a name or a number
-flat            pictures in one folder, whose classes nobody says
+folders         a folder for each class, as in ImageNet; images at any depth below it
+table           a CSV file with the path of each image, and its class as a name or a number
+flat            images in one folder, without classes
 ==============  ====================================================================
 
-The order is that of the names, the same on every machine. What is no picture by its name is counted
-and left out; what is one and cannot be read is found out later, when it is read.
+Images are sorted by name, so the order is the same on every machine. Other files are counted and
+left out by their names. An unreadable image fails later, when it is read.
 """
 
 import functools
@@ -21,18 +21,18 @@ from slide_deploy.errors import InputError
 from slide_deploy.images.picture_table import read_table
 from slide_deploy.images.pictures import readable_formats
 
-# What systems put beside a user's folders.
+# Beginnings of the names of folders that operating systems and tools create.
 _NOT_CLASSES = (".", "__", "@")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture of a collection.
+    """One image of a collection.
 
     Attributes:
-        name: its path below the collection, with forward slashes.
-        path: where it lies.
-        label: its class as the folder or the table has it; None where nobody says.
+        name: path below the collection, with forward slashes.
+        path: path of the file.
+        label: class, as the folder or the table names it; None if it is unknown.
     """
 
     name: str
@@ -42,14 +42,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Collection:
-    """Pictures in their order.
+    """A set of images.
 
     Attributes:
         source: the folder or the table.
         layout: "folders", "table" or "flat".
-        pictures: in the order of their names.
-        labels: every class that was found, sorted; a folder without pictures is one too.
-        others: how many other files were left out.
+        pictures: images, sorted by name.
+        labels: every class, sorted, including those of folders without images.
+        others: number of other files, which were left out.
     """
 
     source: Path
@@ -60,58 +60,58 @@ class Collection:
 
     @property
     def has_labels(self) -> bool:
-        """Whether the class of every picture is known."""
+        """Whether the class of every image is known."""
         return self.layout != "flat" and all(each.label is not None for each in self.pictures)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the names and classes in their order; of no picture's content."""
+        """SHA-256 of names and classes in their order, without the contents of the images."""
         lines = (f"{each.name}\0{each.label or ''}\n" for each in self.pictures)
         return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
     def sample(self, count: int, seed: int = 0) -> "Collection":
-        """So many of the pictures, drawn by chance and the same everywhere; all if there are fewer.
+        """Draw a random sample that is the same on every machine; all images if there are fewer.
 
-        The draw goes by a hash of each name: it needs no generator of random numbers, and a
-        picture more in the folder changes at most one of those that are drawn.
+        Images are ordered by a hash of their names. So the sample does not depend on a random
+        number generator, and one more image in the folder changes at most one drawn image.
 
         Args:
-            count: of pictures to keep.
-            seed: another one draws others.
+            count: number of images to draw.
+            seed: changes the sample.
 
         Raises:
-            InputError: if none is asked for.
+            InputError: ``count`` is less than 1.
         """
         if count < 1:
-            raise InputError(f"--sample {count} takes no picture: give 1 or more.")
-        drawn = sorted(self.pictures, key=lambda each: _lot(each.name, seed))[:count]
+            raise InputError(f"--sample {count} draws no image: give 1 or more.")
+        drawn = sorted(self.pictures, key=lambda each: _rank(each.name, seed))[:count]
         kept = set(drawn)
         return replace(self, pictures=tuple(each for each in self.pictures if each in kept))
 
 
-def _lot(name: str, seed: int) -> bytes:
+def _rank(name: str, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}\0{name}".encode("utf-8", "surrogateescape")).digest()
 
 
 def read_collection(source: Path) -> Collection:
-    """Find the pictures of a folder or of a table.
+    """Find the images of a folder or of a table.
 
     Args:
-        source: a folder with a folder for each class, or with pictures; or a CSV file.
+        source: a folder with a folder for each class, a folder with images, or a CSV file.
 
     Raises:
-        InputError: if it is missing, cannot be read, or has no picture.
+        InputError: it is missing, cannot be read, or has no image.
     """
     try:
         source.stat()
     except FileNotFoundError as error:
         raise InputError(
-            f"{source} does not exist: name a folder of pictures, or a CSV file."
+            f"{source} does not exist: give a folder of images, or a CSV file."
         ) from error
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{source} cannot be read ({getattr(error, 'strerror', error)}): name a folder of "
-            f"pictures, or a CSV file."
+            f"{source} cannot be read ({getattr(error, 'strerror', error)}): give a folder of "
+            f"images, or a CSV file."
         ) from error
     if source.is_dir():
         return _of_folder(source)
@@ -124,8 +124,8 @@ def read_collection(source: Path) -> Collection:
     )
     if not any(os.path.exists(each.path) for each in pictures):
         raise InputError(
-            f"{source} names {pictures[0].name} and other pictures that are not there: give paths "
-            f"from the folder of the table."
+            f"{source} lists {pictures[0].name} and other images that do not exist: give paths "
+            f"relative to the folder of the table."
         )
     return Collection(source, "table", pictures, _sorted_labels(pictures))
 
@@ -134,7 +134,7 @@ def _of_folder(source: Path) -> Collection:
     entries = _listed(source)
     inside = [each for each in entries if os.path.isdir(each)]
     loose = [each for each in entries if not os.path.isdir(each)]
-    # A link to where the classes lie is none of them: it would give all pictures another label.
+    # A link to the folder itself, or to one above it, is no class: it would label all images.
     above = _above(source)
     real = {each: os.path.realpath(each) for each in inside if _is_class(each.name)}
     folders = [each for each, place in real.items() if place not in above]
@@ -156,8 +156,8 @@ def _of_folder(source: Path) -> Collection:
     pictures = tuple(Picture(each.name, each) for each in loose if is_picture(each))
     if not pictures:
         raise InputError(
-            f"{source} has no picture: give a folder with one folder for each class, a folder of "
-            f"pictures, or a CSV file of path,label."
+            f"{source} has no image: give a folder with one folder for each class, a folder of "
+            f"images, or a CSV file of path,label."
         )
     return Collection(source, "flat", pictures, others=others + len(loose) - len(pictures))
 
@@ -186,10 +186,10 @@ def _above(source: Path) -> set[str]:
 
 
 def _walked(folder: Path, closed: set[str]) -> Iterator[Path]:
-    """Every file below a folder; links to folders are followed, and no folder is entered twice.
+    """Yield every file below a folder. Links are followed, and no folder is entered twice.
 
     Args:
-        folder: where to begin.
+        folder: where the walk begins.
         closed: real paths of folders that are not entered.
     """
     entered = set(closed)
@@ -208,7 +208,7 @@ def _walked(folder: Path, closed: set[str]) -> Iterator[Path]:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is a picture by the end of its name, or by its first bytes without one."""
+    """Whether a file is an image, by its suffix or, without one, by its first bytes."""
     if path.name.startswith("."):
         return False
     if path.suffix:
@@ -226,7 +226,7 @@ def is_picture(path: Path) -> bool:
 
 @functools.cache
 def _suffixes() -> frozenset[str]:
-    """What the names of pictures that Pillow reads end in."""
+    """The suffixes of the image formats that Pillow reads."""
     from PIL import Image
 
     known = Image.registered_extensions()

@@ -1,4 +1,4 @@
-"""How images become what a network takes: what exports are asked for, and what files say of it.
+"""Image preprocessing: the options of an export, and the description that a file holds.
 
 Every file whose network takes an image holds one JSON object under the key ``slide_deploy.image``::
 
@@ -6,9 +6,9 @@ Every file whose network takes an image holds one JSON object under the key ``sl
      "mean": [0.485, 0.456, 0.406], "deviation": [0.229, 0.224, 0.225], "inside": true,
      "output": "probabilities", "probabilities": true, "labels": ["tench", "goldfish"]}
 
-``size`` is height and width, null where the file leaves one open. ``mean`` and ``deviation`` are
-those of pixels divided by 255. Where ``inside`` is true the file does that arithmetic itself and
-takes the pixels from 0 to 255; else whoever calls it has to. ``labels`` may be empty.
+``size`` is height and width, null for an open one. ``mean`` and ``deviation`` are those of pixels
+divided by 255. If ``inside`` is true, the file normalises the image itself and takes pixels from 0
+to 255; otherwise the caller must normalise. ``labels`` may be empty.
 """
 
 import json
@@ -24,33 +24,32 @@ if TYPE_CHECKING:
     import numpy as np
 
 IMAGE_KEY = "slide_deploy.image"
-# Of the pixels of ImageNet divided by 255: what most published networks are trained with.
+# Of ImageNet's pixels divided by 255, which most published networks are trained with.
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
 LAYOUTS = ("nchw", "nhwc")
 ORDERS = ("rgb", "bgr")
 WHITE = 255
-# A quarter of the step from one pixel value to the next, divided by 255: no data vary so little.
+# A quarter of the step between two pixel values, 1/255. No data vary so little.
 _LEAST_DEVIATION = 1e-3
-# What a format multiplies the pixels of a picture by before the network sees them. A power of two
-# loses no digit of a pixel in float16, and without it weights would be divided by 255, below what
-# float16 holds well.
+# Factor on the pixels of a format's image type before the network. A power of two is exact for
+# pixels in float16. Without it, weights would be divided by 255, which float16 represents poorly.
 PICTURE_SCALE = 1 / 256
-# A list of 20,000 names of 500 letters; an exporter writes less.
+# Characters: 20,000 names of 500 letters. Exporters write less.
 _LONGEST_TEXT = 10_000_000
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pixels become what a network takes: (pixel / 255 - mean) / deviation, channel by channel.
+    """The normalisation (pixel / 255 - mean) / deviation of each channel, and the layout of pixels.
 
     Attributes:
-        mean: of each channel, in the order of training; None for that of the checkpoint or of
-            ImageNet.
-        deviation: the same.
-        embedded: whether the file does it, and takes pixels from 0 to 255 as uint8.
-        layout: of the pixels that the file takes: "nchw" or "nhwc".
-        order: of their channels: "rgb", which is that of training, or "bgr".
+        mean: mean of each channel, in the order of training; None for that of the checkpoint, or
+            else of ImageNet.
+        deviation: standard deviation of each channel, likewise.
+        embedded: whether the file normalises, and takes pixels from 0 to 255 as uint8.
+        layout: layout of the pixels that the file takes, "nchw" or "nhwc".
+        order: order of their channels: "rgb", as in training, or "bgr".
     """
 
     mean: tuple[float, ...] | None = None
@@ -82,25 +81,25 @@ class Preprocessing:
                 raise InputError(f"{option} {text} is unknown: give {' or '.join(known)}.")
             if text != known[0] and not self.embedded:
                 raise InputError(
-                    f"{option} says which pixels a file takes: give --embed-preprocessing too."
+                    f"{option} {text} applies to files that take pixels: add --embed-preprocessing."
                 )
 
     @property
-    def is_asked_for(self) -> bool:
-        """Whether anything was said of images."""
+    def is_customised(self) -> bool:
+        """Whether any option differs from its default."""
         return self != AS_TRAINED
 
     def completed(
         self, channels: int, stated: "tuple[tuple[float, ...], tuple[float, ...]] | None"
     ) -> "Preprocessing":
-        """The same with numbers for each channel.
+        """The same options with mean and deviation filled in.
 
         Args:
-            channels: of the images.
-            stated: mean and deviation that the checkpoint states; None where it does not.
+            channels: number of channels of the images.
+            stated: mean and deviation that the checkpoint states; None if it states none.
 
         Raises:
-            InputError: if there are numbers for another count of channels, or none.
+            InputError: the numbers, or the channel order, are for another number of channels.
         """
         known = stated or (MEAN, DEVIATION)
         mean = known[0] if self.mean is None else self.mean
@@ -113,32 +112,32 @@ class Preprocessing:
                 )
         if self.order == "bgr" and channels != 3:
             raise InputError(
-                f"The network takes images of {channels} channels, which have no order: leave out "
-                f"--channel-order."
+                f"The network takes images of {channels} channels, and --channel-order needs "
+                f"three: leave it out."
             )
         return replace(self, mean=mean, deviation=deviation)
 
 
 AS_TRAINED = Preprocessing()
-"""Nothing was asked for: files take what the network was trained on."""
+"""The default: files take images as in training."""
 
 
 @dataclass(frozen=True)
 class ImageDescription:
-    """What a file says of its image and of its classes; see above.
+    """A file's description of its image and classes, as in the module docstring.
 
     Attributes:
         input: name of the input that takes the image.
-        size: height and width; None for one that is open.
+        size: height and width; None for an open one.
         layout: "nchw" or "nhwc".
         order: "rgb" or "bgr".
-        type: of the image's numbers, as numpy spells it.
-        mean: of each channel, in the order of training.
-        deviation: the same.
+        type: numpy's name of the image's type.
+        mean: mean of each channel, in the order of training.
+        deviation: standard deviation of each channel, likewise.
         inside: whether the file applies both, to pixels from 0 to 255.
-        output: name of the output that answers classes; empty if there is none.
-        probabilities: whether that output has been through a softmax.
-        labels: name of each class, in their order; may be empty.
+        output: name of the output with the classes; empty if there is none.
+        probabilities: whether a softmax computes that output.
+        labels: class names in the order of the classes; may be empty.
     """
 
     input: str
@@ -154,32 +153,32 @@ class ImageDescription:
     labels: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """The JSON object that a file holds."""
+        """The description as JSON text."""
         return json.dumps(asdict(self))
 
     def given(self, images: "np.ndarray") -> "np.ndarray":
-        """Images (batch, channels, height, width) of RGB as the file takes them."""
-        import numpy as np  # the shell, which asks for names of layouts, has no time for it
+        """Arrange RGB images (batch, channels, height, width) as the file takes them."""
+        import numpy as np  # late, because shell completion imports this module
 
         ordered = images[:, ::-1] if self.order == "bgr" else images
         arranged = ordered.transpose(0, 2, 3, 1) if self.layout == "nhwc" else ordered
         return np.ascontiguousarray(arranged)
 
     def channels_first(self, sizes: Sequence[Any]) -> tuple[Any, ...]:
-        """A shape of the file's image as (batch, channels, height, width)."""
+        """A shape in the file's layout as (batch, channels, height, width)."""
         if self.layout != "nhwc" or len(sizes) != 4:
             return tuple(sizes)
         return (sizes[0], sizes[3], sizes[1], sizes[2])
 
 
 def read_description(metadata: Mapping[str, str]) -> ImageDescription | None:
-    """What a file says of its image; None if it says nothing.
+    """Read a file's description of its image; None if it has none.
 
     Args:
-        metadata: of the file, by key.
+        metadata: metadata of the file, by key.
 
     Raises:
-        InputError: if it says what no exporter writes.
+        InputError: the exporters do not write such a description.
     """
     text = metadata.get(IMAGE_KEY)
     if text is None:
@@ -202,7 +201,7 @@ def read_description(metadata: Mapping[str, str]) -> ImageDescription | None:
 
 
 def _described(content: Mapping[str, Any]) -> ImageDescription:
-    """Plain data as a description; any error of Python's where it is none."""
+    """A description from JSON data; raises ValueError, KeyError or TypeError if it is invalid."""
     mean, deviation = (_numbers(content[key]) for key in ("mean", "deviation"))
     size = tuple(content["size"])
     labels = tuple(content.get("labels", ()))
@@ -249,10 +248,10 @@ def _listed(values: Sequence[float]) -> str:
 
 
 def parse_channels(text: str | None, option: str) -> tuple[float, ...] | None:
-    """A number for each channel, as "0.485,0.456,0.406"; None where nothing is given.
+    """Parse one number for each channel, such as "0.485,0.456,0.406"; None for None.
 
     Raises:
-        InputError: if the text is something else.
+        InputError: the text is not a list of numbers.
     """
     if text is None:
         return None
@@ -260,6 +259,6 @@ def parse_channels(text: str | None, option: str) -> tuple[float, ...] | None:
         return tuple(float(each) for each in text.split(","))
     except ValueError as error:
         raise InputError(
-            f"{option} {text} is no list of numbers: give one for each channel, as in "
+            f"{option} {text} is not a list of numbers: give one for each channel, such as "
             f"{option} {_listed(MEAN)}."
         ) from error

@@ -1,4 +1,4 @@
-"""Names of classes: from a file with one a line, or those of ImageNet, which are built in."""
+"""Class names: from a file with one on each line, or the built-in ones of ImageNet."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -6,18 +6,18 @@ from pathlib import Path
 from slide_deploy.errors import InputError
 from slide_deploy.files.reading import read_text
 
-# What the user writes in the place of a file.
+# The user gives this instead of a file.
 IMAGENET = "imagenet"
 _CLASSES = "imagenet_classes.tsv"
 
 
 def imagenet_labels() -> tuple[str, ...]:
-    """The 1000 names of ImageNet's classes, in the order in which networks are trained."""
+    """The names of ImageNet's 1000 classes, in the order of training."""
     return _column(2)
 
 
 def imagenet_synsets() -> tuple[str, ...]:
-    """The synsets of ImageNet's classes, n01440764 and so on, in the same order."""
+    """The synsets of ImageNet's classes (n01440764 and so on), in the same order."""
     return _column(1)
 
 
@@ -27,12 +27,12 @@ def _column(number: int) -> tuple[str, ...]:
 
 
 def labels_named(given: str | Path) -> tuple[str, ...]:
-    """Names of classes that a user asks for: those of a file, or "imagenet" for ImageNet's.
+    """Class names that a user chose: a file, or "imagenet" for the built-in ones.
 
-    ImageNet may be spelled in any case; a file of that name is given as ./imagenet.
+    "imagenet" may be in any case. A file of that name is given as ./imagenet.
 
     Raises:
-        InputError: if the file cannot be read.
+        InputError: the file cannot be read.
     """
     if str(given).lower() == IMAGENET:
         return imagenet_labels()
@@ -40,15 +40,15 @@ def labels_named(given: str | Path) -> tuple[str, ...]:
 
 
 def read_labels(path: Path) -> list[str]:
-    """Names of classes from a file with one a line; empty lines at its end are none.
+    """Read class names from a file with one on each line; empty lines at its end are ignored.
 
     Raises:
-        InputError: if it cannot be read.
+        InputError: the file cannot be read.
     """
     try:
         lines = read_text(path, "utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a readable list of names: give one name a line.") from (
+        raise InputError(f"{path} cannot be read as class names: give one name a line.") from (
             error
         )
     while lines and not lines[-1].strip():

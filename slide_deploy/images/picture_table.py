@@ -1,8 +1,8 @@
-"""A table of pictures: a CSV file with the path of each and its class.
+"""A table of images: a CSV file with the path and the class of each.
 
-Columns stand between commas, semicolons or tabs, in a ``.txt`` file between spaces too, as in
-ImageNet's own lists. A first line that names its columns may put them in any order and have others
-beside them; without one the path comes first and the class second.
+Columns are separated by commas, semicolons or tabs, or in a ``.txt`` file also by spaces, as in
+ImageNet's own lists. With a header line, the columns may be in any order, and there may be others.
+Without one, the path is first and the class second.
 """
 
 import csv
@@ -16,28 +16,27 @@ _PATHS = (
     *("image", "image_path", "img", "img_path", "picture"),
 )
 _LABELS = ("label", "class", "class_id", "class_name", "category", "target", "index")
-# Of these a second column says by itself that the first line is one of names.
+# With one of these in the second column, the first line is a header, whatever the first column is.
 _SURE_LABELS = ("label", "class", "category", "target")
 _DELIMITERS = (",", ";", "\t")
 
 
 def read_table(path: Path) -> list[tuple[str, str | None]]:
-    """The rows of a table: the path as it is written, and the class; None where none is given.
+    """Read the rows of a table: the path as written, and the class or None.
 
     Raises:
-        InputError: if the file cannot be read, or a row has no path, no class where others have
-            one, more columns than are known, or a picture that an earlier row has.
+        InputError: the file cannot be read, has more than two columns and no header, or has a row
+            without a path, without a class if others have one, or with the path of an earlier row.
     """
     rows = _rows(path)
     if not rows:
-        raise InputError(f"{path} is empty: give a line of path,label for each picture.")
+        raise InputError(f"{path} is empty: give a line of path,label for each image.")
     places = _header(rows[0][1])
     if places is not None:
         rows = rows[1:]
     elif max(len(cells) for _, cells in rows) > 2:
         raise InputError(
-            f"{path} has more than two columns and no line that names them: begin it with "
-            f"path,label."
+            f"{path} has more than two columns and no header: add a first line such as path,label."
         )
     at, label_at = places or (0, 1 if len(rows[0][1]) > 1 else None)
     found: list[tuple[str, str | None]] = []
@@ -47,26 +46,26 @@ def read_table(path: Path) -> list[tuple[str, str | None]]:
         label = None if label_at is None else _cell(cells, label_at)
         if not name or label == "":
             what = "path" if not name else "class"
-            raise InputError(f"{path}, line {number}: it has no {what}: give path,label.")
+            raise InputError(f"{path}, line {number} has no {what}: give path,label.")
         if name in lines:
             raise InputError(
-                f"{path}, line {number}: {name} stands in line {lines[name]} already: name every "
-                f"picture once."
+                f"{path}, line {number}: {name} is already in line {lines[name]}: list every image "
+                f"once."
             )
         lines[name] = number
         found.append((name, label))
     if not found:
-        raise InputError(f"{path} names no picture: give a line of path,label for each.")
+        raise InputError(f"{path} lists no image: give a line of path,label for each.")
     return found
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    """The lines that are not empty, taken apart, with their numbers."""
+    """The lines that are not empty: number and cells."""
     try:
         text = read_text(path, "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path} cannot be read as a table of pictures: give a CSV file in UTF-8, or a folder."
+            f"{path} cannot be read as a table of images: give a CSV file in UTF-8, or a folder."
         ) from error
     first = next((line for line in text.splitlines() if line.strip()), "")
     usual = (*_DELIMITERS, " ") if path.suffix.lower() == ".txt" else _DELIMITERS
@@ -79,11 +78,11 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
 
 
 def _header(cells: list[str]) -> tuple[int, int | None] | None:
-    """Where a first line says that path and class stand; None if it is a row like the others."""
+    """The columns of path and class according to a header; None if the line is no header."""
     names = [cell.strip().lower() for cell in cells]
     path = next((names.index(name) for name in _PATHS if name in names), None)
     if path is None:
-        # A picture of a class that is called target is a row; its path has an ending.
+        # A row may have a class named target; its path has a suffix, which a header has not.
         if len(names) > 1 and names[1] in _SURE_LABELS and not Path(names[0]).suffix:
             return 0, 1
         return None

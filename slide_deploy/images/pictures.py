@@ -1,12 +1,12 @@
-"""A picture file to eight-bit red, green and blue, as a person sees it.
+"""Read an image file as 8-bit RGB, as an image viewer shows it.
 
-Pillow's own conversion clips wide samples to white, drops transparency and leaves a photograph on
-its side. Here
+Pillow's own conversion clips samples of more than 8 bits to white, drops transparency and ignores
+the rotation of photographs. Here
 
-    rotation       is applied where the camera stored one
-    transparency   lets a white page show through
+    rotation       is applied if the camera stored one
+    transparency   shows a white background
     wide samples   are scaled: 16 bits to 8, and floating point from 0 to 1
-    animations     give their first frame
+    animations     are read as their first frame
 
 Colour profiles are not applied, as in the training of ImageNet models.
 """
@@ -22,17 +22,17 @@ from slide_deploy.errors import InputError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Pillow starts Ghostscript for the first, which runs the program that the file is; the second it
-# hands to Windows. Of the others it shows nothing.
+# Pillow runs Ghostscript on EPS, which executes the file as a program, and passes WMF to Windows.
+# It only identifies the others.
 _NOT_READ = ("EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG")
-# Some copies of a picture stand side by side in memory, each of four bytes a pixel or more.
+# Memory holds several copies of an image at once, of four bytes a pixel or more each.
 MOST_PIXELS = 1 << 26
 # TIFF tags: whether 0 is white, and the bits of a sample.
 _PHOTOMETRIC, _BITS = 262, 258
 
 
 def readable_formats() -> tuple[str, ...]:
-    """What Pillow calls the formats that are read."""
+    """Pillow's names of the formats that are read."""
     from PIL import Image
 
     Image.init()
@@ -40,10 +40,10 @@ def readable_formats() -> tuple[str, ...]:
 
 
 def read_picture(path: Path) -> "Image":
-    """Read a picture file of any format that Pillow knows.
+    """Read an image file of any format that Pillow reads.
 
     Returns:
-        Mode RGB.
+        An image of mode RGB.
 
     Raises:
         InputError: if it is missing, damaged, no picture, absurdly large, or its samples have no
@@ -53,7 +53,7 @@ def read_picture(path: Path) -> "Image":
 
     try:
         with warnings.catch_warnings():
-            # Pillow warns of large pictures, and of damaged notes beside the pixels.
+            # Pillow warns of large images and of damaged metadata.
             warnings.simplefilter("ignore")
             with Image.open(_regular(path), formats=readable_formats()) as opened:
                 if opened.width * opened.height > MOST_PIXELS:
@@ -62,9 +62,11 @@ def read_picture(path: Path) -> "Image":
     except InputError:
         raise
     except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist: check the name of the picture.") from error
+        raise InputError(f"{path} does not exist: check the name of the image.") from error
     except (UnidentifiedImageError, IsADirectoryError) as error:
-        raise InputError(f"{path} is not a picture that Pillow can read: convert it.") from error
+        raise InputError(
+            f"{path} is not an image that Pillow can read: convert it to PNG or JPEG."
+        ) from error
     except Image.DecompressionBombError as error:
         raise InputError(
             f"{path} is a picture of more than {MOST_PIXELS:,} pixels: make it smaller."
@@ -76,19 +78,19 @@ def read_picture(path: Path) -> "Image":
 
 
 def _regular(path: Path) -> Path:
-    """The path itself, if no pipe and no device is there, which have no end."""
+    """The path itself; refuses a pipe or a device, which may have no end."""
     if path.exists() and not (path.is_file() or path.is_dir()):
-        raise InputError(f"{path} is no regular file: name a picture.")
+        raise InputError(f"{path} is not a regular file: give an image file.")
     return path
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what a reader says, without a full stop; its type where it says nothing."""
+    """The first line of an error's message, without a full stop; its type if it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(" .:")
 
 
 def _seen(path: Path, opened: "Image") -> "Image":
-    """The first frame as a person sees it."""
+    """The first frame in RGB: upright, on white, with wide samples scaled."""
     from PIL import Image
 
     opened.load()
@@ -97,45 +99,45 @@ def _seen(path: Path, opened: "Image") -> "Image":
         return Image.fromarray(_scaled(path, opened, np.asarray(picture))).convert("RGB")
     if not picture.has_transparency_data:
         return picture.convert("RGB")
-    if picture.mode == "La":  # Pillow knows one way only out of greys multiplied by their alpha
+    if picture.mode == "La":  # Pillow converts premultiplied grey to LA only
         picture = picture.convert("LA")
     page = Image.new("RGBA", picture.size, "white")
     return Image.alpha_composite(page, picture.convert("RGBA")).convert("RGB")
 
 
 def _upright(opened: "Image") -> "Image":
-    """The picture turned as the camera was; as it is where that note is damaged."""
+    """The image with the camera's rotation applied; unchanged if the EXIF data are damaged."""
     from PIL import ImageOps
 
     try:
         return ImageOps.exif_transpose(opened)
-    except Exception:  # the note is read by a parser of its own
+    except Exception:  # Pillow's EXIF parser raises many types
         return opened
 
 
 def _scaled(path: Path, opened: "Image", samples: np.ndarray) -> np.ndarray:
-    """Wide grey samples as eight bits, black to white.
+    """Scale wide grey samples to 8 bits, from black to white.
 
     Args:
         path: the file, for the message.
-        opened: the picture, for what the file says of its samples.
+        opened: the image, for the metadata of its samples.
         samples: (height, width), integers or floating point.
 
     Raises:
-        InputError: if their largest value says no scale.
+        InputError: no scale is known for their largest value.
     """
     low, high = float(samples.min()), float(samples.max())
     limit = _largest(opened, samples.dtype, high)
     if not (low >= 0 and high <= limit):  # NaN is neither
         raise InputError(
-            f"{path} has samples from {low:g} to {high:g}, and nothing says which of them is "
-            f"white: save it with 8 or 16 bits a sample."
+            f"{path} has samples from {low:g} to {high:g}, and their scale is unknown: save it "
+            f"with 8 or 16 bits a sample."
         )
     shares = samples.astype(np.float64)
     shares /= limit
     if _tag(opened, _PHOTOMETRIC) == 0:  # Pillow turns eight bits only
         np.subtract(1, shares, out=shares)
-    # One sample may stand for transparent.
+    # One value may mean transparent.
     transparent = opened.info.get("transparency")
     if isinstance(transparent, int):
         shares[samples == transparent] = 1
@@ -144,18 +146,18 @@ def _scaled(path: Path, opened: "Image", samples: np.ndarray) -> np.ndarray:
 
 
 def _largest(opened: "Image", dtype: np.dtype, high: float) -> float:
-    """The sample that is white."""
+    """The value of a white sample."""
     if dtype.kind == "f":
-        # Floating point runs from 0 to 1, or holds what were bytes.
+        # Floating-point samples range from 0 to 1, or were converted from bytes.
         return 1 if high <= 1 else 255
     bits = _tag(opened, _BITS)
     if bits is not None and bits <= 16:
         return 2**bits - 1
-    # 32 bits have no usual scale; what fits into bytes were bytes.
+    # 32 bits have no common scale; numbers up to 255 were bytes.
     return 255 if bits is not None and high <= 255 else 65535
 
 
 def _tag(opened: "Image", number: int) -> int | None:
-    """A number that a TIFF file says of its samples; None in other formats."""
+    """The value of a TIFF tag; None in other formats."""
     value = getattr(opened, "tag_v2", {}).get(number)
     return value[0] if isinstance(value, tuple) else value

@@ -1,4 +1,4 @@
-"""The most probable classes of pictures."""
+"""Predict the most probable classes of images."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,24 +13,24 @@ from slide_deploy.images.description import read_description
 from slide_deploy.images.preprocessing import image_input
 from slide_deploy.parsing import written
 
-# What exporters call the answers of a classifier.
+# Names that exporters give to the outputs of a classifier.
 _CLASSES = re.compile("logit|prob|softmax|score", re.IGNORECASE)
 _FEATURES = re.compile(r"stage\d+")
-# How far from 1 shares may add up after rounding, by the digits of their type.
+# How far the sum of probabilities may be from 1 after rounding, by the bytes of their type.
 _ROUNDING = {2: 5e-3, 4: 1e-3, 8: 1e-3}
 
 
 @dataclass(frozen=True)
 class Guess:
-    """One class of one picture.
+    """One predicted class of one image.
 
-    Args:
-        image: the picture's file.
-        index: of the class.
-        name: of the class, its index where it has none.
-        probability: its share, after a softmax where the file has none.
-        output: of the file that was read.
-        prepared: what was done to the picture.
+    Attributes:
+        image: the image file.
+        index: index of the class.
+        name: name of the class; its index if it has none.
+        probability: its probability, computed by a softmax here if the file has none.
+        output: the output of the file that was read.
+        prepared: how the image was preprocessed, in words.
     """
 
     image: str
@@ -49,25 +49,25 @@ def predict(
     size: tuple[int, int] | None = None,
     output: str | None = None,
 ) -> list[Guess]:
-    """Name the most probable classes.
+    """Predict the most probable classes.
 
     Args:
-        file: one that takes three channels.
-        images: pictures.
-        names: of the classes, in the order of the logits; may be shorter. None takes those that
-            the file holds.
-        top: how many to give of each picture, the most probable first.
-        size: height and width where the file leaves them open.
-        output: of the file to read; the one that holds classes if left out.
+        file: an opened file whose input has three channels.
+        images: image files.
+        names: class names in the order of the logits; may be shorter. None uses those that the file
+            holds.
+        top: number of classes for each image, the most probable first.
+        size: height and width, if the file leaves them open.
+        output: the output to read; if left out, the one that holds classes.
 
     Raises:
-        InputError: if the file takes other images or answers no classes, or a picture cannot be
+        InputError: the file takes other images or has no output of classes, or an image cannot be
             read.
     """
     session, taken = file.session, file.image
     if all(map(_FEATURES.fullmatch, session.outputs)):
         raise InputError(
-            f"The file answers {', '.join(session.outputs)}: predict needs logits, so export the "
+            f"The file outputs {', '.join(session.outputs)}: predict needs logits, so export the "
             f"model without --features."
         )
     described = read_description(session.metadata)
@@ -77,27 +77,27 @@ def predict(
     wanted = image_input(file, size)
     rows = []
     for image in images:
-        answers = file.outputs(wanted.load(image))
-        output = choose_output(answers, taken.shape[0] or 1, output)
-        row = answers[output][0].ravel()
+        outputs = file.outputs(wanted.load(image))
+        output = choose_output(outputs, taken.shape[0] or 1, output)
+        row = outputs[output][0].ravel()
         if np.isnan(row).any() or np.isposinf(row).any():
             raise InputError(
-                f"The file answers {image} with numbers that are not finite on {session.runtime}: "
+                f"The file outputs numbers that are not finite for {image} on {session.runtime}: "
                 f"export it in float32."
             )
         rows.append(row)
     whole = np.stack(rows)
-    # All pictures decide: a single row of logits may add up to 1 by chance.
+    # Uses all images, because a single row of logits may add up to 1 by chance.
     if described is not None and described.output == output:
-        are_shares = described.probabilities
-        if are_shares and not are_probabilities(whole):
+        has_softmax = described.probabilities
+        if has_softmax and not are_probabilities(whole):
             raise InputError(
-                f"The file says that {output} is probabilities, and they are no shares that add up "
-                f"to 1: export the file again."
+                f"The file describes {output} as probabilities, and they do not add up to 1: "
+                f"export the file again."
             )
     else:
-        are_shares = are_probabilities(whole)
-    shares = whole.astype(np.float64) if are_shares else probabilities(whole)
+        has_softmax = are_probabilities(whole)
+    shares = whole.astype(np.float64) if has_softmax else probabilities(whole)
     return [
         Guess(
             image=str(image),
@@ -112,56 +112,55 @@ def predict(
     ]
 
 
-def choose_output(answers: Mapping[str, np.ndarray], batch: int, wanted: str | None) -> str:
-    """The output that holds a number for each class.
+def choose_output(outputs: Mapping[str, np.ndarray], batch: int, wanted: str | None) -> str:
+    """Choose the output that holds a number for each class.
 
     Args:
-        answers: every output by its name.
-        batch: images that were given.
-        wanted: the output that the user asks for.
+        outputs: every output by its name.
+        batch: number of images in the batch.
+        wanted: the output that the user names, if any.
 
     Returns:
-        That one, or the only one that can be meant, or the first that is named as classes are.
+        ``wanted``, or the only output that fits, or the first whose name is usual for classes.
 
     Raises:
-        InputError: if there is none, or several could be meant.
+        InputError: no output fits, or several do and none has a usual name.
     """
-    listed = ", ".join(f"{name} ({written(answer.shape)})" for name, answer in answers.items())
-    fitting = {name: width for name, answer in answers.items() if (width := _row(answer, batch))}
+    listed = ", ".join(f"{name} ({written(output.shape)})" for name, output in outputs.items())
+    fitting = {name: width for name, output in outputs.items() if (width := _row(output, batch))}
     if wanted is not None:
-        if wanted not in answers:
-            raise InputError(f"The file has no output {wanted}: it answers {listed}.")
+        if wanted not in outputs:
+            raise InputError(f"The file has no output {wanted}: it outputs {listed}.")
         if wanted not in fitting:
-            raise InputError(f"--output {wanted} is no row of classes: the file answers {listed}.")
+            raise InputError(f"--output {wanted} is not a row of classes: it outputs {listed}.")
         return wanted
     if not fitting:
-        raise InputError(f"The file answers {listed}: predict needs a row of logits.")
+        raise InputError(f"The file outputs {listed}: predict needs a row of logits.")
     several = [name for name, width in fitting.items() if width > 1] or list(fitting)
     named = [name for name in several if _CLASSES.search(name)]
     if len(several) > 1 and not named:
         raise InputError(
-            f"The file answers {listed}: say with --output which of {', '.join(several)} are the "
-            f"classes."
+            f"The file outputs {listed}: choose one of {', '.join(several)} with --output."
         )
     return (named or several)[0]
 
 
-def _row(answer: np.ndarray, batch: int) -> int:
-    """How many numbers an answer has for each image; 0 if they are not one row of shares."""
-    shape = answer.shape
+def _row(output: np.ndarray, batch: int) -> int:
+    """How many numbers an output has for each image; 0 if it is not one row of floats."""
+    shape = output.shape
     flat = len(shape) >= 2 and shape[0] == batch and all(size == 1 for size in shape[2:])
-    return shape[1] if flat and answer.dtype.kind == "f" else 0
+    return shape[1] if flat and output.dtype.kind == "f" else 0
 
 
 def are_probabilities(rows: np.ndarray) -> bool:
-    """Whether rows (n, classes) have been through a softmax: shares that add up to 1."""
+    """Whether rows (n, classes) are probabilities: from 0 to 1, with a sum of 1."""
     slack = _ROUNDING[rows.dtype.itemsize]
-    shares = rows.astype(np.float64)
-    inside = shares.min() >= -slack and shares.max() <= 1 + slack
-    return bool(inside and np.abs(shares.sum(axis=-1) - 1).max() <= slack)
+    numbers = rows.astype(np.float64)
+    inside = numbers.min() >= -slack and numbers.max() <= 1 + slack
+    return bool(inside and np.abs(numbers.sum(axis=-1) - 1).max() <= slack)
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis, in float64; the largest logit is taken off first."""
+    """Softmax over the last axis in float64, after subtracting the largest logit."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))

@@ -1,7 +1,7 @@
-"""A picture to the tensor that a model was trained on: resize, crop the middle, normalise.
+"""Preprocess an image as in training: resize, crop the centre, normalise.
 
-The short side is 256/224 of the image before the middle is cut out, as in ImageNet training. Mean
-and deviation are those that the file says, or that are in the file, or those of ImageNet.
+Before the crop, the short side is 256/224 of the crop size, as in ImageNet evaluation. Mean and
+deviation come from the file's description, or else are those of ImageNet.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from slide_deploy.images.pictures import read_picture
 from slide_deploy.parsing import written
 
 CROP = 224 / 256
-# Of a picture after resizing. A long strip would become gigabytes.
+# Of a resized image. A long, narrow one would take gigabytes.
 _MAX_PIXELS = 2**28
 _LARGEST_SIDE = 8192
 _CHANNELS = 3
@@ -30,16 +30,16 @@ _CHANNELS = 3
 
 @dataclass(frozen=True)
 class ImageInput:
-    """How a picture is prepared for a file.
+    """How an image is preprocessed for a file.
 
     Args:
-        size: height and width.
-        channels_last: whether the channels stand last.
-        dtype: as numpy spells it.
-        pixels: whether the file takes pixels from 0 to 255, not normalised ones.
-        bgr: whether it takes their channels in the order blue, green, red.
+        size: height and width in pixels.
+        channels_last: whether the channel axis is last.
+        dtype: numpy's name of the input's type.
+        pixels: whether the file takes pixels from 0 to 255 instead of normalised ones.
+        bgr: whether the channel order is blue, green, red.
         mean: of each channel, for files that take normalised pixels.
-        deviation: the same.
+        deviation: standard deviation of each channel, likewise.
     """
 
     size: tuple[int, int]
@@ -59,17 +59,17 @@ class ImageInput:
         size: tuple[int, int] | None = None,
         channels_last: bool | None = None,
     ) -> "ImageInput":
-        """What the shape and the type of an input ask for.
+        """The preprocessing that the shape and the type of an input require.
 
         Args:
-            shape: of four sizes, None where one is open.
-            dtype: as numpy spells it; uint8 is always pixels.
-            pixels: whether another type is pixels too.
-            size: height and width where the file leaves them open.
-            channels_last: whether the channels stand last; None where only the shape tells.
+            shape: four sizes; None for an open one.
+            dtype: numpy's name; uint8 always means pixels.
+            pixels: whether other types mean pixels as well.
+            size: height and width, if the file leaves them open.
+            channels_last: whether the channel axis is last; None infers it from the shape.
 
         Raises:
-            InputError: if it takes no colour pictures, or other sizes.
+            InputError: the input takes no colour images, or images of other sizes.
         """
         last = (
             channels_last
@@ -84,8 +84,8 @@ class ImageInput:
             )
         if size is None and None in sides:
             raise InputError(
-                f"The file takes images of {shown}, of any size: give --image-size 224, or that of "
-                f"training."
+                f"The file takes images of {shown}, of any size: give the size of training, such "
+                f"as --image-size 224."
             )
         chosen = size or (sides[0] or 0, sides[1] or 0)
         fits = all(side in (None, ours) for side, ours in zip(sides, chosen, strict=True))
@@ -96,10 +96,10 @@ class ImageInput:
         return cls(chosen, last, dtype, pixels or dtype == "uint8")
 
     def load(self, path: Path) -> np.ndarray:
-        """One picture, (1, 3, height, width) or (1, height, width, 3).
+        """Read and preprocess one image, (1, 3, height, width) or (1, height, width, 3).
 
         Raises:
-            InputError: if it is missing or no picture.
+            InputError: the file is missing or is not an image.
         """
         image = load_pixels(path, self.size)
         if not self.pixels:
@@ -117,7 +117,7 @@ class ImageInput:
             if self.pixels
             else "normalised as in ImageNet training"
             if is_usual
-            else "normalised as the file says"
+            else "normalised as the file describes"
         )
         colours = "BGR" if self.bgr else "RGB"
         order = "NHWC" if self.channels_last else "NCHW"
@@ -125,14 +125,14 @@ class ImageInput:
 
 
 def image_input(file: ImageSession, size: tuple[int, int] | None = None) -> ImageInput:
-    """How pictures are prepared for an opened file.
+    """The preprocessing for an opened file.
 
     Args:
-        file: one that takes images.
-        size: height and width where the file leaves them open.
+        file: an opened file that takes images.
+        size: height and width, if the file leaves them open.
 
     Raises:
-        InputError: if it takes no colour pictures, or other sizes.
+        InputError: the file takes no colour images, or images of other sizes.
     """
     port = file.image
     described = read_description(file.session.metadata)
@@ -140,7 +140,7 @@ def image_input(file: ImageSession, size: tuple[int, int] | None = None) -> Imag
         return ImageInput.read(port.shape, port.dtype, port.pixels, size)
     if len(described.mean) != _CHANNELS:
         raise InputError(
-            f"The file takes images of {len(described.mean)} channels: pictures have three."
+            f"The file takes images of {len(described.mean)} channels: predict needs three."
         )
     pixels, last = port.pixels or described.inside, described.layout == "nhwc"
     found = ImageInput.read(port.shape, port.dtype, pixels, size, last)
@@ -149,34 +149,34 @@ def image_input(file: ImageSession, size: tuple[int, int] | None = None) -> Imag
 
 
 def load_image(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """Read a picture for a model that was trained on normalised ones.
+    """Read an image, normalised as in ImageNet training.
 
     Args:
-        path: any format that Pillow reads.
+        path: an image of any format that Pillow reads.
         size: height and width that the model takes.
 
     Returns:
         (1, 3, height, width), float32.
 
     Raises:
-        InputError: if it is missing or no picture.
+        InputError: the file is missing or is not an image.
     """
     image = _normalised(load_pixels(path, size), MEAN, DEVIATION)
     return np.ascontiguousarray(image.transpose(0, 3, 1, 2))
 
 
 def load_pixels(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """The middle of a picture, its pixels as they are.
+    """Read the centre crop of an image, without normalisation.
 
     Args:
-        path: any format that Pillow reads.
+        path: an image of any format that Pillow reads.
         size: height and width that the model takes.
 
     Returns:
         (1, height, width, 3), uint8.
 
     Raises:
-        InputError: if it is missing or no picture.
+        InputError: the file is missing or is not an image.
     """
     from PIL import Image
 
@@ -186,8 +186,8 @@ def load_pixels(path: Path, size: tuple[int, int]) -> np.ndarray:
     resized = (round(picture.width * scale), round(picture.height * scale))
     if resized[0] * resized[1] > _MAX_PIXELS:
         raise InputError(
-            f"{path} is a strip of {picture.width}x{picture.height} pixels: cut out the part that "
-            f"matters."
+            f"{path} is too long and narrow, {picture.width}x{picture.height} pixels: crop it to "
+            f"the part that matters."
         )
     picture = picture.resize(resized, Image.Resampling.BICUBIC)
     left, top = (picture.width - width) // 2, (picture.height - height) // 2
@@ -197,7 +197,7 @@ def load_pixels(path: Path, size: tuple[int, int]) -> np.ndarray:
 def _normalised(
     pixels: np.ndarray, mean: Sequence[float], deviation: Sequence[float]
 ) -> np.ndarray:
-    """Pixels (n, height, width, 3) to what networks are trained on, float32."""
+    """(pixels / 255 - mean) / deviation, for pixels (n, height, width, 3); float32."""
     means, deviations = (np.array(values, dtype=np.float32) for values in (mean, deviation))
-    shares = pixels.astype(np.float32) / WHITE
-    return np.asarray((shares - means) / deviations)
+    scaled = pixels.astype(np.float32) / WHITE
+    return np.asarray((scaled - means) / deviations)

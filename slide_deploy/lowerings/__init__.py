@@ -1,7 +1,8 @@
-"""Ways to write a folded slide attention in standard operators. All are equal; their speed is not.
+"""The forms of a folded slide attention: ways to write it in standard operators.
 
-Each form is one file; ``FORMS`` in ``choice.py`` names them. ``lower`` writes all slide attentions
-of a model so, and leaves everything else to the passes over the traced program.
+All forms compute the same function at different speeds. Each form is one file; ``FORMS`` in
+``choice.py`` lists them. ``lower`` writes all slide attentions of a model in these forms. The
+passes over the traced program rewrite everything else.
 """
 
 import copy
@@ -45,16 +46,17 @@ def lower(
     """Write every slide attention of a folded model in a form of standard operators.
 
     Args:
-        model: folded, in evaluation mode; it is left as it is.
-        lowering: one for all, a function that is asked for each, or what ``chosen`` gave.
-        share_weights: let the copy have the very tensors of the model where they stay as they are,
-            for who changes neither: a large network takes as much memory again otherwise.
+        model: a folded model in evaluation mode; it is not changed.
+        lowering: one lowering for all attentions, a function from an attention to its lowering, or
+            the result of ``chosen``.
+        share_weights: use the model's own tensors in the copy wherever they do not change. This
+            avoids doubling the memory of a large network; then neither model may be changed.
 
     Returns:
-        A copy that computes the same; its tensors are contiguous.
+        A copy that computes the same function; its tensors are contiguous.
 
     Raises:
-        InputError: if an attention is still branched, or cannot be written so.
+        InputError: an attention is not folded, or its form cannot write it.
     """
     lowerings = lowering if isinstance(lowering, Mapping) else chosen(model, lowering)
     tensors = (*model.parameters(), *model.buffers()) if share_weights else ()
@@ -71,6 +73,6 @@ def lower(
 
 
 def _make_contiguous(model: nn.Module) -> None:
-    """Lay out every tensor row by row: a checkpoint keeps the strides of training."""
+    """Make every tensor contiguous; tensors of a checkpoint keep the strides of training."""
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = contiguous(tensor.data)

@@ -1,4 +1,4 @@
-"""Which form an attention is written in, and in how many strips."""
+"""The lowering of an attention: its form and its number of strips."""
 
 import re
 from collections.abc import Callable
@@ -26,11 +26,11 @@ class Lowering:
 
     Attributes:
         form: a key of ``FORMS``.
-        strips: how many strips of rows are computed one after the other.
-        source: why it was chosen, one clause; empty where somebody asked for it.
+        strips: number of strips of rows, which are computed one after the other.
+        source: the reason for the choice, one clause; empty if the user chose it.
 
     Raises:
-        InputError: if there is no such form, or no such number of strips.
+        InputError: the form is unknown, or ``strips`` is below 1.
     """
 
     form: str
@@ -49,33 +49,35 @@ class Lowering:
 
     @classmethod
     def parse(cls, text: str) -> "Lowering":
-        """Read "flat" or "flat/4".
+        """Parse "flat" or "flat/4".
 
         Raises:
-            InputError: if the text is neither.
+            InputError: the text is not FORM or FORM/STRIPS.
         """
         match = re.fullmatch(r"([^/]+)(?:/(\d{1,4}))?", text)
         if match is None:
-            raise InputError(f"{text!r} is not a lowering: give FORM or FORM/STRIPS, as flat/4.")
+            raise InputError(
+                f"{text!r} is not a lowering: give FORM or FORM/STRIPS, for example flat/4."
+            )
         return cls(match[1], int(match[2] or 1))
 
 
-# Says for each attention how it is written.
+# Returns the lowering of an attention.
 Chooser = Callable[[FoldedSlideAttention], Lowering]
-# Gives what says so for the attentions of a file, from its format and its precision.
+# Returns the chooser for a file from its format and its precision.
 FileChooser = Callable[[str, str], Chooser]
 
-# The canonical form, which can write every attention.
+# The canonical form. It can write every attention.
 DEFAULT_LOWERING = Lowering("depthwise")
 
 
 def for_file(lowering: Lowering | FileChooser, format: str, precision: str) -> Lowering | Chooser:
-    """What says how the attentions of one file are written."""
+    """Return the lowering of one file's attentions, or the function that chooses each."""
     return lowering if isinstance(lowering, Lowering) else lowering(format, precision)
 
 
 def chosen(folded: nn.Module, lowering: Lowering | Chooser) -> dict[str, Lowering]:
-    """How each slide attention of a folded model is written, by its name."""
+    """Return the lowering of each slide attention of a folded model, by module name."""
     return {
         name: lowering if isinstance(lowering, Lowering) else lowering(module)
         for name, module in folded.named_modules()

@@ -1,20 +1,20 @@
-"""The depthwise form: each side is one depthwise convolution with K outputs a channel.
+"""The depthwise form: one depthwise convolution with K outputs a channel for k, and one for v.
 
     key = conv_k(k), value = conv_v(v)                        (batch, head * d * offset, H, W)
     logit = sum_d q * key,  out = sum_offset softmax(logit) * value
 
-It is the canonical form: what "folded into a single depthwise convolution" means.
+This is the canonical form, the one that "folded into a single depthwise convolution" describes.
 """
 
 from torch import Tensor
 
-from slide_deploy.lowerings.maps import MapForm, convolve
+from slide_deploy.lowerings.form import NchwForm, convolve
 from slide_deploy.lowerings.strips import Strip
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 
 
-class Depthwise(MapForm):
-    """See the module's description."""
+class Depthwise(NchwForm):
+    """The depthwise form; the module's docstring has the formula."""
 
     def __init__(self, folded: FoldedSlideAttention) -> None:
         super().__init__(folded)
@@ -22,7 +22,7 @@ class Depthwise(MapForm):
         self.value_conv = folded.value_conv
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, strip: Strip) -> Tensor:
-        """See ``MapForm.attend``."""
+        """See ``NchwForm.attend``."""
         config = self.config
         positions = q.shape[2] * q.shape[3]
         # (batch * head, d, offset, positions)

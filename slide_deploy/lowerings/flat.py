@@ -3,21 +3,21 @@
     logit = sum_j W_k[., ., j]^T (q * k at tap j) + b_k^T q
     out   = sum_j (W_v[., ., j] a) * (v at tap j) + b_v a,      a = softmax(logit)
 
-W[d, p, j] maps d features to K offsets for the keys and back for the values. There is no depthwise
-convolution, and no tensor holds K copies of the map.
+W[d, p, j] maps d features to K offsets for the keys, and K offsets to d features for the values.
+There is no depthwise convolution, and no tensor holds K copies of the feature map.
 
-    a map of rows of W tokens, one behind the other, with rows of zeros above and below;
-    the neighbours at tap (row, column) of all tokens are the slice that starts at row * W + column
+    The rows of W tokens are concatenated, with rows of zeros above and below. The neighbours of all
+    tokens at tap (row, column) are then the slice that starts at row * W + column.
 
-A slice runs over the ends of rows: what it finds there stands in another row and, for the token, is
-outside the map. A mask of the columns makes zeros of it, of finite numbers. Everything stays in the
-layout of the matrix products, (tokens, channels): there is no transpose of a map. Slices are the
-middle part of a split, which OpenVINO reads where it lies, without a copy. One kernel serves all
-heads, so that tokens and heads are rows of one product, (tokens * heads, d). One offset of the keys
-costs nothing (``relative.py``), nor does their bias (``absorbed.py``).
+Such a slice crosses the ends of rows. The elements that it reads there belong to another row, so
+for this token they are outside the feature map. A mask of columns sets them to zero; this needs
+finite numbers. Everything keeps the layout of the matmuls, (tokens, channels), so no feature map is
+transposed. A slice is the middle part of a split, which OpenVINO reads in place, without a copy.
+All heads share one kernel, so tokens and heads are the rows of one matmul, (tokens * heads, d). One
+offset of the keys and the bias of the keys cost nothing (``logits.py``).
 
-Where copies of positions inside stand outside the map, rows are surrounded already, and a tap is a
-slice of rows and columns.
+With padding other than zeros the rows are padded beforehand, and a tap is a slice of rows and
+columns.
 """
 
 import functools
@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slide_deploy.errors import InputError
-from slide_deploy.lowerings.absorbed import absorbed_bias
 from slide_deploy.lowerings.form import Form
+from slide_deploy.lowerings.logits import absorbed_bias, relative, with_first
 from slide_deploy.lowerings.projection import (
     constant,
     constant_linear,
@@ -37,20 +37,19 @@ from slide_deploy.lowerings.projection import (
     project_rows,
     projections,
 )
-from slide_deploy.lowerings.relative import relative, with_first
 from slide_deploy.lowerings.strips import Strip
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 
 
 class Flat(Form):
-    """See the module's description.
+    """The flat form; the module's docstring has the formula.
 
     Raises:
-        InputError: if the heads have kernels of their own, or a position has no neighbours.
+        InputError: the kernels differ between heads, or the neighbourhood is one position.
     """
 
-    on_maps = False
-    any_map_size = False  # the parts of a split have sizes that converters must know
+    is_nchw = False
+    any_map_size = False  # converters need the sizes of the parts of a split
 
     @torch.no_grad()
     def __init__(self, folded: FoldedSlideAttention) -> None:
@@ -60,25 +59,25 @@ class Flat(Form):
         for each in (key, value, value_bias):
             if not torch.equal(each, each[:1].expand_as(each)):
                 raise InputError(
-                    "The heads of a slide attention have kernels of their own: choose another "
+                    "The heads of a slide attention have different kernels: choose another "
                     "lowering than flat."
                 )
         key, key_bias = relative(key, 2), relative(key_bias, 2)
-        # each (d, K - 1) a tap, and (K, d)
+        # For each tap (d, K - 1) for the keys and (K, d) for the values.
         self.key_taps = nn.ParameterList(map(constant, key[0].unbind(2)))
         self.value_taps = nn.ParameterList(constant(tap.T) for tap in value[0].unbind(2))
         self.value_bias = constant(value_bias[0].T)
-        # For rows of zeros and masks; what a program makes anew, not every converter takes.
+        # Constants for padding and masks. Some converters cannot create tensors inside the graph.
         self.zero, self.one = (constant(key.new_full((1, 1, 1, 1), each)) for each in (0, 1))
         linears = [constant_linear(*projection) for projection in projections(folded)]
         self.query, self.key, self.value = linears * 3 if len(linears) == 1 else linears
         self.key_constants: nn.ParameterList | None = None
         self.key_bias: nn.Parameter | None = None
-        # How large keys are: what they project has been normalised.
+        # The magnitude of the keys: their input has been normalised.
         size = torch.linalg.vector_norm(self.key.weight, dim=1)
         constants = absorbed_bias(key, key_bias, size.unflatten(0, key.shape[:2]))
         if constants is None:
-            # (head * d, head * (K - 1)): the logits q^T b, each of the features of its head.
+            # (head * d, head * (K - 1)): gives the logits q^T b of each head from its own features.
             self.key_bias = constant(torch.block_diag(*key_bias))
         else:
             # each (1, 1, 1, head * d)
@@ -101,27 +100,28 @@ class Flat(Form):
         if strip.beside:
             return _SurroundedNeighbours(side, strip.beside)
         width, channels = side.shape[2:]
-        # One row more than is outside the map: slices run over the ends of the first and the last.
+        # Slices cross the ends of the first and the last row, so more rows than the halo are
+        # needed.
         more = -(-(self.config.kernel_size // 2) // width)
         outside = max(strip.above, strip.below) + more
         tokens = self._between_zeros(side, outside)
         first = (outside + strip.top - strip.first) * width
-        # Asked for keys and values apart: kernels of OpenVINO are slower that share a mask.
+        # Keys and values get masks of their own: OpenVINO is slower where both share one.
         masks = [self._mask(width, column) for column in range(self.config.kernel_size)]
         return _Neighbours(tokens, first, (strip.rows, width, channels), masks)
 
     def _between_zeros(self, side: Tensor, count: int) -> Tensor:
-        """As tokens, (batch, tokens, channels), with rows of zeros before and behind."""
+        """Flatten rows to (batch, tokens, channels), with ``count`` rows of zeros at either end."""
         rows, width = side.shape[1:3]
         if count > rows:
             return functional.pad(side, (0, 0, 0, 0, count, count)).flatten(1, 2)
-        # Not by padding: OpenVINO has a single thread for the padding of whole rows.
+        # Concatenated because OpenVINO pads whole rows with a single thread.
         tokens = side.flatten(1, 2)
         zeros = tokens[:, : count * width] * self.zero[0]
         return torch.cat([zeros, tokens, zeros], dim=1)
 
     def _mask(self, width: int, column: int) -> Tensor | None:
-        """Zeros where a column of the neighbourhood is outside the map: (1, 1, W, 1)."""
+        """Return zeros where a column of the neighbourhood is outside the map: (1, 1, W, 1)."""
         shift = column - self.config.kernel_size // 2
         outside = min(abs(shift), width)
         if outside == width:
@@ -131,10 +131,15 @@ class Flat(Form):
         return functional.pad(seen, (0, 0, *pads)) if outside else None
 
     def _logits(self, q: Tensor, k: "_Neighbours") -> Tensor:
-        """Of (batch, rows, W, channels), all but the first: (batch, rows, W * heads * (K - 1))."""
+        """Return all logits but the first: (batch, rows, W * heads * (K - 1)).
+
+        Args:
+            q: queries, (batch, rows, W, channels).
+            k: the neighbours' keys.
+        """
         _, rows, width, _ = q.shape
         computed = self.config.offsets - 1
-        # As long rows: OpenVINO's elementwise kernel takes one row at a time.
+        # Long rows, because OpenVINO's elementwise kernel processes one row at a time.
         long_rows = (-1, rows, width * self.config.num_heads * computed)
 
         def of_taps() -> Iterator[Tensor]:
@@ -150,14 +155,14 @@ class Flat(Form):
         return functools.reduce(torch.add, of_taps())
 
     def _attention(self, logits: Tensor) -> Tensor:
-        """From all but the first logit to the shares, (batch * rows * W * heads, K)."""
+        """Return the attention weights, (batch * rows * W * heads, K)."""
         computed = self.config.offsets - 1
         by_row = logits.reshape(-1, logits.shape[-1] // computed, computed).transpose(1, 2)
-        # Softmax over the first axis: over a last one of K it takes five times as long.
+        # Over the last axis, of size K, the softmax takes five times as long.
         return with_first(by_row).softmax(dim=1).transpose(1, 2).reshape(-1, self.config.offsets)
 
     def _weighted(self, attention: Tensor, v: "_Neighbours") -> Tensor:
-        """The sum of the neighbours' values: (batch, rows, W, channels)."""
+        """Return the weighted sum of the neighbours' values: (batch, rows, W, channels)."""
         shape = (-1, *v.shape)
         out = (attention @ self.value_bias).reshape(shape)
         side = self.config.kernel_size
@@ -166,19 +171,20 @@ class Flat(Form):
             products = (
                 (attention @ self.value_taps[tap]).reshape(shape) * v.unmasked(tap) for tap in taps
             )
-            # They share a mask. (Keys have constants behind theirs.)
+            # Taps of one column share a mask. (Keys cannot: their constants are added after it.)
             out = out + v.masked(functools.reduce(torch.add, products), column)
         return out
 
 
 class _Neighbours:
-    """What stands around the tokens of a strip.
+    """The neighbours of the tokens of a strip.
 
     Args:
-        tokens: keys or values, (batch, tokens, channels), and what is around those of the strip.
-        first: where the first token of the strip stands.
+        tokens: keys or values, (batch, tokens, channels), of the strip and its surroundings.
+        first: index of the first token of the strip.
         shape: rows, W and channels of the strip.
-        masks: of the columns of the neighbourhood, (1, 1, W, 1); None where nothing is outside.
+        masks: one for each column of the neighbourhood, (1, 1, W, 1); None if that column never
+            leaves the feature map.
     """
 
     def __init__(
@@ -193,11 +199,11 @@ class _Neighbours:
         self.first_tap = first - radius * shape[1] - radius
 
     def at(self, tap: int) -> Tensor:
-        """The neighbours at a tap of all tokens, (batch, rows, W, channels)."""
+        """Return the neighbours of all tokens at a tap, (batch, rows, W, channels)."""
         return self.masked(self.unmasked(tap), tap)
 
     def unmasked(self, tap: int) -> Tensor:
-        """The same, with what slices find outside the map."""
+        """Return the same before masking: outside the map there are elements of other rows."""
         rows, width, _ = self.shape
         row, column = divmod(tap, len(self.masks))
         count, start = rows * width, self.first_tap + row * width + column
@@ -206,18 +212,18 @@ class _Neighbours:
         return parts[1 if start else 0].reshape(-1, *self.shape)
 
     def masked(self, neighbours: Tensor, tap: int) -> Tensor:
-        """With zeros where the column of a tap is outside the map."""
+        """Set neighbours to zero where the column of a tap is outside the map."""
         mask = self.masks[tap % len(self.masks)]
         return neighbours if mask is None else neighbours * mask
 
 
 class _SurroundedNeighbours(_Neighbours):
-    """The same on rows that hold all neighbours: nothing is outside, so that there is no mask.
+    """The neighbours of tokens on a padded feature map, which needs no mask.
 
     Args:
-        side: keys or values of the tokens of a strip and of what is around them, (batch,
-            rows + 2 * radius, W + 2 * radius, channels).
-        radius: r.
+        side: keys or values of a strip and its surroundings, (batch, rows + 2 * radius,
+            W + 2 * radius, channels).
+        radius: padding on every side, r.
     """
 
     def __init__(self, side: Tensor, radius: int) -> None:

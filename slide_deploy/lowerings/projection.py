@@ -1,4 +1,4 @@
-"""The pieces of a folded attention in the shapes that the forms need."""
+"""Projections, convolutions and kernels of a folded attention, in the shapes that forms need."""
 
 import torch
 from torch import Tensor, nn
@@ -7,13 +7,13 @@ from slide_deploy.models.slide_attention import FoldedSlideAttention
 
 
 def projections(folded: FoldedSlideAttention) -> list[tuple[Tensor, Tensor | None]]:
-    """The projections of q, k and v apart, one where they are shared.
+    """Split the projection into those of q, k and v, or one if they are shared.
 
-    Apart, because a slice of one wide projection makes ONNX Runtime leave the blocked layout of its
-    convolutions, and is a copy on every runtime.
+    One wide projection would need slices, which are copies on every runtime and make ONNX Runtime
+    leave the blocked layout of its convolutions.
 
     Returns:
-        Weight (inner_dim, dim) and bias (inner_dim) of each.
+        Weight (inner_dim, dim) and bias (inner_dim) of each projection.
     """
     config, qkv = folded.config, folded.qkv
     parts = 1 if config.share_qkv else 3
@@ -31,7 +31,7 @@ def projections(folded: FoldedSlideAttention) -> list[tuple[Tensor, Tensor | Non
 
 
 def constant_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """A projection, of copies: weight (outputs, inputs)."""
+    """Return a linear layer with copies of a weight (outputs, inputs) and a bias."""
     linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
     linear.weight = constant(weight)
     if bias is not None:
@@ -40,16 +40,22 @@ def constant_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 
 def project_rows(linear: nn.Linear, rows: Tensor) -> Tensor:
-    """Project (batch, rows, W, inputs) to (batch, rows, W, outputs), as tokens.
+    """Project (batch, rows, W, inputs) to (batch, rows, W, outputs).
 
-    OpenVINO has a faster kernel for tokens than for more dimensions.
+    The matmul is over tokens, because OpenVINO has a faster kernel for three dimensions than four.
     """
     projected: Tensor = linear(rows.flatten(1, 2))
     return projected.reshape(-1, *rows.shape[1:3], linear.out_features)
 
 
 def constant_conv(weight: Tensor, bias: Tensor | None = None, groups: int = 1) -> nn.Conv2d:
-    """A convolution without padding, of copies: weight (outputs, inputs / groups, k, k)."""
+    """Return a convolution without padding, with copies of a weight and a bias.
+
+    Args:
+        weight: (outputs, inputs / groups, k, k).
+        bias: (outputs).
+        groups: number of groups.
+    """
     outputs, inputs, height, width = weight.shape
     conv = nn.Conv2d(
         inputs * groups, outputs, (height, width), groups=groups, bias=bias is not None
@@ -60,19 +66,23 @@ def constant_conv(weight: Tensor, bias: Tensor | None = None, groups: int = 1) -
 
 
 def constant(tensor: Tensor) -> nn.Parameter:
-    """A copy that is not trained, contiguous whatever view it was taken of."""
+    """Return a contiguous copy of a tensor or view as a parameter without gradient."""
     return nn.Parameter(contiguous(tensor.detach()), requires_grad=False)
 
 
 def contiguous(tensor: Tensor) -> Tensor:
-    """A copy with its last axis first in memory: some converters ignore strides."""
-    # Neither to() nor contiguous(): what they take for contiguous they return as it is, strides of
-    # axes of one element included.
+    """Return a contiguous copy; some converters ignore strides."""
+    # to() and contiguous() return a tensor unchanged where only an axis of one element has an
+    # unusual stride.
     return tensor.clone(memory_format=torch.contiguous_format)
 
 
 def per_head_kernels(folded: FoldedSlideAttention, conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    """Weights and bias of a side by head: (head, d, offset, tap) and (head, d, offset)."""
+    """Return the weights and bias of a folded convolution by head.
+
+    Returns:
+        Weights (head, d, offset, tap) and bias (head, d, offset).
+    """
     config = folded.config
     split = (config.num_heads, config.head_dim, config.offsets)
     assert conv.bias is not None

@@ -1,8 +1,8 @@
-"""Strips of rows: attention on one after the other bounds memory at high resolution.
+"""Strips of rows: computing them one after the other bounds memory at high resolution.
 
-A strip of output rows reads r more rows on either side, its halo. At the edge of the map zeros
-stand in for them, as everywhere outside the map. Where copies of positions inside stand there
-instead, the map is surrounded by them first (``surroundings``), and every strip finds its halo.
+A strip of output rows also reads r rows on either side, its halo. At the edges of the feature map
+these rows are zeros. For other padding modes the feature map is padded first (``surroundings``), so
+that every strip has its halo.
 """
 
 from dataclasses import dataclass, replace
@@ -13,13 +13,13 @@ from slide_deploy.errors import InputError
 
 @dataclass(frozen=True)
 class Strip:
-    """Some rows of a map.
+    """A strip of rows of a feature map. Ranges exclude their end.
 
     Attributes:
-        top, bottom: output rows, the last one excluded.
-        first, last: rows that are read, the last one excluded.
-        above, below: rows of zeros to add to them.
-        beside: columns on either side that are read only; 0 where zeros stand outside the map.
+        top, bottom: range of the output rows.
+        first, last: range of the rows that are read.
+        above, below: number of zero rows to add above and below the rows that are read.
+        beside: number of padding columns on either side of the input; 0 if the padding is zeros.
     """
 
     top: int
@@ -31,7 +31,7 @@ class Strip:
     beside: int = 0
 
     def surrounded(self, radius: int) -> "Strip":
-        """The strip on a map that has its surroundings already, ``radius`` on every side."""
+        """Return the same strip for a feature map that is padded by ``radius`` on every side."""
         return replace(
             self,
             top=self.top + radius,
@@ -45,34 +45,37 @@ class Strip:
 
     @property
     def inside(self) -> slice:
-        """Which of the rows that it reads it computes."""
+        """The output rows, counted from the first row that is read."""
         return slice(self.top - self.first, self.bottom - self.first)
 
     @property
     def rows(self) -> int:
-        """How many rows it computes."""
+        """The number of output rows."""
         return self.bottom - self.top
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing but zeros surrounds it."""
+        """Whether the strip is the whole feature map, padded with zeros."""
         radius = self.above + self.top - self.first
         return self.above == self.below == radius
 
 
 def strips(height: int, count: int, radius: int) -> tuple[Strip, ...]:
-    """Cut a map into strips of nearly one size.
+    """Cut a feature map into strips of nearly equal height.
 
     Args:
-        height: rows of the map.
-        count: how many strips.
-        radius: rows of halo, r.
+        height: number of rows of the feature map.
+        count: number of strips.
+        radius: rows of halo on either side, r.
 
     Raises:
-        InputError: if a strip would be empty.
+        InputError: a strip would be empty.
     """
     if not 1 <= count <= height:
-        raise InputError(f"A map of {height} rows cannot be cut into {count} strips.")
+        raise InputError(
+            f"A feature map of {height} rows cannot be cut into {count} strips: give {height} or "
+            f"fewer."
+        )
     edges = [height * index // count for index in range(count + 1)]
     return tuple(_strip(top, bottom, height, radius) for top, bottom in pairwise(edges))
 

@@ -1,5 +1,5 @@
-"""What takes exporters and benchmarks together: the command line and the Python API share it.
+"""Work that needs exporters and benchmarks together; the command line and the Python API share it.
 
-``options`` says what the words of a user mean; ``contests`` and ``tune_first`` race forms of the
-attention as files, and ``suite_files`` makes the files of a suite.
+``options`` and ``choices`` interpret what users write. ``contests`` and ``tune_first`` race forms
+of the attention. ``suite_files``, ``pass_files`` and ``quantised_files`` write files of benchmarks.
 """

@@ -1,4 +1,4 @@
-"""What an export writes: a preset, and what the user says otherwise."""
+"""The options of an export: those that the user gave, those of a preset, and the defaults."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ from slide_deploy.tasks.options import AUTO, parse_formats
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What a user says; None, or nothing, where they leave a choice to the preset.
+class GivenOptions:
+    """The options that a user gave; None or empty where the preset or the default decides.
 
     Attributes:
         preset: name of a preset.
-        to: formats, as they are written.
+        to: names of formats, as the user wrote them.
         precision: name of a precision.
-        delegate: library that runs parts of the files, for formats that have a choice of them.
+        delegate: library that runs parts of the files, for formats with a choice of delegates.
         lowering: form of the slide attentions, or "auto".
         tune: whether the forms are raced first.
-        dynamic_batch: whether the batch is left open.
-        embed_preprocessing: whether files take pixels.
-        mean: of each channel.
-        deviation: the same.
-        input_layout: of the pixels.
-        channel_order: the same.
+        dynamic_batch: whether the batch size stays open.
+        embed_preprocessing: whether files take pixels and normalise them.
+        mean: mean of each channel.
+        deviation: standard deviation of each channel.
+        input_layout: layout of the pixels, "nchw" or "nhwc".
+        channel_order: channel order of the pixels, "rgb" or "bgr".
     """
 
     preset: str | None = None
@@ -46,14 +46,14 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Choices:
-    """What is written.
+    """The resolved options of an export.
 
     Attributes:
         formats: names of formats, each once.
         precision: name of a precision.
         lowering: form of the slide attentions, or "auto".
-        dynamic_batch: whether the batch is left open.
-        preprocessing: how pixels become what the network takes.
+        dynamic_batch: whether the batch size stays open.
+        preprocessing: how pixels become the input of the network.
     """
 
     formats: tuple[str, ...]
@@ -63,65 +63,65 @@ class Choices:
     preprocessing: Preprocessing
 
 
-def chosen(wishes: Wishes) -> Choices:
-    """What a preset says, where the user says nothing else; without a preset, the defaults.
+def chosen(given: GivenOptions) -> Choices:
+    """Resolve options: the user's option first, then the preset's, then the default.
 
     Raises:
-        InputError: if no format is named, or an option cannot be used.
+        InputError: if neither the user nor a preset names a format, or an option is invalid.
     """
-    preset = None if wishes.preset is None else preset_named(wishes.preset)
-    formats = parse_formats(wishes.to)
+    preset = None if given.preset is None else preset_named(given.preset)
+    formats = parse_formats(given.to)
     if not formats and preset is None:
         raise InputError(
-            "--to names no format: name one, or all that are installed as all, or a --preset that "
-            "does."
+            "--to names no format: name one, give all for all that are installed, or give a "
+            "--preset."
         )
-    embedded, layout = wishes.embed_preprocessing, wishes.input_layout
+    embedded, layout = given.embed_preprocessing, given.input_layout
     if embedded is None:
         embedded = preset is not None and preset.embed_preprocessing
     if layout is None:
         layout = preset.input_layout if preset is not None and embedded else LAYOUTS[0]
-    precision, batch = wishes.precision, wishes.dynamic_batch
-    lowering = _lowering(wishes)
+    precision, batch = given.precision, given.dynamic_batch
+    lowering = _lowering(given)
     if preset is not None:
         formats = formats or preset.formats
         precision = preset.precision if precision is None else precision
         batch = preset.dynamic_batch if batch is None else batch
         lowering = preset.lowering if lowering is None else lowering
     records = [format_named(format) for format in formats]
-    refuse_delegate(records, wishes.delegate)
+    refuse_delegate(records, given.delegate)
     return Choices(
         formats=formats,
-        precision=_default_precision(records, wishes.delegate) if precision is None else precision,
+        precision=_default_precision(records, given.delegate) if precision is None else precision,
         lowering=AUTO if lowering is None else lowering,
         dynamic_batch=bool(batch),
         preprocessing=Preprocessing(
-            mean=_numbers(wishes.mean),
-            deviation=_numbers(wishes.deviation),
+            mean=_numbers(given.mean),
+            deviation=_numbers(given.deviation),
             embedded=embedded,
             layout=layout.lower(),
-            order=(wishes.channel_order or ORDERS[0]).lower(),
+            order=(given.channel_order or ORDERS[0]).lower(),
         ),
     )
 
 
-def _lowering(wishes: Wishes) -> str | None:
-    """The form that the user asks for; a race finds the fastest. None if they say nothing."""
-    if not wishes.tune:
-        return wishes.lowering
-    if wishes.lowering is not None and wishes.lowering.lower() != AUTO:
+def _lowering(given: GivenOptions) -> str | None:
+    """Return the requested form; "auto" with ``tune``, and None if the user gave none."""
+    if not given.tune:
+        return given.lowering
+    if given.lowering is not None and given.lowering.lower() != AUTO:
         raise InputError(
-            f"--tune finds the fastest form and --lowering {wishes.lowering} names one: give "
-            "either."
+            f"--tune finds the fastest form and --lowering {given.lowering} names one: give one of "
+            "the two."
         )
     return AUTO
 
 
 def _default_precision(formats: Sequence[Format], delegate: str | None) -> str:
-    """That of the delegate, if no other format is written beside; else float32."""
+    """Return the delegate's first precision if its format is the only one; else float32."""
     if len(formats) == 1:
-        chosen_one = formats[0].delegate(delegate)
-        return FLOAT32.name if chosen_one is None else chosen_one.precisions[0]
+        record = formats[0].delegate(delegate)
+        return FLOAT32.name if record is None else record.precisions[0]
     return FLOAT32.name
 
 

@@ -1,4 +1,4 @@
-"""What `tune` decides: which attentions, on which targets, among which candidates."""
+"""The contests of ``slide-deploy tune``: each attention on each target, among several forms."""
 
 import re
 import shlex
@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.record import Configuration
 from benchmarks.tuning import FORMS_KEPT, Contest, Effort, decide
 from exporters.attention import AttentionFiles
-from exporters.registry import exporter_for
+from exporters.base import exporter_for
 from slide_deploy.backends.registry import timed_target_named
 from slide_deploy.deployable.feature_map_sizes import set_feature_map_sizes
 from slide_deploy.deployable.record import Deployable
@@ -35,18 +35,18 @@ Attentions = dict[Geometry, FoldedSlideAttention]
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What the options say of every contest.
+class TuneOptions:
+    """The options that all contests share.
 
     Attributes:
-        targets: by name.
-        precision: of the files.
-        threads: of one call.
-        forms: that may win.
-        strips: that may win, ascending.
-        seconds: of measuring, for each candidate of the long race.
-        exhaustive: whether each form is raced in each number of strips.
-        command: that asked for it; what this process was started with if left out.
+        targets: names of targets.
+        precision: precision of the files.
+        threads: number of threads for one call.
+        forms: candidate forms.
+        strips: candidate numbers of strips, ascending.
+        seconds: seconds of measuring for each candidate of the long race.
+        exhaustive: whether to race each form in each number of strips.
+        command: the command to record in the table. Default: the command line of this process.
     """
 
     targets: tuple[str, ...]
@@ -60,37 +60,37 @@ class Wish:
 
     @property
     def steps(self) -> int:
-        """How often a contest says at most that it goes on."""
+        """The largest number of steps that one contest reports."""
         kept = len(self.forms) if self.exhaustive else FORMS_KEPT
         return 1 + len(self.forms) + kept * (len(self.strips) - 1) + 3
 
 
-def hold(
-    attentions: Attentions, wish: Wish, table: Table, step: Callable[[str], None]
+def run_contests(
+    attentions: Attentions, options: TuneOptions, table: Table, step: Callable[[str], None]
 ) -> Iterator[Entry | str]:
-    """Hold a contest for each attention on each target.
+    """Race the forms of each attention on each target.
 
     Args:
-        attentions: by geometry.
-        wish: what the options say.
-        table: that entries go to; what it holds is the present choice.
-        step: told what is about to be done.
+        attentions: attentions by geometry.
+        options: options of every contest.
+        table: the tuning table that supplies the current choice, which is the baseline.
+        step: called with each step as it starts.
 
     Yields:
-        The entry that was decided, or why none was, one sentence.
+        The new entry of the table, or one sentence that says why there is none.
     """
     for geometry, folded in attentions.items():
         with temporary_folder() as folder:
             size = (geometry.height, geometry.width)
-            files = AttentionFiles(folded, size, wish.precision, folder)
-            for target in wish.targets:
+            files = AttentionFiles(folded, size, options.precision, folder)
+            for target in options.targets:
                 try:
-                    entry = _contest(target, geometry, files, wish, table, step)
+                    entry = _contest(target, geometry, files, options, table, step)
                 except InputError as error:
-                    interruption.check()  # a library may have made this error of a Ctrl-C
+                    interruption.check()  # a library may have turned Ctrl-C into this error
                     yield f"{geometry} on {target}: {error}"
                     continue
-                table = table.with_entry(entry)  # the next one starts from what is known by now
+                table = table.with_entry(entry)  # the next contest starts from this result
                 yield entry
 
 
@@ -98,32 +98,32 @@ def _contest(
     target: str,
     geometry: Geometry,
     files: AttentionFiles,
-    wish: Wish,
+    options: TuneOptions,
     table: Table,
     step: Callable[[str], None],
 ) -> Entry:
     format = _format_run_on(target)
     tables = [table, read_table(shipped_file())]
-    strips = [count for count in wish.strips if count <= sensible_strips(geometry)]
+    strips = [count for count in options.strips if count <= sensible_strips(geometry)]
     contest = Contest(
         target,
-        Configuration(threads=wish.threads, precision=_arithmetic(target, wish.precision)),
-        choose(target, wish.precision, geometry, tables).lowering,
-        wish.forms,
+        Configuration(threads=options.threads, precision=_arithmetic(target, options.precision)),
+        choose(target, options.precision, geometry, tables).lowering,
+        options.forms,
         tuple(strips) or (1,),
-        len(wish.forms) if wish.exhaustive else FORMS_KEPT,
+        len(options.forms) if options.exhaustive else FORMS_KEPT,
     )
     decision = decide(
         contest,
         lambda lowering: files.write(lowering, format.name),
-        Effort(seconds=wish.seconds),
+        Effort(seconds=options.seconds),
         lambda text: step(f"{geometry} on {target}: {text}"),
     )
     return Entry(
         target=target,
-        precision=wish.precision,
+        precision=options.precision,
         geometry=geometry,
-        threads=wish.threads,
+        threads=options.threads,
         winner=decision.winner,
         baseline=decision.baseline,
         trials=decision.trials,
@@ -131,15 +131,15 @@ def _contest(
         machine=describe(),
         runtime=decision.runtime,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=wish.command or shlex.join(["slide-deploy", *sys.argv[1:]]),
+        command=options.command or shlex.join(["slide-deploy", *sys.argv[1:]]),
     )
 
 
 def _arithmetic(target: str, precision: str) -> str:
-    """What the target computes in for files of a precision.
+    """Return the precision that a target computes in for files of a precision.
 
-    Files of low precision compute the rest in float32. Other files whose speed is not that of
-    float32 files leave it to the runtime.
+    Quantised files compute their other operators in float32. For other files whose speed differs
+    from that of float32 files, the runtime decides ("default").
     """
     record = precision_named(precision)
     if target in record.computed_in:
@@ -149,14 +149,14 @@ def _arithmetic(target: str, precision: str) -> str:
 
 
 def find_attentions(trained: Deployable | None, sizes: Sequence[str]) -> Attentions:
-    """Every geometry of a network, and those that were given by their size.
+    """Return the attentions of a network, and random ones of the given sizes, by geometry.
 
     Args:
-        trained: the network; None for none.
-        sizes: texts such as "96x56x56", "128x14x14:nchw:k5".
+        trained: the network, or None.
+        sizes: texts such as "96x56x56" (channels, height, width) or "128x14x14:nchw:k5".
 
     Raises:
-        InputError: if there is none, or a size cannot be used.
+        InputError: if there is no attention, or a size is invalid.
     """
     found: Attentions = {}
     if trained is not None:
@@ -174,7 +174,7 @@ def find_attentions(trained: Deployable | None, sizes: Sequence[str]) -> Attenti
 
 
 def attentions_of(trained: Deployable) -> Attentions:
-    """Every geometry of a trained network, with the first attention that has it, folded."""
+    """Return the folded attentions of a trained network, the first one of each geometry."""
     folded = reparameterize(trained.model)[0]
     set_feature_map_sizes(trained, folded)
     found: Attentions = {}
@@ -185,7 +185,7 @@ def attentions_of(trained: Deployable) -> Attentions:
 
 
 def _random_attention(text: str) -> FoldedSlideAttention:
-    """Latency does not depend on the weights."""
+    """Return an attention with random weights; latency does not depend on their values."""
     from benchmarks.baselines.subject import attention
 
     layout: Layout = "nchw" if ":nchw" in text else "tokens"
@@ -195,16 +195,16 @@ def _random_attention(text: str) -> FoldedSlideAttention:
 
 
 def parse_targets(names: Sequence[str], precision: str) -> tuple[str, ...]:
-    """Targets that are present; without names those that formats are tuned for.
+    """Return the named targets; without names, the available targets of all formats.
 
     Raises:
-        InputError: if one is not present here, or runs no file that is exported.
+        InputError: if a target is not available here, or runs no exported format.
     """
     if not names:
         names = [each.target for each in known_formats() if _able(each, precision)]
         if not names:
             raise InputError(
-                "No runtime that forms could be raced on is here: see slide-deploy doctor."
+                "No runtime for racing forms is available here: slide-deploy doctor says why."
             )
     for name in dict.fromkeys(names):
         found = timed_target_named(name).find()
@@ -215,54 +215,58 @@ def parse_targets(names: Sequence[str], precision: str) -> tuple[str, ...]:
 
 
 def _format_run_on(target: str) -> Format:
-    """The format that is written for a target; InputError if none is."""
+    """Return the format that is exported for a target.
+
+    Raises:
+        InputError: if there is none.
+    """
     found = format_run_on(target)
     if found is None:
         runtimes = ", ".join(format.target.split(":")[0] for format in known_formats())
-        raise InputError(f"{target} runs no file that is exported: tune for {runtimes} targets.")
+        raise InputError(f"{target} runs no exported format: tune for {runtimes} targets.")
     return found
 
 
 def _able(format: Format, precision: str) -> bool:
-    """Whether files of a format can be written and raced here."""
-    with suppress(InputError):  # a format need not have a target of the benchmark
+    """Return whether files of a format can be written and raced here."""
+    with suppress(InputError):  # some formats have no target that can be timed
         exporter_for(format.name).require(precision)
         return timed_target_named(format.target).find().present
     return False
 
 
 def parse_forms(names: Sequence[str]) -> tuple[str, ...]:
-    """Forms that exist; all without names.
+    """Return the named forms; all forms without names.
 
     Raises:
-        InputError: if one does not.
+        InputError: if a form is unknown.
     """
     return tuple(Lowering(name).form for name in dict.fromkeys(names)) or tuple(FORMS)
 
 
 def parse_strips(text: str) -> tuple[int, ...]:
-    """Ascending numbers from "1,2,4".
+    """Return the numbers of strips in a text such as "1,2,4", ascending.
 
     Raises:
-        InputError: if the text is no such list.
+        InputError: if the text is not a list of numbers.
     """
     if not re.fullmatch(r"[1-9]\d{0,3}(,[1-9]\d{0,3})*", text):
-        raise InputError(f"--strips {text} is no list of numbers: give 1,2,4.")
+        raise InputError(f"--strips {text} is not a list of numbers: give one such as 1,2,4.")
     return tuple(sorted(set(map(int, text.split(",")))))
 
 
 def writable_table(out: Path | None) -> Table:
-    """The table that is added to, empty if it does not exist yet.
+    """Return the tuning table to add to; an empty table if the file does not exist.
 
     Raises:
-        InputError: if it is damaged, or cannot be written to.
+        InputError: if the file is damaged or not writable.
     """
     if out is None:
         out = user_file()
-        assert out is not None  # the command has asked for platformdirs
+        assert out is not None  # the commands require platformdirs first
         require_writable_folder(out.parent, "XDG_CACHE_HOME, or give --out")
         out.parent.mkdir(parents=True, exist_ok=True)
     if out == STDOUT or (out.exists() and not out.is_file()):
-        raise InputError(f"{out} is no table: one is read before it is added to; name a file.")
+        raise InputError(f"{out} is not a file, and a tuning table is read first: name a file.")
     require_writable(out)
     return read_table(out) if out.exists() else Table(out)

@@ -1,6 +1,6 @@
-"""Eight bits in ONNX by NNCF, to be raced against ONNX Runtime's own quantiser.
+"""Int8 ONNX files made with NNCF, as a baseline for ONNX Runtime's own quantiser.
 
-A module with the functions of ``exporters.quantisation.onnx_file`` as far as it is raced.
+A quantiser module with the interface of ``exporters.quantisation.onnx_file``; only int8 is raced.
 """
 
 import logging
@@ -10,12 +10,12 @@ from exporters.quantisation.plan import QuantisationPlan
 
 
 def quantise(source: Path, target: Path, plan: QuantisationPlan) -> None:
-    """Write a file whose weights and activations have 8 bits.
+    """Write a file with 8-bit weights and activations.
 
     Args:
-        source: the file in float32.
-        target: the file to write.
-        plan: what to quantise.
+        source: path of the float32 file.
+        target: path of the file to write.
+        plan: the operators to quantise.
     """
     import nncf
     import onnx

@@ -1,4 +1,4 @@
-"""What the words of a user mean, whether options of the command line or arguments in Python."""
+"""Interpretation of option values, from the command line or from Python."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -12,34 +12,34 @@ if TYPE_CHECKING:
     from slide_deploy.graph_checks import Policy
     from slide_deploy.lowerings import FileChooser, Lowering
 
-# All formats.
+# The format name that stands for all installed formats.
 ALL = "all"
-# The lowering that is chosen by measurement.
+# The lowering that selects the form measured fastest.
 AUTO = "auto"
-# Libraries that look at results.
+# Libraries that evaluate benchmark results.
 _BENCH = ("scipy", "platformdirs", "plotly", "jinja2")
 
 
 def require(library: str, extra: str) -> None:
-    """Refuse to go on without a library, with the command that brings it.
+    """Check that a library is installed.
 
     Raises:
-        MissingExtra: if it is not installed.
+        MissingExtra: if it is not; the message has the command that installs it.
     """
     if find_spec(library) is None:
         raise MissingExtra(library, extra)
 
 
 def missing_extra(error: ImportError) -> MissingExtra | None:
-    """What brings the library that an import failed for; None if that is none of ours.
+    """Return the error for a failed import of an optional library; None for other imports.
 
     Args:
-        error: of the import.
+        error: the error of the import.
     """
     name = (error.name or "").partition(".")[0]
     if name in _BENCH:
         return MissingExtra(name, "bench")
-    if name == "torch":  # every extra that writes brings it
+    if name == "torch":  # every extra of a format installs it
         return MissingExtra(name, "all")
     for format in known_formats():
         if name in format.packages:
@@ -48,26 +48,26 @@ def missing_extra(error: ImportError) -> MissingExtra | None:
 
 
 def require_bench() -> None:
-    """Refuse to go on without the libraries that look at results.
+    """Check that the libraries that evaluate benchmark results are installed.
 
     Raises:
-        MissingExtra: if one is not installed.
+        MissingExtra: if a library is not installed.
     """
     for library in _BENCH:
         require(library, "bench")
 
 
 def parse_formats(texts: Sequence[str]) -> tuple[str, ...]:
-    """Formats of "onnx", "ONNX,openvino" or "all", each once.
+    """Return the formats named in texts such as "onnx", "ONNX,openvino" or "all", each once.
 
-    Those of "all" are the formats that can be written here, previews apart.
+    "all" stands for the formats that can be written here, except previews.
 
     Raises:
-        InputError: if one is unknown.
+        InputError: if a format is unknown.
     """
     known = format_names()
     finished = [each for each in known_formats() if not each.is_preview]
-    # Where none can, the first one says what to install.
+    # If none can be written, the first one raises the error that says what to install.
     written_here = [each for each in finished if each.is_installed] or finished
     all_formats = tuple(each.name for each in written_here)
     found: list[str] = []
@@ -77,17 +77,17 @@ def parse_formats(texts: Sequence[str]) -> tuple[str, ...]:
             if format not in (*known, ALL):
                 raise InputError(
                     f"{name.strip() or f'--to {text}'} is not a format: choose one of "
-                    f"{', '.join(known)}, or those that are installed as {ALL}."
+                    f"{', '.join(known)}, or give {ALL} for those that are installed."
                 )
             found += all_formats if format == ALL else (format,)
     return tuple(dict.fromkeys(found))
 
 
 def read_policy(name: str | None) -> "Policy | None":
-    """What ``--policy`` names: one that is built in, or a file; None where it names nothing.
+    """Return the policy of ``--policy``: a built-in name or the path of a file; None of None.
 
     Raises:
-        InputError: if the file cannot be used.
+        InputError: if the file cannot be read.
     """
     from slide_deploy.graph_checks import named_policy
 
@@ -95,14 +95,14 @@ def read_policy(name: str | None) -> "Policy | None":
 
 
 def read_lowering(text: str, map_size: tuple[int, int] | None = None) -> "Lowering | FileChooser":
-    """What ``--lowering`` and the ``lowering`` of a suite mean.
+    """Return the lowering of ``--lowering``, or of ``lowering`` in a suite.
 
     Args:
-        text: "auto", or a form and its strips.
-        map_size: height and width of the map, for attentions that do not know it themselves.
+        text: "auto", or a form and its strips, such as "flat/4".
+        map_size: height and width of the feature map, for attentions without a known size.
 
     Raises:
-        InputError: if it is neither.
+        InputError: if the text is neither.
     """
     from slide_deploy.lowerings import Lowering
 

@@ -1,8 +1,8 @@
-"""``python -m slide_deploy.tasks.pass_files FOLDER``: files that show what each pass gives.
+"""``python -m slide_deploy.tasks.pass_files FOLDER``: files that show the effect of each pass.
 
-A network is written with all passes of its format, with none, with each alone and with each left
-out, and as the format's own converter has it. Each file is held against the trained network in
-float64. ``python -m benchmarks.passes`` races them.
+A network is written with all passes of its format, with none, with each pass alone, with all but
+one, and with the format's own converter. Each file is verified against the trained network in
+float64. ``python -m benchmarks.passes`` races the files.
 """
 
 import argparse
@@ -19,11 +19,9 @@ from benchmarks.passes.networks import PassNetwork, networks_named
 from benchmarks.passes.plain import FORMATS, write_plain
 from benchmarks.passes.record import PLAIN, WrittenVariant
 from benchmarks.passes.variants import PassVariant, measured_passes, variants
-from exporters.base import ExportRequest
+from exporters.base import ExportRequest, exporter_for, quiet
 from exporters.jobs import Job, jobs_of
 from exporters.outcome import ExportOptions
-from exporters.quiet import quiet
-from exporters.registry import exporter_for
 from slide_deploy.backends import open_file
 from slide_deploy.deployable.feature_map_sizes import set_feature_map_sizes
 from slide_deploy.deployable.record import Deployable
@@ -45,33 +43,33 @@ Step = Callable[[str], None]
 
 @dataclass(frozen=True)
 class PassSubject:
-    """A network with the answers that its files must give.
+    """A network and its reference outputs.
 
     Attributes:
-        network: what it is.
-        quick: whether it is the small one.
-        deployable: as trained.
-        cases: inputs to compare files on.
-        answers: the true ones to them.
+        network: the entry in the list of networks.
+        quick: whether it is the small variant.
+        deployable: the network as trained.
+        cases: inputs to verify files on.
+        outputs: outputs of the trained network in float64 for each case.
     """
 
     network: PassNetwork
     quick: bool
     deployable: Deployable
     cases: tuple[Case, ...]
-    answers: tuple[NamedOutputs, ...]
+    outputs: tuple[NamedOutputs, ...]
 
     def prove(self, path: Path) -> None:
-        """Hold a file against the trained network.
+        """Verify a file against the trained network.
 
         Raises:
-            InputError: if it does not run, or disagrees.
+            InputError: if the file does not run or disagrees.
         """
         session = open_file(path)
         verdict = verify(
             lambda feeds: outputs_of(session, self.deployable, feeds),
             self.cases,
-            self.answers,
+            self.outputs,
             runtime=session.runtime,
             version=session.version,
             limit=LIMITS[PRECISION],
@@ -83,7 +81,7 @@ class PassSubject:
 
 
 def subject(network: PassNetwork, quick: bool) -> PassSubject:
-    """A network and its true answers."""
+    """Return a network with its reference outputs."""
     deployable = network.deployable(quick)
     cases = verification_cases(deployable.inputs)
     return PassSubject(
@@ -93,11 +91,11 @@ def subject(network: PassNetwork, quick: bool) -> PassSubject:
 
 @torch_defaults()
 def write_files(each: PassSubject, formats: Sequence[str], place: Path, step: Step) -> None:
-    """Write the files of a network into ``place/NETWORK/FORMAT``, in the place of older ones.
+    """Write the files of a network into ``place/NETWORK/FORMAT``; older files are replaced.
 
     Raises:
-        InputError: if a file with all passes cannot be written or is wrong, or that of the other
-            converter.
+        InputError: if the file with all passes, or that of the format's own converter, cannot be
+            written or is wrong.
     """
     step(f"{each.network.name}: fold")
     folded, _ = reparameterize(each.deployable.model)
@@ -132,7 +130,7 @@ def _write_format(each: PassSubject, job: Job, folder: Path, step: Step) -> None
                 each.prove(path)
                 known[key] = path
         except InputError as error:
-            interruption.check()  # a library may have made this error of a Ctrl-C
+            interruption.check()  # a library may have turned Ctrl-C into this error
             if variant.passes == exporter.passes():
                 raise
             refused[variant.name] = str(error)
@@ -158,21 +156,21 @@ def _write_format(each: PassSubject, job: Job, folder: Path, step: Step) -> None
 def _requests(
     request: ExportRequest, wanted: Sequence[PassVariant]
 ) -> Iterator[tuple[PassVariant, ExportRequest]]:
-    """One at a time: each holds weights of its own."""
+    """Yield one request at a time, because each holds its own copy of the weights."""
     for variant in wanted:
         yield variant, replace(request, passes=variant.passes)
 
 
 def _fingerprint(program: ExportedProgram) -> str:
-    """A text that is the same for two programs of the same operators on the same numbers."""
+    """Return a hash that is equal for programs with the same operators and constants."""
     traced = Traced(program)
-    answers = [
+    outputs = [
         traced.identity[node]
         for node in program.graph.output_node().all_input_nodes
         if node in traced.identity
     ]
-    # How often each is computed counts, too.
-    content = f"{answers} {sorted(traced.identity.values())}"
+    # The number of times that a value is computed counts as well.
+    content = f"{outputs} {sorted(traced.identity.values())}"
     return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -181,7 +179,7 @@ def _steps(network: PassNetwork, format: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 2 if a file could not be written or is wrong."""
+    """Run the command; return exit code 2 if a file could not be written or is wrong."""
     parser = argparse.ArgumentParser(prog="python -m slide_deploy.tasks.pass_files")
     parser.add_argument("folder", type=Path, help="to write into")
     parser.add_argument("--network", action="append", default=[], help="once for each; or all")

@@ -1,4 +1,4 @@
-"""How a written file is held against its network: in which precision, and on which inputs."""
+"""How a file is verified against its network: in which precision, and on which inputs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,42 +19,44 @@ from slide_deploy.verification.cases import Case, example_case
 
 @dataclass(frozen=True)
 class FormProof:
-    """What a file is held to.
+    """The inputs that a file is verified on.
 
     Attributes:
-        cases: the examples that an export of the same calibration set held back; None for
-            precisions that are proved on cases of our own.
-        remarks: what is to be said of them, a clause each.
+        cases: the examples that an export with the same calibration set held back; None for
+            precisions that are verified on generated inputs.
+        remarks: remarks on the examples for the user, a clause each.
     """
 
     cases: tuple[Case, ...] | None = None
     remarks: tuple[str, ...] = ()
 
 
-def precision_to_prove(path: Path, asked: str | None, target: str | None = None) -> Precision:
-    """The precision whose limits and arithmetic a file is held to.
+def precision_to_prove(path: Path, requested: str | None, target: str | None = None) -> Precision:
+    """Return the precision whose error limits and arithmetic apply to a file.
 
-    It is the one that was asked for, else the one that the file claims. A claim counts only where
-    the file holds what it says (SD021), so that no edited word excuses a wrong answer.
+    It is the requested precision, or else the one in the file's metadata. The metadata counts only
+    if the weights confirm it (rule SD021), so an edited entry cannot excuse wrong outputs.
 
     Args:
-        path: of the file.
-        asked: name of a precision; None for what the file claims, float32 if it claims none.
-        target: that is to run the file; its own if None.
+        path: path of the file.
+        requested: name of the requested precision; None for the one in the file's metadata, or
+            float32 if the metadata has none.
+        target: target that will run the file; None for the format's own.
 
     Raises:
-        InputError: if there is no such precision, the target is not here, or the file does not hold
-            what it claims.
+        InputError: if the precision is unknown, the target is not available here, or the weights
+            contradict the metadata.
     """
-    if asked is not None:
-        return precision_named(asked)
-    require_target(target or target_for(path).name)  # without it nothing can be proved
+    if requested is not None:
+        return precision_named(requested)
+    require_target(target or target_for(path).name)  # report a missing runtime first
     graph = read_graph(path)
     broken = next(iter(RULE.check(graph, standard_ops())), None)
     if broken is not None:
-        said = broken.message.rstrip(".")
+        reason = broken.message.rstrip(".")
         raise InputError(
-            f"{path} does not hold what it claims ({said}): give the --precision that is meant."
+            f"{path} does not match the precision in its metadata ({reason}): give the right "
+            f"--precision."
         )
     return precision_named(graph.metadata.get(PRECISION_KEY, FLOAT32.name))
 
@@ -62,28 +64,29 @@ def precision_to_prove(path: Path, asked: str | None, target: str | None = None)
 def examples_to_prove(
     path: Path, deployable: Deployable, precision: Precision, calibration: Path | None
 ) -> FormProof:
-    """The examples that an export of the same calibration set held back.
+    """Return the examples that an export with the same calibration set held back.
 
     Args:
-        path: of the file.
+        path: path of the file.
         deployable: its network.
-        precision: of the file.
-        calibration: a folder of pictures or a ``.npz`` file.
+        precision: precision of the file.
+        calibration: a folder of images or a ``.npz`` file.
 
     Raises:
-        InputError: if the precision takes examples and there are none, or they do not fit.
+        InputError: if the precision needs examples and there are none, they do not fit the
+            network, or the precision needs none and there are some.
     """
     if not precision.is_calibrated:
         if calibration is not None:
             raise InputError(
-                f"--calibration is for files of int8, and {path} is held to {precision.name}: "
+                f"--calibration is for int8 files, and {path} is verified in {precision.name}: "
                 f"leave it out."
             )
         return FormProof()
     if calibration is None:
         raise InputError(
-            f"{precision.name} is proved on examples, as ranges of values say nothing of noise: "
-            f"give --calibration the pictures, or the .npz file, of the export."
+            f"{precision.name} is verified on examples, because its error depends on real inputs: "
+            f"give --calibration the images, or the .npz file, of the export."
         )
     metadata = read_graph(path).metadata
     described = read_description(metadata)
@@ -95,7 +98,7 @@ def examples_to_prove(
     remarks: tuple[str, ...] = ()
     if metadata.get(CALIBRATION_KEY, found.sha256) != found.sha256:
         remarks = (
-            f"{calibration} is another set than the one that {path.name} was calibrated on, which "
-            f"may have held back others",
+            f"{path.name} was calibrated on another set than {calibration}, so its calibration may "
+            f"have used these examples",
         )
     return FormProof((example_case("examples held back", found.held_back),), remarks)

@@ -1,9 +1,9 @@
-"""``python -m slide_deploy.tasks.quantised_files FOLDER``: files that show what each family gives.
+"""``python -m slide_deploy.tasks.quantised_files FOLDER``: the effect of each operator family.
 
-A network is written in float32, in int8 with the families of operators of its format's record,
-with each family more and each less, and with all. Each file is held against the trained network in
-float64, on noise that its ranges were not measured on. ``python -m benchmarks.quantisation`` races
-them.
+A network is written in float32, in int8 with the operator families of its format's record, with
+each further family, without each family, and with all families. Each file is verified against the
+trained network in float64, on noise that was not used for calibration.
+``python -m benchmarks.quantisation`` races the files.
 """
 
 import argparse
@@ -18,14 +18,15 @@ from torch import nn
 
 from benchmarks.passes.networks import networks_named
 from benchmarks.quantisation.record import DEFAULT, FLOAT32, QuantisedVariant, WrittenFamily
-from exporters.base import Exporter
+from exporters.base import Exporter, exporter_for
 from exporters.jobs import Job, jobs_of
 from exporters.outcome import ExportOptions
-from exporters.quantisation.calibration import Calibration, read_calibration
+from exporters.quantisation.calibration import read_calibration
+from exporters.quantisation.examples import Calibration
 from exporters.quantisation.families import Family
 from exporters.quantisation.making import Making
-from exporters.quantisation.plan import by_family
-from exporters.registry import exporter_for
+from exporters.quantisation.noise import write_noise
+from exporters.quantisation.plan import families_of
 from slide_deploy.backends import open_file
 from slide_deploy.deployable.feature_map_sizes import set_feature_map_sizes
 from slide_deploy.deployable.record import Deployable
@@ -36,7 +37,6 @@ from slide_deploy.formats import Format, known_formats
 from slide_deploy.precisions import Precision, precision_named
 from slide_deploy.process import interruption
 from slide_deploy.process.torch_defaults import torch_defaults
-from slide_deploy.tasks.noise_examples import write_noise
 from slide_deploy.tasks.options import AUTO, read_lowering
 from slide_deploy.terminal.progress import Steps
 from slide_deploy.verification.cases import Case, NamedOutputs, example_case
@@ -46,47 +46,47 @@ from slide_deploy.verification.verify import feeds_of, outputs_of
 
 INT8 = "int8"
 FORMATS = tuple(each.name for each in known_formats() if INT8 in each.precisions)
-# Ours, and two that have the families of convolutions.
+# The project's own network, and two with the families of convolutions.
 NETWORKS = ("slide_swin_tiny", "repvgg", "convnext")
-# What else makes the same files.
+# Quantisers of other projects that make the same kind of file.
 _OTHERS = {"exporters.quantisation.onnx_file": "slide_deploy.tasks.nncf_in_onnx"}
 Step = Callable[[str], None]
-# The most that a format says: float32, the default, all, one for each family, two for ONNX alone.
+# Most steps of a format: float32, the default, all families, one per family, two for ONNX only.
 _STEPS = 5 + len(Family)
 
 
 @dataclass(frozen=True)
 class QuantisedSubject:
-    """A network with the answers that its files must give.
+    """A network and its reference outputs.
 
     Attributes:
-        deployable: as trained.
-        folded: its model.
-        calibration: noise.
+        deployable: the network as trained.
+        folded: its folded model.
+        calibration: a calibration set of noise.
         case: the examples held back.
-        answers: the true ones to it.
+        outputs: outputs of the trained network in float64 for the case.
     """
 
     deployable: Deployable
     folded: nn.Module
     calibration: Calibration
     case: Case
-    answers: NamedOutputs
+    outputs: NamedOutputs
 
     def job(self, exporter: Exporter, precision: str) -> Job:
-        """How a format writes the network in a precision."""
+        """Return the job that writes the network in a format and precision."""
         options = ExportOptions(
             (exporter.format,), Path(), read_lowering(AUTO), precision=precision
         )
         return jobs_of(self.deployable, self.folded, [exporter], options)[0]
 
     def verdict(self, path: Path, precision: Precision) -> Verification:
-        """Hold a file against the trained network."""
+        """Verify a file against the trained network."""
         session = open_file(path)
         return verify(
             lambda feeds: outputs_of(session, self.deployable, feeds),
             [self.case],
-            [self.answers],
+            [self.outputs],
             runtime=session.runtime,
             version=session.version,
             limit=precision.limit,
@@ -94,13 +94,13 @@ class QuantisedSubject:
 
 
 @dataclass(frozen=True)
-class QuantisedWish:
-    """A file to make of one in float32.
+class QuantisedRecipe:
+    """How to make one int8 file from a float32 file.
 
     Attributes:
-        name: for tables.
-        record: the format, with the families to quantise and who does it.
-        source: the file in float32.
+        name: name in tables.
+        record: the format's record, with the families to quantise and the quantiser.
+        source: path of the float32 file.
     """
 
     name: str
@@ -109,24 +109,24 @@ class QuantisedWish:
 
     @property
     def families(self) -> tuple[str, ...]:
-        """Those that are quantised and occur in the file."""
-        present = {family.value for family in by_family(self.source).values()}
+        """The families that are quantised and occur in the file."""
+        present = {family.value for family in families_of(self.source).values()}
         return tuple(name for name in self.record.quantised if name in present)
 
 
-def wishes(record: Format, source: Path, plain: Path) -> Iterator[QuantisedWish]:
-    """The files to make.
+def recipes(record: Format, source: Path, plain: Path) -> Iterator[QuantisedRecipe]:
+    """Yield the int8 files to make.
 
     Args:
-        record: of the format.
-        source: the file in float32 that int8 is made of.
-        plain: the file in float32 as it is written for float32.
+        record: record of the format.
+        source: the float32 file, written with the passes for int8.
+        plain: the float32 file, written with the passes for float32.
     """
-    present = [each.value for each in Family if each in set(by_family(source).values())]
+    present = [each.value for each in Family if each in set(families_of(source).values())]
     default = [name for name in record.quantised if name in present]
 
-    def of(name: str, families: Sequence[str]) -> QuantisedWish:
-        return QuantisedWish(name, replace(record, quantised=tuple(families)), source)
+    def of(name: str, families: Sequence[str]) -> QuantisedRecipe:
+        return QuantisedRecipe(name, replace(record, quantised=tuple(families)), source)
 
     yield of(DEFAULT, default)
     for name in present:
@@ -138,28 +138,28 @@ def wishes(record: Format, source: Path, plain: Path) -> Iterator[QuantisedWish]
         yield of("all families", present)
     if INT8 in record.other_passes:
         convolved = tuple({*record.quantised, Family.POINTWISE.value})
-        yield QuantisedWish("passes of float32", replace(record, quantised=convolved), plain)
+        yield QuantisedRecipe("passes of float32", replace(record, quantised=convolved), plain)
     if record.quantiser in _OTHERS:
         other = replace(record, quantiser=_OTHERS[record.quantiser])
-        yield QuantisedWish(f"{DEFAULT}, by NNCF", other, source)
+        yield QuantisedRecipe(f"{DEFAULT}, by NNCF", other, source)
 
 
 @torch_defaults()
 def write_files(
     subject: QuantisedSubject, exporter: Exporter, written: WrittenFamily, place: Path, step: Step
 ) -> None:
-    """Write the files of a format into ``place/NETWORK/FORMAT``, in the place of older ones.
+    """Write the files of a format into ``place/NETWORK/FORMAT``; older files are replaced.
 
     Args:
         subject: the network.
-        exporter: of the format.
-        written: what is known of them before; variants are added.
+        exporter: exporter of the format.
+        written: the record of the files, without variants.
         place: the folder.
-        step: told what is about to be done.
+        step: called with each step as it starts.
 
     Raises:
-        InputError: if a file in float32, or the one with the record's families, cannot be written
-            or is wrong.
+        InputError: if a float32 file, or the int8 file with the record's families, cannot be
+            written or is wrong.
     """
     folder = place / written.network / exporter.format
     shutil.rmtree(folder, ignore_errors=True)
@@ -169,30 +169,30 @@ def write_files(
     exporter.write(subject.job(exporter, FLOAT32).request, plain)
     exporter.write(replace(subject.job(exporter, INT8).request, precision=FLOAT32), source)
     found = [_proved(subject, QuantisedVariant(FLOAT32, plain.name, (), 0, 0, (), ""), plain)]
-    for number, wish in enumerate(wishes(exporter.record, source, plain)):
-        step(f"{exporter.format}: {wish.name}")
+    for number, recipe in enumerate(recipes(exporter.record, source, plain)):
+        step(f"{exporter.format}: {recipe.name}")
         path = exporter.paths(folder / f"int8-{number}")[0]
-        made = _made(subject, wish, path)
+        made = _made(subject, recipe, path)
         if made.name == DEFAULT and made.fault:
             raise InputError(made.fault)
         found.append(made)
     replace(written, variants=tuple(found)).write(folder)
 
 
-def _made(subject: QuantisedSubject, wish: QuantisedWish, path: Path) -> QuantisedVariant:
-    """A file in int8, or why there is none."""
-    empty = QuantisedVariant(wish.name, "", wish.families, 0, 0, (), "")
-    session = open_file(wish.source)
+def _made(subject: QuantisedSubject, recipe: QuantisedRecipe, path: Path) -> QuantisedVariant:
+    """Make an int8 file; the result states the fault if that fails."""
+    empty = QuantisedVariant(recipe.name, "", recipe.families, 0, 0, (), "")
+    session = open_file(recipe.source)
     examples = subject.calibration.measured.mapped(
         lambda feeds: feeds_of(session, subject.deployable, feeds)
     )
-    making = Making(Exporter(wish.record), precision_named(INT8), wish.source, path, examples)
+    making = Making(Exporter(recipe.record), precision_named(INT8), recipe.source, path, examples)
     try:
         plan = making.make()
         made = replace(empty, file=path.name, operators=len(plan.operators))
         return _proved(subject, made, path)
     except SlideDeployError as error:
-        interruption.check()  # a library may have made this error of a Ctrl-C
+        interruption.check()  # a library may have turned Ctrl-C into this error
         return replace(empty, fault=str(error))
 
 
@@ -205,12 +205,12 @@ def _proved(subject: QuantisedSubject, made: QuantisedVariant, path: Path) -> Qu
         made,
         size=sum(part.stat().st_size for part in files_of(path).values()),
         snr_db=() if math.isnan(snr) else (snr,),
-        fault="" if verdict.passed else f"wrong: {precision.name} is to have {least} at least",
+        fault="" if verdict.passed else f"wrong: {precision.name} requires at least {least}",
     )
 
 
 def subject_named(name: str, quick: bool, folder: Path) -> QuantisedSubject:
-    """A network, noise to calibrate it on and its true answers."""
+    """Return a network with noise for calibration and its reference outputs."""
     (network,) = networks_named((name,))
     deployable = network.deployable(quick)
     folder.mkdir(parents=True, exist_ok=True)
@@ -218,14 +218,14 @@ def subject_named(name: str, quick: bool, folder: Path) -> QuantisedSubject:
     options = ExportOptions(FORMATS, folder, precision=INT8, calibration=archive)
     calibration = read_calibration(archive, deployable, options)
     case = example_case("examples held back", calibration.held_back)
-    answers = trained_outputs(deployable, [case]).outputs[0]
+    outputs = trained_outputs(deployable, [case]).outputs[0]
     folded, _ = reparameterize(deployable.model)
     set_feature_map_sizes(deployable, folded)
-    return QuantisedSubject(deployable, folded, calibration, case, answers)
+    return QuantisedSubject(deployable, folded, calibration, case, outputs)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 2 if a file could not be written or is wrong."""
+    """Run the command; return exit code 2 if a file could not be written or is wrong."""
     parser = argparse.ArgumentParser(prog="python -m slide_deploy.tasks.quantised_files")
     parser.add_argument("folder", type=Path, help="to write into")
     parser.add_argument(
@@ -238,7 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         names, formats = chosen.network or NETWORKS, chosen.format or FORMATS
         with Steps(False, len(names) * (1 + len(formats) * _STEPS)) as step:
             for name in names:
-                step(f"{name}: answers in float64")
+                step(f"{name}: outputs in float64")
                 subject = subject_named(name, chosen.quick, chosen.folder / name)
                 measured, others = len(subject.calibration.measured), subject.case.batch
                 examples = f"{measured} images of noise, {others} others for the error"

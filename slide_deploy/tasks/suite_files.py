@@ -1,4 +1,4 @@
-"""Makes the files of a suite with the project's own export."""
+"""Makes the files of a benchmark suite with the project's own export."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,30 +13,30 @@ if TYPE_CHECKING:
     from benchmarks.suite import WantedFile
     from slide_deploy.deployable.record import Deployable
 
-# Options of `slide-deploy export` that a suite may give, with their types.
+# Options of `slide-deploy export` that a suite may set, with their types.
 OPTIONS: dict[str, type] = {"precision": str, "dynamic_batch": bool, "lowering": str}
 
 
 def export_for_suite(wanted: "WantedFile", folder: Path) -> Path:
-    """Write what a suite wants; see ``benchmarks.suite.Export``.
+    """Write one file of a suite; see ``benchmarks.suite.Export``.
 
     Raises:
-        InputError: if an option is unknown, the model cannot be exported or the file is wrong.
+        InputError: if an option is unknown, or the model cannot be exported or fails verification.
     """
     for name, value in wanted.options.items():
         if name not in OPTIONS or not isinstance(value, OPTIONS[name]):
             known = ", ".join(OPTIONS)
-            raise InputError(f"export = {{ {name} = {value!r} }} is no option: give {known}.")
+            raise InputError(f"export = {{ {name} = {value!r} }} is not an option: give {known}.")
     if wanted.attention is not None:
         return _attention(wanted, folder)
     return _network(wanted, folder)
 
 
 def _network(wanted: "WantedFile", folder: Path) -> Path:
-    """A checkpoint or a network of the user's, verified as ``slide-deploy export`` does it."""
+    """Export a checkpoint or a user's network, with the verification of ``slide-deploy export``."""
     from exporters.outcome import ExportOptions
     from exporters.pipeline import export
-    from slide_deploy.tasks.noise_examples import write_noise
+    from exporters.quantisation.noise import write_noise
 
     given: dict[str, Any] = dict(wanted.options)
     trained = _trained(wanted, folder, given.pop("dynamic_batch", False))
@@ -76,7 +76,7 @@ def _trained(wanted: "WantedFile", folder: Path, dynamic_batch: bool) -> "Deploy
 
 
 def _random_checkpoint(wanted: "WantedFile", folder: Path) -> Path:
-    """A checkpoint with random weights, as if trained: latency does not depend on their values."""
+    """Write a checkpoint with random weights; latency does not depend on their values."""
     import torch
 
     from benchmarks.baselines.subject import network
@@ -92,13 +92,12 @@ def _random_checkpoint(wanted: "WantedFile", folder: Path) -> Path:
 
 
 def _attention(wanted: "WantedFile", folder: Path) -> Path:
-    """One attention, folded and lowered; maps in, maps out."""
+    """Export one folded and lowered attention, which maps feature maps to feature maps."""
     from benchmarks.baselines.subject import attention
     from exporters.attention import Alone, attention_traces
-    from exporters.base import ExportRequest
-    from exporters.quantisation.calibration import noise
+    from exporters.base import ExportRequest, exporter_for
     from exporters.quantisation.making import write
-    from exporters.registry import exporter_for
+    from exporters.quantisation.noise import noise
     from slide_deploy.backends import open_file
     from slide_deploy.files.folders import working_folder
     from slide_deploy.files.publishing import publication
@@ -125,7 +124,7 @@ def _attention(wanted: "WantedFile", folder: Path) -> Path:
         bool(wanted.options.get("dynamic_batch", False)),
     )
     request = ExportRequest(traces, {}, precision, exporter.passes(precision))
-    with working_folder(folder) as work:  # a half-written file would be taken for made next time
+    with working_folder(folder) as work:  # the next run would reuse a half-written file
         drafts = exporter.paths(work / "attention")
         is_calibrated = precision_named(precision).is_calibrated
         examples = noise(traces.deployable) if is_calibrated else None
@@ -137,7 +136,7 @@ def _attention(wanted: "WantedFile", folder: Path) -> Path:
         session = open_file(drafts[0], precision)
         beside = store_reference_of(drafts[0], session, whole, cases, precision)
         with publication(work) as moves:
-            # The one that is looked for comes last.
+            # The file that later runs look for comes last.
             for draft in (*([] if beside is None else [beside]), *reversed(drafts)):
                 moves.put(draft.name)
     return folder / drafts[0].name

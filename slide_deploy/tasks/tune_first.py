@@ -1,4 +1,4 @@
-"""What ``export --tune`` does before it exports: races the forms of each attention here."""
+"""The first step of ``export --tune``: race the forms of each attention on this machine."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -10,15 +10,15 @@ from slide_deploy.machine import usable_threads
 from slide_deploy.precisions import precision_named
 from slide_deploy.tasks.contests import (
     Attentions,
-    Wish,
+    TuneOptions,
     attentions_of,
-    hold,
     parse_forms,
+    run_contests,
     writable_table,
 )
 from slide_deploy.tuning.store import add_entry
 
-# As `slide-deploy tune` has it by default.
+# The defaults of `slide-deploy tune`.
 STRIPS, SECONDS = (1, 2, 4, 7), 1.0
 
 
@@ -29,22 +29,22 @@ def tune_first(
     step: Callable[[str], None],
     command: str = "",
 ) -> tuple[str, ...]:
-    """Find the fastest forms of a model's attentions for the targets of some formats.
+    """Find the fastest form of each attention for the targets of some formats.
 
-    The outcome goes into the user's own table, where ``--lowering auto`` looks first.
+    The results go into the user's tuning table, which ``--lowering auto`` reads first.
 
     Args:
         trained: the network.
-        formats: that will be written.
-        precision: of the files.
-        step: told what is about to be done.
-        command: that asked for it, for the table; see ``Wish``.
+        formats: names of the formats to write.
+        precision: precision of the files.
+        step: called with each step as it starts.
+        command: the command to record in the table; see ``TuneOptions``.
 
     Returns:
-        What was not raced and why, a sentence each.
+        What was not raced and why, one sentence each.
 
     Raises:
-        InputError: if the table is damaged, or cannot be written.
+        InputError: if the table is damaged or not writable.
     """
     found = attentions_of(trained)
     remarks: list[str] = []
@@ -52,28 +52,28 @@ def tune_first(
         target = format_named(format).target
         try:
             present = timed_target_named(target).find()
-        except InputError as error:  # a format need not have a target of the benchmark
+        except InputError as error:  # some formats have no target that can be timed
             remarks.append(f"{format}: no form was raced: {error}")
             continue
         if present.present:
-            wish = _wish(target, precision_named(precision).measured_on(target), command)
-            remarks += _race(found, wish, step)
+            options = _options(target, precision_named(precision).measured_on(target), command)
+            remarks += _race(found, options, step)
         else:
             remarks.append(
-                f"{format}: no form was raced, as {target} is not here: {present.detail}"
+                f"{format}: no form was raced because {target} is not available: {present.detail}"
             )
     return tuple(remarks)
 
 
-def _wish(target: str, precision: str, command: str) -> Wish:
+def _options(target: str, precision: str, command: str) -> TuneOptions:
     threads, forms = usable_threads(), parse_forms(())
-    return Wish((target,), precision, threads, forms, STRIPS, SECONDS, command=command)
+    return TuneOptions((target,), precision, threads, forms, STRIPS, SECONDS, command=command)
 
 
-def _race(found: Attentions, wish: Wish, step: Callable[[str], None]) -> Iterator[str]:
-    """Hold the contests of a target, write down each outcome and yield what failed."""
+def _race(found: Attentions, options: TuneOptions, step: Callable[[str], None]) -> Iterator[str]:
+    """Run the contests of a target, store each result in the table and yield what failed."""
     table = writable_table(None)
-    for outcome in hold(found, wish, table, step):
+    for outcome in run_contests(found, options, table, step):
         if isinstance(outcome, str):
             yield outcome
             continue

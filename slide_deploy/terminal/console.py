@@ -1,4 +1,4 @@
-"""How results look on a terminal: tables that fit it, and 100 columns elsewhere."""
+"""Output on the terminal: consoles, and the tables that several commands print."""
 
 import math
 import os
@@ -20,38 +20,39 @@ from slide_deploy.verification.noise import LayerNoise, worst_first
 from slide_deploy.verification.parity import Verification
 
 WIDTH = 100
-# Of what objects print as: Python's prompt and notebooks have that much.
+# Width of the text form of objects, for Python's prompt and notebooks.
 NARROW = 80
-# Below it nothing can be read.
+# Below this width the output would be unreadable.
 _NARROWEST = 30
 
 
 def stdout() -> Console:
-    """Where results go."""
+    """Return a console for results, on standard output."""
     return _console(stderr=False)
 
 
 def stderr() -> Console:
-    """Where progress and errors go."""
+    """Return a console for progress and errors, on standard error."""
     return _console(stderr=True)
 
 
-class _PlainConsole(Console):
-    """A console whose texts may come from strangers: they give no orders to the terminal."""
+class _SafeConsole(Console):
+    """A console for text from untrusted files, which must not control the terminal."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterator[Segment]:
-        """The parts of what is printed; what rich itself tells the terminal has no text."""
+        """Make the text of each segment printable; rich's own control segments have no text."""
         for part in super().render(renderable, options):
             yield part if part.control else part._replace(text=printable(part.text))
 
 
 def _console(stderr: bool) -> Console:
-    # The stream as it is now: converters are run with sys.stderr redirected, progress goes on.
+    # The present stream: sys.stderr is redirected while converters run, and progress must still
+    # show.
     stream = sys.stderr if stderr else sys.stdout
-    # Names of files and layers are printed as they are, also where they hold colons.
-    console = _PlainConsole(file=stream, highlight=False, emoji=False, soft_wrap=True)
+    # No emoji codes: names of files and layers may contain colons.
+    console = _SafeConsole(file=stream, highlight=False, emoji=False, soft_wrap=True)
     asked = os.environ.get("COLUMNS", "")
     if asked.isdecimal() and int(asked):
         console.width = max(int(asked), _NARROWEST)
@@ -61,8 +62,8 @@ def _console(stderr: bool) -> Console:
 
 
 def as_text(*parts: RenderableType) -> str:
-    """Tables and lines as one plain text, 80 columns wide; longer lines go on below, indented."""
-    console = _PlainConsole(file=StringIO(), width=NARROW, color_system=None, emoji=False)
+    """Render tables and lines as plain text of 80 columns; wrapped lines are indented."""
+    console = _SafeConsole(file=StringIO(), width=NARROW, color_system=None, emoji=False)
     with console.capture() as capture:
         for part in parts:
             if isinstance(part, str):
@@ -74,11 +75,11 @@ def as_text(*parts: RenderableType) -> str:
 
 
 def table(title: str, columns: Iterable[tuple[str, bool]]) -> Table:
-    """An empty table.
+    """Return an empty table.
 
     Args:
-        title: above it, left.
-        columns: header, and whether the column holds figures.
+        title: text above the table, left-aligned.
+        columns: for each column its header, and whether it holds figures.
     """
     grid = FittingTable(title)
     for header, figures in columns:
@@ -87,12 +88,12 @@ def table(title: str, columns: Iterable[tuple[str, bool]]) -> Table:
 
 
 def verdict(passed: bool) -> str:
-    """The word for an outcome, coloured where the terminal can."""
+    """Return "pass" or "FAIL", with markup for colour."""
     return "[green]pass[/]" if passed else "[bold red]FAIL[/]"
 
 
 def verification_table(title: str, verifications: Iterable[tuple[str, Verification]]) -> Table:
-    """One line a format: the worst figures of all cases and outputs."""
+    """Return a table with one row for each format: the worst figures of all cases and outputs."""
     verifications = tuple(verifications)
     graded = any(each.cases and each.worst.top1 is not None for _, each in verifications)
     grid = table(
@@ -128,7 +129,7 @@ def verification_table(title: str, verifications: Iterable[tuple[str, Verificati
 
 
 def case_table(verification: Verification) -> Table:
-    """One line a case of one file, and a line for each output where it has several."""
+    """Return a table with one row for each case and output of one file."""
     several = len(verification.outputs) > 1
     graded = verification.worst.top1 is not None
     grid = table(
@@ -160,30 +161,30 @@ def case_table(verification: Verification) -> Table:
     return grid
 
 
-# Layers that a table of noise shows.
-_NOISIEST = 10
+# Number of layers in a table of noise.
+_SHOWN_LAYERS = 10
 
 
 def noise_table(noise: Sequence[LayerNoise]) -> Table:
-    """The layers in which most noise arose, the noisiest first."""
+    """Return a table of the layers in which most noise arose, the noisiest first."""
     grid = table(
         "Noise by layer, against the trained network in float64",
         [("layer", False), ("reads dB", True), ("SNR dB", True), ("arose here", True)],
     )
-    for each in worst_first(noise)[:_NOISIEST]:
+    for each in worst_first(noise)[:_SHOWN_LAYERS]:
         grid.add_row(escape(each.layer), _db(each.reads_db), _db(each.snr_db), _share(each.arose))
     return grid
 
 
 def noise_line(noise: Sequence[LayerNoise]) -> str:
-    """What the table of noise leaves out, a sentence."""
+    """Summarise the noise of all layers in one line."""
     found = sorted(each.snr_db for each in noise if each.snr_db is not None)
     if not found:
-        return f"noise: none of {len(noise)} layers is found in the file"
-    quiet = len(worst_first(noise)) - _NOISIEST
+        return f"noise: the file has none of the {len(noise)} layers under its name"
+    quiet = len(worst_first(noise)) - _SHOWN_LAYERS
     others = f"; {quiet} layers with less noise are not shown" if quiet > 0 else ""
     return (
-        f"noise: {len(found)} of {len(noise)} layers are found, SNR {found[0]:.0f} to "
+        f"noise: {len(found)} of {len(noise)} layers measured, SNR {found[0]:.0f} to "
         f"{found[-1]:.0f} dB, median {found[len(found) // 2]:.0f} dB{others}"
     )
 
@@ -193,7 +194,7 @@ def _db(ratio: float | None) -> str:
 
 
 def _percent(share: float) -> str:
-    """A share as 15 %; one below a percent as 1e-04."""
+    """Format a fraction as 15 %, or as 1e-04 below one percent."""
     return f"{share:.0%}".replace("%", " %") if share >= 0.01 else f"{share:.0e}"
 
 
@@ -202,7 +203,7 @@ def _share(share: float | None) -> str:
 
 
 def findings_table(findings: Iterable[Finding]) -> Table:
-    """One line a finding of the doctor, parts of the report one after the other."""
+    """Return a table with one row for each finding of ``doctor``, grouped by part."""
     grid = table("", [("", False), ("", False), ("", False)])
     grid.show_header = False
     parts: dict[str, list[Finding]] = {}

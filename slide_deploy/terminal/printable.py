@@ -1,12 +1,13 @@
-"""Texts that can be printed and written, whatever bytes a name on disk or in a file has."""
+"""Text that is safe to print and write, whatever a file name or a file contains."""
 
 import sys
 
 
 def printable(text: str) -> str:
-    """A text without what terminals act on: escapes, controls, marks that turn the direction.
+    """Replace characters that control a terminal by question marks.
 
-    Each such character becomes a question mark; blanks of all kinds and line breaks stay.
+    These are escapes, control characters and marks that change the direction of text. Spaces of all
+    kinds and line breaks remain.
     """
     if text.isprintable():
         return text
@@ -16,17 +17,17 @@ def printable(text: str) -> str:
     )
 
 
-def say(text: str, err: bool = False) -> None:
-    """Print a line that may hold names out of files, on standard output or standard error."""
+def echo(text: str, err: bool = False) -> None:
+    """Print a line, which may contain names from files, on standard output or standard error."""
     print(printable(text), file=sys.stderr if err else sys.stdout, flush=True)
 
 
 def as_text(value: object) -> str:
-    """A text that can be printed; a name that is no text on its own system loses those bytes."""
+    """Format a value for printing; bytes of a file name that are not valid text become "?"."""
     return str(value).encode("utf-8", "replace").decode("utf-8")
 
 
 def counted(count: int, word: str) -> str:
-    """A count with its noun: 1 class, 1,000 classes."""
+    """Format a count with its noun: 1 class, 1,000 classes."""
     ending = "" if count == 1 else "es" if word.endswith("s") else "s"
     return f"{count:,} {word}{ending}"

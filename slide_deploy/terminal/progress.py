@@ -1,4 +1,4 @@
-"""Progress of a command with known steps, or over many things of one kind."""
+"""Progress of a command: over named steps, or over a number of items."""
 
 import sys
 import time
@@ -22,15 +22,15 @@ from slide_deploy.terminal.console import stderr
 
 
 class Steps:
-    """A bar with the time left on a terminal, a line a step elsewhere, nothing if quiet; on stderr.
+    """Progress over named steps, on stderr: a bar on a terminal, one line for each step elsewhere.
 
-    Used as a context manager it gives what to call with each step's name as it starts.
-    What the code inside prints, a user's network or a library, goes to stderr as well: standard
-    output is for the result.
+    As a context manager it returns a function; call it with the name of each step that starts.
+    Inside the block, standard output goes to stderr, because a library or a user's network may
+    print. Standard output is for the result only.
 
     Args:
         quiet: show nothing.
-        total: how many steps there will be.
+        total: number of steps.
     """
 
     def __init__(self, quiet: bool, total: int) -> None:
@@ -46,7 +46,7 @@ class Steps:
             console=self._console,
             transient=True,
             expand=True,
-            # A step may take minutes; those before it tell how long the others will.
+            # A step may take minutes, so the estimate uses all earlier steps.
             speed_estimate_period=3600,
             disable=quiet or not self._console.is_terminal,
         )
@@ -65,17 +65,17 @@ class Steps:
         self._open.close()
 
     def expect(self, more: int) -> None:
-        """There are so many more steps than anybody knew."""
+        """Add steps to the total."""
         self._total += more
         self._bar.update(self._task, total=self._total)
 
     def __call__(self, name: str) -> None:
-        """A step starts.
+        """Start a step.
 
         Args:
-            name: of it.
+            name: name of the step.
         """
-        interruption.check()  # the step before may have swallowed a Ctrl-C
+        interruption.check()  # the previous step may have suppressed a Ctrl-C
         if not self._quiet and not self._console.is_terminal:
             self._console.print(f"… {name}", markup=False)
         self._bar.update(self._task, description=escape(name), advance=int(self._started))
@@ -83,20 +83,20 @@ class Steps:
 
 
 def expect(step: Callable[[str], None], more: int) -> None:
-    """Tell whoever is told of steps, if it is a bar, that there are so many more of them."""
+    """Add steps to the total of ``step``, if it is a progress bar."""
     if isinstance(step, Steps):
         step.expect(more)
 
 
 class Counted:
-    """A bar with the time left on a terminal, a line for each tenth elsewhere, nothing if quiet.
+    """Progress over items: a bar on a terminal, a line for each tenth elsewhere.
 
-    Used as a context manager it gives the function to call with how many more are done.
+    As a context manager it returns a function; call it with the number of items just done.
 
     Args:
         quiet: show nothing.
-        total: how many there are.
-        what: they are, as "pictures".
+        total: number of items.
+        what: noun for the items, for example "pictures".
     """
 
     def __init__(self, quiet: bool, total: int, what: str) -> None:
@@ -130,7 +130,7 @@ class Counted:
         self._open.close()
 
     def reached(self, done: int, total: int) -> None:
-        """So many are done in all, of a total that was not known before; 0 if nobody knows it."""
+        """Set the number of items done and the total; a total of 0 means unknown."""
         self._total = total
         self._bar.update(self._task, total=total or None)
         self._count(done - self._done)
@@ -152,7 +152,7 @@ class Counted:
 
 
 def _duration(seconds: float) -> str:
-    """A time to wait, as 1:23:45 or 0:05."""
+    """Format seconds as 1:23:45 or 0:05."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

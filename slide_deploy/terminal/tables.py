@@ -1,8 +1,8 @@
-"""Tables that fit the width that there is.
+"""Tables that fit the width of the terminal.
 
-From wide to narrow: as it wants to be, texts and headers on several lines, less space between the
-columns, and in the end no table but a list, an entry for each row. A figure or a name is never
-broken, and no column is left out.
+As the width shrinks, a table wraps texts and headers, then narrows the space between its columns,
+and finally becomes a list with an entry for each row. Figures and names are never broken, and no
+column is left out.
 """
 
 import copy
@@ -15,17 +15,17 @@ from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
-# Left and right of each cell, from wide to narrow.
+# Padding to the left and right of each cell, from wide to narrow.
 _PADDINGS = ((1, 1), (0, 1), (0, 0))
-# The last text is prose, in which a longer word, a path say, may be broken.
+# The last text column is prose. Longer words in it, such as paths, may be broken.
 _LONGEST_IN_PROSE = 24
 
 
 class FittingTable(Table):
-    """A table without vertical lines that chooses its form when it is printed.
+    """A table without vertical lines that chooses its layout when it is printed.
 
     Args:
-        title: above it, left; with markup.
+        title: text above the table, left-aligned, with markup.
     """
 
     def __init__(self, title: str) -> None:
@@ -36,31 +36,31 @@ class FittingTable(Table):
         """Append a column.
 
         Args:
-            header: above it.
-            figures: whether it holds figures, which stand right and in one line.
+            header: text above the column.
+            figures: whether it holds figures, which are right-aligned and never wrapped.
         """
         self.add_column(
             header, justify="right" if figures else "left", overflow="fold", no_wrap=figures
         )
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Print the widest form that fits."""
+        """Print the widest layout that fits."""
         if self._heading:
             yield Text.from_markup(self._heading, style="bold", emoji=False)
         room = options.max_width
-        wished = [max(map(_width, _cells(column))) for column in self.columns]
+        preferred = [max(map(_width, _cells(column))) for column in self.columns]
         least = [self._least(index) for index in range(len(self.columns))]
         for left, right in _PADDINGS:
-            # A space for each line between the columns, and at both edges.
+            # One space for each line between the columns, and one at each edge.
             inside = room - len(least) * (left + right + 1) - 1
             if sum(least) <= inside:
-                grid = self._of_widths(_shared(least, wished, inside), (0, right, 0, left))
+                grid = self._of_widths(_shared(least, preferred, inside), (0, right, 0, left))
                 yield from Table.__rich_console__(grid, console, options)
                 return
         yield from self._entries(room)
 
     def _least(self, index: int) -> int:
-        """The width that a column must have."""
+        """Return the smallest width of a column."""
         column = self.columns[index]
         header, *cells = _cells(column)
         if column.no_wrap:
@@ -69,7 +69,7 @@ class FittingTable(Table):
         return min(words, _LONGEST_IN_PROSE) if self._is_prose(index) else words
 
     def _is_prose(self, index: int) -> bool:
-        """Whether this is the last column of text, behind a name."""
+        """Whether this is the last text column and not the first column."""
         texts = [number for number, column in enumerate(self.columns) if not column.no_wrap]
         return index > 0 and index == max(texts, default=0)
 
@@ -82,7 +82,7 @@ class FittingTable(Table):
         return grid
 
     def _entries(self, room: int) -> Iterator[RenderableType]:
-        """A list in place of the table: the first cell, below it the others by their headers."""
+        """Yield each row as a list entry: its first cell, then the others with their headers."""
         yield ""
         for first, *rest in zip(*(column.cells for column in self.columns), strict=True):
             yield Text(" ").join(_text(first).split())
@@ -106,7 +106,7 @@ class FittingTable(Table):
 
 
 def _cells(column: Column) -> list[Text]:
-    """The header and the cells of a column."""
+    """Return the header and the cells of a column."""
     return [_text(column.header), *map(_text, column.cells)]
 
 
@@ -123,19 +123,22 @@ def _longest_word(text: Text) -> int:
     return max((indent + cell_len(word) for word in text.plain.split()), default=0)
 
 
-def _shared(least: Sequence[int], wished: Sequence[int], room: int) -> list[int]:
-    """Widths between the least and the wished; who wishes little gets it first.
+def _shared(least: Sequence[int], preferred: Sequence[int], room: int) -> list[int]:
+    """Distribute the width; columns that need little more than their minimum come first.
 
     Args:
-        least: of each column; their sum is not above ``room``.
-        wished: of each column.
-        room: for all of them.
+        least: minimum width of each column; their sum is at most ``room``.
+        preferred: preferred width of each column.
+        room: total width.
+
+    Returns:
+        A width for each column, between its minimum and its preferred width.
     """
     widths = list(least)
     left = room - sum(least)
-    hungry = sorted(range(len(least)), key=lambda index: wished[index] - least[index])
-    for position, index in enumerate(hungry):
-        given = min(max(wished[index] - least[index], 0), left // (len(hungry) - position))
+    by_need = sorted(range(len(least)), key=lambda index: preferred[index] - least[index])
+    for position, index in enumerate(by_need):
+        given = min(max(preferred[index] - least[index], 0), left // (len(by_need) - position))
         widths[index] += given
         left -= given
     return widths

@@ -1,5 +1,5 @@
-"""Which lowering is fastest where: a table of what was measured, and a choice from it.
+"""The tuning table, which records measured latencies of lowerings, and the choice from it.
 
-``table`` is the form of the table, ``store`` reads and writes it, ``choice`` chooses. Only
-``choice`` needs torch. `docs/tuning.md` tells how the table is made.
+``table`` defines the entries, ``store`` reads and writes tables, and ``choice`` chooses a lowering.
+Only ``choice`` needs torch. `docs/tuning.md` explains how the table is made.
 """

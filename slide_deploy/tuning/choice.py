@@ -1,28 +1,27 @@
-"""The lowering of an attention, by what was measured.
+"""Choose the lowering of an attention from measurements.
 
-1. The user's own table, then the one in the wheel: an entry of this very geometry.
-2. Else the nearest entry of the target and precision, of either table: among those of the same
-   kernel size, where there are such, the one at the smallest distance
+1. An entry with exactly this geometry, from the user's table first, then from the shipped table.
+2. Otherwise the nearest entry for the target and precision in either table. Entries with the same
+   kernel size come first; among them the one at the smallest distance wins:
 
        sqrt(log(channels' / channels)^2 + log(positions' / positions)^2 + log(width' / width)^2
             + log(2)^2 where the layouts differ)
 
-   with the width of the heads. Its form is taken, and ``Choice.source`` says if it is not near: of
-   another kernel size, or beyond a factor of ``NEAR`` in one of the three. Strips are scaled so
-   that one holds as many numbers as it did there:
+   Here width is the width of a head. ``Choice.source`` states whether the entry is far: it has
+   another kernel size, or one of the three factors exceeds ``NEAR``. The number of strips is scaled
+   so that a strip holds as many numbers as in the measurement:
 
        strips' = strips * (channels' * positions') / (channels * positions)
 
-   One strip stays one: nothing was seen to gain by cutting. More than ``MAX_SCALED`` are not taken
-   unmeasured: the graph grows with every strip, and the time to export it.
-3. Where nothing near was measured in the precision, what is near in float32: the small products
-   of an attention compute so in every precision.
-4. Else the default form of the format that runs on the target. Where it cannot write the attention,
-   the canonical form can.
+   One strip stays one, because cutting gave no gain there. Unmeasured strips are limited to
+   ``MAX_SCALED``, because the graph and the export time grow with every strip.
+3. If no near entry exists for the precision, a near entry in float32: the small matmuls of an
+   attention run in float32 in every precision.
+4. Otherwise the default form of the format that runs on the target, or the canonical form if the
+   default form cannot write the attention.
 
-Entries that name a form of another version are passed over, and ``Choice.source`` says so.
-
-An entry of another machine counts as well, as it is better than nothing; ``Choice.source`` says so.
+Entries with a form of another version are skipped. Entries of other machines are used, because they
+are better than nothing. ``Choice.source`` states both.
 """
 
 import math
@@ -40,20 +39,20 @@ from slide_deploy.tuning.store import Table, known_tables
 from slide_deploy.tuning.table import Entry, Geometry
 
 MAX_SCALED = 16
-# In the table in the wheel the winner of an entry within this factor is the fastest form here, too;
-# beyond it, it may take more than twice as long as the fastest. docs/tuning.md has the figures.
+# In the shipped table, the winner of an entry within this factor is also the fastest form here.
+# Beyond it, the winner may take more than twice as long as the fastest. docs/tuning.md has figures.
 NEAR = 2.0
 NOTHING_NEAR = "nothing near was measured: export --tune races the forms"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A lowering and where it came from.
+    """A lowering and the reason for it.
 
     Attributes:
-        lowering: the one to take.
-        source: one clause, for the manifest and ``--verbose``.
-        entry: the measurement that it rests on; None for a default.
+        lowering: the lowering to use.
+        source: the reason, one clause for the manifest.
+        entry: the measurement behind the choice; None for a default.
     """
 
     lowering: Lowering
@@ -63,13 +62,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class TunedChooser:
-    """Chooses for each attention of a file; a ``slide_deploy.lowerings.Chooser``.
+    """Chooses the lowering of each attention of a file; a ``slide_deploy.lowerings.Chooser``.
 
     Attributes:
-        target: where the file will run, for example "onnxruntime:cpu".
-        precision: of the file.
-        tables: to look into, the first one first.
-        map_size: height and width for modules that do not know their own; None if nobody knows.
+        target: the target that will run the file, for example "onnxruntime:cpu".
+        precision: precision of the file.
+        tables: tables to search, in this order.
+        map_size: height and width of the feature map for modules without a size of their own; None
+            if unknown.
     """
 
     target: str
@@ -78,15 +78,15 @@ class TunedChooser:
     map_size: tuple[int, int] | None = None
 
     def __call__(self, folded: FoldedSlideAttention) -> Lowering:
-        """The lowering of an attention; it says where it came from."""
+        """Return the lowering of an attention, with its ``source``."""
         found = self.choice(folded)
         return replace(found.lowering, source=found.source)
 
     def choice(self, folded: FoldedSlideAttention) -> Choice:
-        """The lowering of an attention, and where it came from."""
+        """Return the lowering of an attention, its reason and its measurement."""
         size = folded.resolution or self.map_size
         if size is None:
-            chosen = _default(self.target, "the size of the map is not known")
+            chosen = _default(self.target, "the size of the feature map is not known")
         else:
             geometry = geometry_of(folded, size)
             chosen = choose(self.target, self.precision, geometry, self.tables)
@@ -104,16 +104,16 @@ def chooser(
     map_size: tuple[int, int] | None = None,
     tables: Sequence[Table] | None = None,
 ) -> TunedChooser:
-    """What is asked for each attention of a file.
+    """Return the function that chooses the lowering of each attention of a file.
 
     Args:
-        target: where the file will run; ``slide_deploy.formats`` has those of the formats.
-        precision: of the file.
-        map_size: height and width for modules that do not know their own.
-        tables: to look into; the user's own and the one in the wheel if None.
+        target: the target that will run the file; ``slide_deploy.formats`` has one for each format.
+        precision: precision of the file.
+        map_size: height and width of the feature map for modules without a size of their own.
+        tables: tables to search; None for the user's table and the shipped one.
 
     Raises:
-        InputError: if a table is damaged.
+        InputError: a table is damaged.
     """
     found = known_tables() if tables is None else tuple(tables)
     return TunedChooser(target, precision, found, map_size)
@@ -122,21 +122,21 @@ def chooser(
 def for_format(
     format: str, precision: str, map_size: tuple[int, int] | None = None
 ) -> TunedChooser:
-    """What ``--lowering auto`` asks for a file of this format.
+    """Return the chooser that ``--lowering auto`` uses for a file of this format.
 
     Args:
-        format: as the user names it.
-        precision: of the file.
-        map_size: height and width for modules that do not know their own.
+        format: name of the format.
+        precision: precision of the file.
+        map_size: height and width of the feature map for modules without a size of their own.
 
     Raises:
-        InputError: if the format is unknown, or a table is damaged.
+        InputError: the format is unknown, or a table is damaged.
     """
     return chooser(format_named(format).target, precision, map_size)
 
 
 def geometry_of(folded: FoldedSlideAttention, map_size: tuple[int, int]) -> Geometry:
-    """What the speed of an attention depends on."""
+    """Return the geometry of an attention on a feature map of this height and width."""
     config = folded.config
     return Geometry(
         channels=config.dim,
@@ -152,10 +152,10 @@ def geometry_of(folded: FoldedSlideAttention, map_size: tuple[int, int]) -> Geom
 def choose(
     target: str, precision: str, geometry: Geometry, tables: Sequence[Table] | None = None
 ) -> Choice:
-    """The lowering of an attention of this geometry; see the module's description.
+    """Choose the lowering for a geometry by the rules in the module's docstring.
 
     Raises:
-        InputError: if a table is damaged.
+        InputError: a table is damaged.
     """
     tables = known_tables() if tables is None else tables
     measured = [entry for table in tables for entry in table.entries if entry.target == target]
@@ -164,20 +164,23 @@ def choose(
     unusable = len(measured) - len(usable)
     if not unusable:
         return found
-    remark = f"{unusable} in the table name a form of another version: run slide-deploy tune again"
-    return replace(found, source=f"{found.source}; {remark}")
+    return replace(
+        found,
+        source=f"{found.source}; entries with a form of another version were skipped: {unusable}; "
+        "run slide-deploy tune again",
+    )
 
 
 def _chosen_among(measured: list[Entry], target: str, precision: str, geometry: Geometry) -> Choice:
-    """The choice by the entries of a target."""
-    counts = precision_named(precision).measured_on(target)
+    """Choose from the entries of one target."""
+    own = precision_named(precision).measured_on(target)
     far: Choice | None = None
-    for counted in dict.fromkeys((counts, FLOAT32.name)):
-        entries = [entry for entry in measured if entry.precision == counted]
+    for each in dict.fromkeys((own, FLOAT32.name)):
+        entries = [entry for entry in measured if entry.precision == each]
         if not entries:
             continue
         entry = _nearest(entries, geometry)
-        remark = "" if counted == counts else f", in {counted}, as nothing is near in {precision}"
+        remark = "" if each == own else f", in {each}, because nothing near is in {precision}"
         found = _chosen(entry, geometry, remark)
         if is_near(entry.geometry, geometry):
             return found
@@ -186,7 +189,7 @@ def _chosen_among(measured: list[Entry], target: str, precision: str, geometry: 
 
 
 def _chosen(entry: Entry, geometry: Geometry, remark: str) -> Choice:
-    """The winner of an entry, for an attention of this geometry."""
+    """Return the winner of an entry, with its strips scaled to a geometry."""
     winner, source = Lowering.parse(entry.winner), f"{_source(entry)}{remark}"
     if entry.geometry == geometry:
         return Choice(winner, source, entry)
@@ -198,13 +201,13 @@ def _chosen(entry: Entry, geometry: Geometry, remark: str) -> Choice:
 
 
 def sensible_strips(geometry: Geometry) -> int:
-    """The most strips that make sense: a strip that is no higher than its halo is read twice."""
+    """Return the largest useful number of strips: each is at least as high as its two halos."""
     return max(1, geometry.height // max(1, 2 * (geometry.kernel_size // 2)))
 
 
 def is_near(measured: Geometry, wanted: Geometry) -> bool:
-    """Whether what was measured there is a fair guess here."""
-    within = math.log(NEAR) + 1e-9  # a factor of exactly two is within, however it is rounded
+    """Whether a measurement of one geometry predicts the fastest form of another."""
+    within = math.log(NEAR) + 1e-9  # a factor of exactly two is near despite rounding
     return measured.kernel_size == wanted.kernel_size and all(
         abs(factor) <= within for factor in _factors(measured, wanted)
     )
@@ -214,9 +217,9 @@ def _nearest(entries: list[Entry], wanted: Geometry) -> Entry:
     for entry in entries:
         if entry.geometry == wanted:
             return entry
-    # The work of each form grows in its own way with the neighbourhood.
-    alike = [entry for entry in entries if entry.geometry.kernel_size == wanted.kernel_size]
-    return min(alike or entries, key=lambda entry: _distance(entry.geometry, wanted))
+    # The cost of each form grows differently with the kernel size.
+    same_kernel = [entry for entry in entries if entry.geometry.kernel_size == wanted.kernel_size]
+    return min(same_kernel or entries, key=lambda entry: _distance(entry.geometry, wanted))
 
 
 def _distance(one: Geometry, other: Geometry) -> float:
@@ -225,7 +228,7 @@ def _distance(one: Geometry, other: Geometry) -> float:
 
 
 def _factors(one: Geometry, other: Geometry) -> tuple[float, float, float]:
-    """Logarithms of the factors between two geometries."""
+    """Return the logarithms of the ratios of channels, positions and head widths."""
     return (
         math.log(one.channels / other.channels),
         math.log(_positions(one) / _positions(other)),
@@ -268,7 +271,7 @@ def _default(target: str, why: str) -> Choice:
 
 
 def _fits(folded: FoldedSlideAttention, lowering: Lowering) -> bool:
-    """Whether the form can write this attention: not every form can have kernels of each head."""
+    """Whether the form can write this attention; some forms need one kernel for all heads."""
     try:
         FORMS[lowering.form](folded)
     except InputError:

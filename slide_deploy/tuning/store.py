@@ -1,4 +1,4 @@
-"""Tuning tables on disk: the one in the wheel, and the user's own."""
+"""Tuning tables on disk: the shipped table and the user's own."""
 
 import hashlib
 import json
@@ -20,18 +20,18 @@ MAX_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Table:
-    """Entries and where they stand.
+    """The entries of a tuning table and the path of its file.
 
     Attributes:
-        path: of the file; it need not exist.
-        entries: one for each target, precision and geometry.
+        path: path of the file, which may not exist yet.
+        entries: one entry for each target, precision and geometry.
     """
 
     path: Path
     entries: tuple[Entry, ...] = ()
 
     def with_entry(self, entry: Entry) -> "Table":
-        """The table with this entry in the place of an older one of the same contest."""
+        """Return the table with this entry, which replaces an older one with the same key."""
         others = [each for each in self.entries if each.key != entry.key]
         return replace(self, entries=tuple(sorted([*others, entry], key=lambda each: each.key)))
 
@@ -43,12 +43,12 @@ class _Document:
 
 
 def shipped_file() -> Path:
-    """The table in the wheel."""
+    """Return the path of the table that is installed with the package."""
     return Path(__file__).with_name("defaults.json")
 
 
 def user_file() -> Path | None:
-    """The user's own table; None without platformdirs, which whoever tunes has."""
+    """Return the path of the user's table; None without platformdirs, which ``tune`` requires."""
     if find_spec("platformdirs") is None:
         return None
     from platformdirs import user_cache_path
@@ -57,16 +57,16 @@ def user_file() -> Path | None:
 
 
 def tables_digest() -> str:
-    """SHA-256 over the tables that are known, the user's own first."""
+    """Return the SHA-256 of all tables that exist, the user's own first."""
     files = [path for path in (user_file(), shipped_file()) if path is not None and path.exists()]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def known_tables() -> tuple[Table, ...]:
-    """The user's own table, if there is one, then the one in the wheel.
+    """Return the user's table, if it exists, then the shipped table.
 
     Raises:
-        InputError: if one is damaged.
+        InputError: a table is damaged.
     """
     own = user_file()
     paths = [shipped_file()] if own is None or not own.exists() else [own, shipped_file()]
@@ -74,7 +74,7 @@ def known_tables() -> tuple[Table, ...]:
 
 
 def read_table(path: Path) -> Table:
-    """The table that a file holds.
+    """Read a table from its file.
 
     Raises:
         InputError: the file is missing, damaged or too new.
@@ -90,42 +90,42 @@ def read_table(path: Path) -> Table:
     version = content.get("version") if isinstance(content, dict) else None
     if type(version) is int and version > TABLE_VERSION:
         raise InputError(
-            f"{path} was written by a newer slide-deploy (version {version} of the table; this one "
-            f"knows {TABLE_VERSION}): upgrade with pip install --upgrade slide-deploy, or remove "
-            f"the file."
+            f"{path} was written by a newer slide-deploy (table version {version}; this one reads "
+            f"{TABLE_VERSION}): upgrade with pip install --upgrade slide-deploy, or remove the "
+            f"file."
         )
     if version != TABLE_VERSION:
-        raise _unusable(path, f"it states no version that is known, as {TABLE_VERSION}")
+        raise _unusable(path, f"its version is not {TABLE_VERSION}")
     try:
         entries = validated(_Document, content).entries
     except (ValueError, RecursionError) as error:
         raise _unusable(path, str(error)) from error
     if len({entry.key for entry in entries}) < len(entries):
-        raise _unusable(path, "two entries are of the same contest")
+        raise _unusable(path, "two entries have the same target, precision and geometry")
     return Table(path, entries)
 
 
 def write_table(table: Table) -> None:
-    """Write a table so that ``read_table`` returns it; the file is replaced as a whole.
+    """Write a table atomically, in the format that ``read_table`` reads.
 
     Raises:
-        InputError: if it cannot be written.
+        InputError: the file cannot be written.
     """
     document = asdict(_Document(TABLE_VERSION, table.entries))
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    with suppress(OSError):  # writing says what is wrong with the folder
+    with suppress(OSError):  # write_text reports the problem
         table.path.parent.mkdir(parents=True, exist_ok=True)
     write_text(table.path, text)
 
 
 def add_entry(table: Table, entry: Entry) -> Table:
-    """Write a table with one more entry; what others have added to the file meanwhile stays.
+    """Add an entry to the file of a table, and keep entries that other processes have added.
 
     Returns:
-        The table as it is written.
+        The table as written.
 
     Raises:
-        InputError: if it cannot be written, or the file was damaged meanwhile.
+        InputError: the file cannot be written, or is damaged.
     """
     with shared_file(table.path):
         present = read_table(table.path) if table.path.exists() else Table(table.path)
@@ -136,6 +136,5 @@ def add_entry(table: Table, entry: Entry) -> Table:
 
 def _unusable(path: Path, what: str) -> InputError:
     return InputError(
-        f"{path} is no tuning table that can be used: {what}; remove it and run slide-deploy tune "
-        f"again."
+        f"{path} is not a usable tuning table: {what}; remove it and run slide-deploy tune again."
     )

@@ -1,7 +1,7 @@
-"""The tuning table: what was measured, and what won. Plain data; importable without torch.
+"""The entries of a tuning table: measured lowerings and the winner. Importable without torch.
 
-Strict, as its file outlives the version that wrote it: figures are finite, the winner is one of the
-candidates, and it is the winner by the rule that ``Entry.best`` states.
+Entries are validated strictly, because a file outlives the version that wrote it: figures are
+finite, the winner is one of the candidates, and it is the one that ``best`` returns.
 """
 
 import math
@@ -10,33 +10,32 @@ from dataclasses import dataclass
 
 from slide_deploy.precisions import known_precisions
 
-# 1: the first form.
+# Version 1 is the first.
 TABLE_VERSION = 1
 
-# No map has more rows or channels: arithmetic on such sizes stays finite.
+# Upper limit of rows, columns and channels. It keeps arithmetic on sizes finite.
 MAX_SIZE = 1 << 20
 LAYOUTS = ("tokens", "nchw")
-# FORM or FORM/STRIPS; which forms there are is for the lowerings to know.
+# FORM or FORM/STRIPS. Unknown forms are allowed: another version may have written them.
 _LOWERING = re.compile(r"[a-z][a-z-]*(?:/(\d{1,4}))?")
 _TARGET = re.compile(r"[\w.]+:[\w-]+")
 
 
 @dataclass(frozen=True, order=True)
 class Geometry:
-    """What a slide attention's speed depends on, for one image.
+    """The properties of a slide attention that determine its latency, for one image.
 
     Attributes:
-        channels: of its input and output.
-        heads: how many.
-        head_dim: features of one; ``heads * head_dim`` may be less than ``channels``.
+        channels: channels of its input and output.
+        heads: number of heads.
+        head_dim: features of one head; ``heads * head_dim`` may be less than ``channels``.
         kernel_size: side of the neighbourhood.
-        height: of its map.
-        width: of its map.
-        layout: "tokens" or "nchw": what stands around the attention decides which form must
-            transpose.
+        height: height of its feature map.
+        width: width of its feature map.
+        layout: layout of its input, "tokens" or "nchw"; it determines which forms must transpose.
 
     Raises:
-        ValueError: if a number cannot be.
+        ValueError: a value is impossible.
     """
 
     channels: int
@@ -49,12 +48,12 @@ class Geometry:
 
     def __post_init__(self) -> None:
         sizes = (self.channels, self.heads, self.head_dim, self.height, self.width)
-        _require(min(sizes) > 0 and max(sizes) <= MAX_SIZE, f"{self} has a size that cannot be")
+        _require(min(sizes) > 0 and max(sizes) <= MAX_SIZE, f"{self} has an impossible size")
         _require(self.kernel_size > 0 and self.kernel_size % 2 == 1, f"{self} has an even kernel")
         _require(self.layout in LAYOUTS, f"{self.layout} is not a layout")
 
     def __str__(self) -> str:
-        """As ``slide-deploy tune --attention`` takes it, where the heads fill the channels."""
+        """Return the text that ``tune --attention`` accepts, if the heads fill the channels."""
         layout = "" if self.layout == "tokens" else f":{self.layout}"
         kernel = "" if self.kernel_size == 3 else f":k{self.kernel_size}"
         width = "" if self.head_dim == 32 else f":d{self.head_dim}"
@@ -63,18 +62,18 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Trial:
-    """One candidate of a contest.
+    """One candidate of a race between lowerings.
 
     Attributes:
         lowering: FORM or FORM/STRIPS.
-        milliseconds: median of a call.
-        ratio: how many times slower than the baseline, round by round; 1 for the baseline itself.
-        low: of the ratio's 95 % interval.
-        high: of the same.
-        final: whether it was in the long race; else the figures come from a short one.
+        milliseconds: median time of one call.
+        ratio: time relative to the baseline, compared round by round; 1 for the baseline itself.
+        low: lower end of the 95 % interval of the ratio.
+        high: upper end of the 95 % interval of the ratio.
+        final: whether the figures come from the long race; otherwise they come from a short one.
 
     Raises:
-        ValueError: if a figure cannot be.
+        ValueError: a figure is impossible.
     """
 
     lowering: str
@@ -99,24 +98,24 @@ class Trial:
 
 @dataclass(frozen=True)
 class Entry:
-    """The outcome of one contest.
+    """The outcome of one race between lowerings.
 
     Attributes:
         target: runtime and device, as ``slide-deploy bench`` names them.
-        precision: of the file, as ``slide-deploy export`` names it.
-        geometry: of the attention.
-        threads: that one call used.
-        winner: the lowering to take.
-        baseline: the lowering that was chosen before, and that ratios are taken to.
-        trials: all candidates that were timed, the baseline included.
-        dropped: the others, and why.
+        precision: precision of the file, as ``slide-deploy export`` names it.
+        geometry: geometry of the attention.
+        threads: number of threads of one call.
+        winner: the lowering to use.
+        baseline: the lowering that was chosen before; ratios are relative to it.
+        trials: all candidates that were timed, including the baseline.
+        dropped: the candidates that were not timed, with the reason.
         machine: ``slide_deploy.machine.describe()``.
         runtime: library and version.
-        date: of the contest, ISO 8601.
-        command: that measured it.
+        date: date of the race, ISO 8601.
+        command: the command that measured it.
 
     Raises:
-        ValueError: if a part contradicts another.
+        ValueError: two values contradict each other.
     """
 
     target: str
@@ -133,28 +132,29 @@ class Entry:
     command: str
 
     def __post_init__(self) -> None:
-        _require(bool(_TARGET.fullmatch(self.target)), f"{self.target} is not a target")
+        _require(bool(_TARGET.fullmatch(self.target)), f"{self.target} is not RUNTIME:DEVICE")
         known = [precision.name for precision in known_precisions()]
         _require(self.precision in known, f"{self.precision} is not a precision")
-        _require(self.threads > 0, "there are no threads")
+        _require(self.threads > 0, "threads is below 1")
         names = [trial.lowering for trial in self.trials]
-        _require(len(set(names)) == len(names), "a candidate is there twice")
+        _require(len(set(names)) == len(names), "a candidate is listed twice")
         for name in names:
             _require(strips_of(name) <= self.geometry.height, f"{name} has more strips than rows")
         finalists = [trial.lowering for trial in self.trials if trial.final]
         _require(self.baseline in finalists, "the baseline was not in the long race")
-        _require(self.winner == best(self.trials, self.baseline), "another candidate has won")
+        is_best = self.winner == best(self.trials, self.baseline)
+        _require(is_best, "the winner is not the fastest candidate")
 
     @property
     def key(self) -> tuple[str, str, Geometry]:
-        """What a later contest replaces: one decision for a target, a precision and a geometry."""
+        """The key of the entry in a table; a later race with the same key replaces it."""
         return self.target, self.precision, self.geometry
 
 
 def best(trials: tuple[Trial, ...], baseline: str) -> str:
-    """The fastest of those that are faster than the baseline beyond warning; else the baseline.
+    """Return the fastest candidate that is certainly faster than the baseline, or the baseline.
 
-    Beyond warning is: all of the ratio's interval lies below 1, in the long race.
+    A candidate is certainly faster if the whole interval of its ratio in the long race is below 1.
     """
     faster = [
         trial for trial in trials if trial.final and trial.high < 1 and trial.lowering != baseline
@@ -163,10 +163,13 @@ def best(trials: tuple[Trial, ...], baseline: str) -> str:
 
 
 def strips_of(lowering: str) -> int:
-    """The number of strips that the text names.
+    """Return the number of strips of a lowering.
+
+    Args:
+        lowering: FORM or FORM/STRIPS.
 
     Raises:
-        ValueError: if it is neither FORM nor FORM/STRIPS.
+        ValueError: the text is neither.
     """
     match = _LOWERING.fullmatch(lowering)
     strips = int(match[1] or 1) if match else 0

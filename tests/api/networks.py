@@ -1,4 +1,4 @@
-"""A small network of somebody's own, with a slide attention of somebody's own in it."""
+"""A small user network with its own implementation of slide attention."""
 
 import torch
 from torch import Tensor, nn
@@ -26,14 +26,14 @@ class Classifier(nn.Module):
 
 
 def network() -> Classifier:
-    """With random weights, in training mode as a user may hold it."""
+    """Return the network with random weights, in training mode as users may have it."""
     model = randomise(Classifier())
     assert isinstance(model, Classifier)
     return model.train().requires_grad_(True)
 
 
 def state(model: nn.Module) -> tuple[object, ...]:
-    """All of a module that a function could change."""
+    """Return the state of a module that a function could change."""
     return (
         model.training,
         [(name, type(module)) for name, module in model.named_modules()],

@@ -1,4 +1,4 @@
-"""examples/deploy_detector.py, as a user runs it."""
+"""Runs examples/deploy_detector.py as a user does."""
 
 import json
 import os

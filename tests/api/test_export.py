@@ -1,4 +1,4 @@
-"""export: a network in Python to files, and the result as data, on a terminal and in a notebook."""
+"""``export``: a network to files, and the result as data, on a terminal and in a notebook."""
 
 import copy
 import html
@@ -35,7 +35,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
     )
 
 
-def test_a_network_of_ones_own_becomes_files(result: ExportResult) -> None:
+def test_a_user_module_is_exported_to_files(result: ExportResult) -> None:
     assert result.passed, result.problems
     assert result.problems == ()
     result.raise_if_failed()
@@ -46,7 +46,7 @@ def test_a_network_of_ones_own_becomes_files(result: ExportResult) -> None:
         assert np.allclose(open_file(path)({"image": IMAGE.numpy()})["logits"], wanted, atol=1e-4)
 
 
-def test_the_result_tells_all_that_is_known(result: ExportResult) -> None:
+def test_the_result_has_every_figure(result: ExportResult) -> None:
     assert result.network == "Classifier"
     assert [layer.name for layer in result.certificate.folded] == ["attn"]
     file = result.file("onnx")
@@ -102,7 +102,7 @@ def test_the_network_stays_as_it_was(tmp_path: Path) -> None:
     assert torch.equal(image, IMAGE)
 
 
-def test_a_network_without_slide_attention_is_exported_and_said_to_be_one(tmp_path: Path) -> None:
+def test_a_network_without_slide_attention_is_exported_with_a_remark(tmp_path: Path) -> None:
     plain = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.ReLU(), nn.Flatten(), nn.Linear(96, 5))
     done = slide_deploy.export(
         plain, IMAGE, to="onnx", out=tmp_path, input_names="image", output_names="logits"
@@ -112,7 +112,7 @@ def test_a_network_without_slide_attention_is_exported_and_said_to_be_one(tmp_pa
     assert done.to_dict()["certificate"]["status"] == "nothing to fold"
 
 
-def test_a_layer_that_stays_as_it_is_is_named_with_the_reason(tmp_path: Path) -> None:
+def test_an_unfolded_layer_is_named_with_the_reason(tmp_path: Path) -> None:
     model = network()
     model.attn = OneBranch()
     done = slide_deploy.export(
@@ -165,7 +165,7 @@ def test_an_export_may_run_in_a_thread(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-def test_the_forms_are_raced_first_where_that_is_asked_for(
+def test_tune_races_the_forms_before_the_export(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -184,7 +184,7 @@ def test_the_forms_are_raced_first_where_that_is_asked_for(
     assert entry["command"] == "slide_deploy.export(..., to=['onnx'], tune=True)"
 
 
-def test_options_mean_what_they_mean_on_the_command_line(tmp_path: Path) -> None:
+def test_options_match_those_of_the_command_line(tmp_path: Path) -> None:
     steps: list[str] = []
     done = slide_deploy.export(
         network(),
@@ -218,7 +218,9 @@ def test_sizes_may_stay_open(tmp_path: Path) -> None:
     assert session({"image": torch.randn(1, 3, 32, 20).numpy()})[session.outputs[0]].shape == (1, 5)
 
 
-def test_a_checkpoint_by_path_or_loaded(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_export_takes_a_path_or_a_loaded_checkpoint(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     by_path = slide_deploy.export(NANO, to="ONNX", out=tmp_path / "a")
     loaded = slide_deploy.export(
         slide_deploy.load(NANO), to=("onnx",), out=tmp_path / "b", name="other"
@@ -232,7 +234,7 @@ def test_a_checkpoint_by_path_or_loaded(tmp_path: Path, capfd: pytest.CaptureFix
 
 
 @pytest.mark.slow
-def test_a_policy_is_a_path_or_a_policy(tmp_path: Path) -> None:
+def test_export_takes_a_policy_or_its_path(tmp_path: Path) -> None:
     rules = tmp_path / "small.toml"
     rules.write_text("[limits]\nparameters = 10\n")
     done = slide_deploy.export(NANO, to="onnx", out=tmp_path, policy=rules)
@@ -251,14 +253,14 @@ def test_a_policy_is_a_path_or_a_policy(tmp_path: Path) -> None:
 
 
 class Wrong(nn.Module):
-    """Answers otherwise once it is traced."""
+    """Has different outputs once it is traced."""
 
     def forward(self, image: Tensor) -> Tensor:
         grown = 1.1 if torch.compiler.is_exporting() else 1.0
         return image.mean((2, 3)) * grown
 
 
-def test_a_file_that_disagrees_is_removed_and_said_to_be(tmp_path: Path) -> None:
+def test_a_file_that_disagrees_is_removed_and_reported(tmp_path: Path) -> None:
     done = slide_deploy.export(Wrong(), IMAGE, to="onnx", out=tmp_path, output_names="logits")
     assert not done.passed and not list(tmp_path.glob("*.onnx"))
     with pytest.raises(CheckFailed, match=r"disagrees with Wrong on: .*noise.*it was removed"):
@@ -271,26 +273,29 @@ def test_a_file_that_disagrees_is_removed_and_said_to_be(tmp_path: Path) -> None
     [
         ({"to": "tflite"}, "tflite is not a format: choose one of"),
         ({"to": []}, "`to` names no format"),
-        ({"inputs": None}, "given without inputs: give an example"),
+        ({"inputs": None}, "given without inputs: give example inputs"),
         ({"inputs": torch.zeros(1, 4, 8, 8)}, "cannot be run"),
         ({"inputs": {"picture": IMAGE}}, "does not take these inputs"),
         ({"inputs": ()}, "does not take these inputs|given no tensor"),
         ({"features": True}, "`features` is for checkpoints"),
         ({"model": 3}, "of type int: give a torch.nn.Module"),
         ({"model": "net.onnx", "inputs": None}, "net.onnx"),
-        ({"model": NANO}, "`inputs` is for a module"),
-        ({"model": NANO, "inputs": None, "output_names": "y"}, "`output_names` is for a module"),
+        ({"model": NANO}, "`inputs` is for your own module"),
+        (
+            {"model": NANO, "inputs": None, "output_names": "y"},
+            "`output_names` is for your own module",
+        ),
         ({"model": NANO, "inputs": None, "open_sizes": {"image": {0: "n"}}}, "`open_sizes`"),
         ({"lowering": "fast"}, "choose one of depthwise"),
         ({"lowering": "flat", "tune": True}, "`tune` finds the fastest form and `lowering` flat"),
         ({"precision": "float8"}, "onnx is not written in float8: choose .* as `precision`"),
         ({"policy": "nowhere.toml"}, "nowhere.toml cannot be read"),
-        ({"name": "a/b"}, "not the name of a file"),
-        ({"name": ""}, "not the name of a file"),
+        ({"name": "a/b"}, "not a file name"),
+        ({"name": ""}, "not a file name"),
         ({"out": ""}, "out` is empty"),
     ],
 )
-def test_what_cannot_be_used_is_refused_by_name(
+def test_invalid_arguments_are_refused_by_name(
     given: dict[str, object], text: str, tmp_path: Path
 ) -> None:
     arguments: dict[str, object] = {"to": "onnx", "out": tmp_path / "out", "inputs": IMAGE}
@@ -300,7 +305,7 @@ def test_what_cannot_be_used_is_refused_by_name(
     assert not list(tmp_path.iterdir())
 
 
-def test_files_that_exist_are_kept_without_force(result: ExportResult) -> None:
+def test_existing_files_are_kept_without_force(result: ExportResult) -> None:
     out = result.manifest.parent
     with pytest.raises(InputError, match=r"give `force` to replace it, or another `out`"):
         slide_deploy.export(network(), IMAGE, to="onnx", out=out, output_names="logits")
@@ -309,7 +314,7 @@ def test_files_that_exist_are_kept_without_force(result: ExportResult) -> None:
     assert result.paths["onnx"].stat().st_mtime_ns > before
 
 
-def test_what_is_loaded_is_not_changed_by_options(tmp_path: Path) -> None:
+def test_options_do_not_change_a_loaded_network(tmp_path: Path) -> None:
     loaded = slide_deploy.load(NANO)
     for argument in ("features", "dynamic_batch"):
         with pytest.raises(InputError, match=f"give `{argument}` to slide_deploy.load"):

@@ -1,4 +1,4 @@
-"""verify, check and predict."""
+"""``verify``, ``check`` and ``predict``."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ def other() -> Classifier:
 
 
 def plain(text: str) -> str:
-    """Lines that were broken, whole again."""
+    """Join wrapped lines."""
     return text.replace("\n  ", " ")
 
 
@@ -45,7 +45,7 @@ def test_verify_agrees_with_the_network_that_a_file_came_from(file: Path) -> Non
     before = state(model)
     verdict = slide_deploy.verify(str(file), model, IMAGE, locate=True)
     assert verdict.passed and not verdict.names_another_source
-    assert verdict.parting is not None and verdict.parting.first_wrong is None
+    assert verdict.first_divergence is not None and verdict.first_divergence.first_wrong is None
     assert state(model) == before
     verdict.raise_if_failed()
     assert " agrees with Classifier" in plain(repr(verdict)) and "all 4 agree" in repr(verdict)
@@ -57,8 +57,11 @@ def test_verify_agrees_with_the_network_that_a_file_came_from(file: Path) -> Non
 def test_verify_disagrees_with_another_network_and_names_the_layer(file: Path) -> None:
     verdict = slide_deploy.verify(file, other(), IMAGE, locate=True)
     assert not verdict.passed and verdict.names_another_source
-    assert verdict.parting is not None
-    assert verdict.parting.first_wrong is not None and "attn" in verdict.parting.first_wrong
+    assert verdict.first_divergence is not None
+    assert (
+        verdict.first_divergence.first_wrong is not None
+        and "attn" in verdict.first_divergence.first_wrong
+    )
     text = plain(repr(verdict))
     assert "DISAGREES" in text and "FAIL" in text and "other weights" in text
     with pytest.raises(CheckFailed, match=r"disagrees with Classifier on: .*noise"):
@@ -84,12 +87,12 @@ def test_verify_takes_checkpoints_and_their_features(nano: Path, tmp_path: Path)
             {"precision": "float8"},
             "float8 is not a precision: choose one",
         ),
-        (NANO, IMAGE, {}, "`inputs` is for a module"),
+        (NANO, IMAGE, {}, "`inputs` is for your own module"),
         (NANO, None, {}, "takes image as"),
         ("a.onnx", None, {}, "a.onnx"),
     ],
 )
-def test_verify_refuses_what_does_not_fit(
+def test_verify_refuses_inputs_that_do_not_fit(
     file: Path, model: object, inputs: object, given: dict[str, str], text: str
 ) -> None:
     with pytest.raises(InputError, match=text):
@@ -134,13 +137,13 @@ def test_predict_names_classes(nano: Path, picture: Path, tmp_path: Path) -> Non
     ("given", "text"),
     [
         ({"images": []}, "images is empty"),
-        ({"top": 0}, "`top` 0 names no class"),
-        ({"labels": "nothing.txt"}, "nothing.txt is not a readable list"),
+        ({"top": 0}, "`top` 0 returns no class"),
+        ({"labels": "nothing.txt"}, "nothing.txt cannot be read as class names"),
         ({"output": "boxes"}, "no output boxes"),
         ({"image_size": -1}, "`image_size` -1 is not a size"),
     ],
 )
-def test_predict_refuses_what_cannot_be_used(
+def test_predict_refuses_invalid_arguments(
     nano: Path, picture: Path, given: dict[str, object], text: str
 ) -> None:
     with pytest.raises(InputError, match=text):

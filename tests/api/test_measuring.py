@@ -1,4 +1,4 @@
-"""bench."""
+"""``bench``."""
 
 import json
 from pathlib import Path
@@ -42,14 +42,16 @@ def test_bench_measures_files_against_each_other(result: BenchResult) -> None:
     assert result.run.measurements[0].candidate.configuration.threads == 1
 
 
-def test_the_result_prints_as_a_table_and_is_plain_data(result: BenchResult) -> None:
+def test_the_result_prints_as_a_table_and_converts_to_json(result: BenchResult) -> None:
     text = repr(result)
     assert "slide_swin_nano.xml on openvino:cpu" in text and "median" in text
     assert max(map(len, text.splitlines())) <= 80
     assert len(json.loads(json.dumps(result.to_dict()))["measurements"]) == 3
 
 
-def test_the_result_is_saved_in_the_form_of_its_ending(result: BenchResult, tmp_path: Path) -> None:
+def test_the_suffix_selects_the_format_of_a_saved_result(
+    result: BenchResult, tmp_path: Path
+) -> None:
     for ending in ("json", "html", "md"):
         result.save(tmp_path / f"run.{ending}")
     assert read(tmp_path / "run.json") == result.run
@@ -60,7 +62,7 @@ def test_the_result_is_saved_in_the_form_of_its_ending(result: BenchResult, tmp_
 
 
 @pytest.mark.slow
-def test_a_candidate_that_fails_is_said_to(tmp_path: Path) -> None:
+def test_a_failed_candidate_is_reported(tmp_path: Path) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"\x08\x07")
     done = slide_deploy.bench(str(broken), seconds=0.1, rounds=6)
@@ -78,12 +80,12 @@ def test_a_candidate_that_fails_is_said_to(tmp_path: Path) -> None:
         ({"target": "coreml:cpu"}, "runs on none of the targets"),
         ({"rounds": 5}, "`rounds` 5"),
         ({"seconds": float("nan")}, "`seconds` nan"),
-        ({"batch": 0}, "`batch` 0 is no count"),
-        ({"streams": ()}, r"`streams` \(\) is no count"),
-        ({"threads": -1}, "`threads` -1 is no count"),
+        ({"batch": 0}, "`batch` 0 is not a count"),
+        ({"streams": ()}, r"`streams` \(\) is not a count"),
+        ({"threads": -1}, "`threads` -1 is not a count"),
     ],
 )
-def test_bench_refuses_what_cannot_be_used(
+def test_bench_refuses_invalid_arguments(
     files: list[Path], given: dict[str, object], text: str
 ) -> None:
     with pytest.raises(InputError, match=text):

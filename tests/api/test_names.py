@@ -1,4 +1,4 @@
-"""The public names and their arguments: whoever changes one changes this file too."""
+"""The public names and their arguments. A change of one needs a change of this file."""
 
 import inspect
 import pickle
@@ -36,7 +36,7 @@ SIGNATURES = {
     "output=None, sample=None, seed=0, batch=8, shard=None, progress=False",
     "merge_evaluations": "results",
 }
-# What can be asked of each result.
+# The attributes of each result.
 RESULTS = {
     "Deployable": "call double examples inputs model network normalisation open_names "
     "origin outputs processing sizes takes_images",
@@ -46,8 +46,8 @@ RESULTS = {
     "ExportedFile": "format is_kept is_valid kept lowerings operators passed paths precision "
     "preprocessing price reference rewrites seconds sha256 size unproven verification "
     "verifications verified_on violations wrong_at",
-    "FileVerdict": "names_another_source network parting passed path precision raise_if_failed "
-    "to_dict verification",
+    "FileVerdict": "first_divergence names_another_source network passed path precision "
+    "raise_if_failed to_dict verification",
     "Report": "errors format passed path policy unusable violations",
     "BenchResult": "milliseconds passed problems ratios run save to_dict",
     "EvaluationResult": "damaged raise_if_dropped record rows save to_dict",
@@ -68,17 +68,17 @@ def signature(function: typing.Callable[..., object]) -> str:
     return ", ".join(shown)
 
 
-def test_these_are_the_public_names() -> None:
+def test_the_public_names_do_not_change() -> None:
     assert set(dir(slide_deploy)) == {"__version__", *SIGNATURES, *RESULTS, *OPTIONS, *ERRORS}
 
 
 @pytest.mark.parametrize("name", SIGNATURES)
-def test_signatures_stay(name: str) -> None:
+def test_public_signatures_do_not_change(name: str) -> None:
     assert signature(getattr(slide_deploy, name)) == SIGNATURES[name]
 
 
 @pytest.mark.parametrize("name", SIGNATURES)
-def test_functions_have_types_and_say_every_argument(name: str) -> None:
+def test_functions_have_types_and_document_every_argument(name: str) -> None:
     function = getattr(slide_deploy, name)
     parameters = inspect.signature(function).parameters
     assert all(each.annotation is not each.empty for each in parameters.values())
@@ -88,7 +88,7 @@ def test_functions_have_types_and_say_every_argument(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RESULTS)
-def test_results_keep_their_names(name: str) -> None:
+def test_attributes_of_results_do_not_change(name: str) -> None:
     record = getattr(slide_deploy, name)
     fields = set(record.__dataclass_fields__)
     public = fields | {each for each in dir(record) if not each.startswith("_")}
@@ -96,14 +96,14 @@ def test_results_keep_their_names(name: str) -> None:
     assert record.__dataclass_params__.frozen
 
 
-def test_errors_are_one_family() -> None:
+def test_all_errors_share_a_base_class() -> None:
     for name in ERRORS[1:]:
         assert issubclass(getattr(slide_deploy, name), slide_deploy.SlideDeployError)
     assert issubclass(slide_deploy.MissingExtra, slide_deploy.InputError)
     assert not issubclass(slide_deploy.CheckFailed, slide_deploy.InputError)
 
 
-def test_errors_travel_between_processes() -> None:
+def test_errors_can_be_pickled() -> None:
     for error in (slide_deploy.MissingExtra("openvino", "openvino"), slide_deploy.InputError("x")):
         again = pickle.loads(pickle.dumps(error))
         assert type(again) is type(error) and str(again) == str(error)
@@ -134,7 +134,7 @@ def test_the_package_imports_quickly_and_without_anything_heavy() -> None:
         "assert 'export' in dir(slide_deploy)\n"
         "print(seconds)"
     )
-    # The best of a few: another process may have the processor.
+    # The best of a few runs, because other processes may use the CPU.
     assert min(float(run(code)) for _ in range(3)) < 0.2
 
 

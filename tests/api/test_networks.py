@@ -1,4 +1,4 @@
-"""load, fold and lower."""
+"""``load``, ``fold`` and ``lower``."""
 
 import numpy as np
 import pytest
@@ -64,12 +64,12 @@ def test_load_names_the_argument_that_cannot_be_used(given: dict[str, object], t
 
 
 @pytest.mark.parametrize("path", ["", 3, "no/such.pth"])
-def test_load_refuses_what_is_no_path(path: object) -> None:
+def test_load_refuses_a_value_that_is_not_a_path(path: object) -> None:
     with pytest.raises(InputError):
         slide_deploy.load(path)  # type: ignore[arg-type]
 
 
-def test_fold_gives_a_folded_copy_and_leaves_the_module_alone() -> None:
+def test_fold_returns_a_folded_copy_and_does_not_change_the_module() -> None:
     model = network()
     before = state(model)
     folded, certificate = slide_deploy.fold(model)
@@ -104,14 +104,14 @@ def test_fold_takes_wrapped_networks() -> None:
         assert isinstance(folded, Classifier) and certificate.folded[0].name == "attn"
 
 
-def test_fold_says_when_there_is_nothing_to_fold() -> None:
+def test_fold_reports_that_there_is_nothing_to_fold() -> None:
     folded, certificate = slide_deploy.fold(nn.Sequential(nn.Conv2d(3, 4, 3)))
     assert certificate.status == "nothing to fold" and certificate.folded == ()
     assert answer(folded).shape == (1, 4, 14, 22)
 
 
 class Branched(nn.Module):
-    """The classifier behind parallel branches, with arguments and outputs of its own."""
+    """The classifier after parallel branches, with different arguments and outputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class Branched(nn.Module):
         return {"logits": self.rest(x), "maps": [x]}
 
 
-def test_fold_with_inputs_merges_branches_and_is_called_alike() -> None:
+def test_fold_with_inputs_merges_branches_and_keeps_the_signature() -> None:
     model = drawn(Branched()).train()
     before = state(model)
     folded, certificate = slide_deploy.fold(model, IMAGE)
@@ -205,7 +205,7 @@ def test_lower_takes_a_form_for_each_attention() -> None:
     ("form", "text"),
     [("auto", "slide_deploy.export takes it"), ("fast", "choose one of depthwise")],
 )
-def test_lower_refuses_what_is_no_form(form: str, text: str) -> None:
+def test_lower_refuses_an_unknown_form(form: str, text: str) -> None:
     with pytest.raises(InputError, match=text):
         slide_deploy.lower(network(), form)
 
@@ -220,6 +220,8 @@ def test_lower_refuses_what_is_no_form(form: str, text: str) -> None:
         (torch.jit.script(nn.Linear(2, 2)), "TorchScript"),
     ],
 )
-def test_what_is_no_network_is_refused(function: object, model: object, text: str) -> None:
+def test_a_value_that_is_not_a_network_is_refused(
+    function: object, model: object, text: str
+) -> None:
     with pytest.raises(InputError, match=text):
         function(model)  # type: ignore[operator]

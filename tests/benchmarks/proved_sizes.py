@@ -1,4 +1,4 @@
-"""Targets that run one small network in numpy; one of them takes no size that is left open.
+"""Targets that run one small network in numpy. One of them does not accept open sizes.
 
 Files are JSON: {"weight": X, "fixed": the batch, or null where it is open}.
 """

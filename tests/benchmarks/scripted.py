@@ -1,4 +1,4 @@
-"""Targets whose latencies are scripted: their clock goes on by what the script says.
+"""Targets with scripted latencies: their clock advances as the script says.
 
 Files are JSON: {"script": NAME, "milliseconds": X}. Everything but the time is real: processes,
 commands, rounds.
@@ -18,7 +18,7 @@ VARIABLE = "SCRIPTED_VARIABLE"
 
 
 class Clock:
-    """Goes on by what the script adds, and by a microsecond where it is read with no call between.
+    """A clock that advances by scripted latencies, and by 1 us when it is read without a call.
 
     So a call takes exactly its time, and who waits for a time to pass gets there.
     """

@@ -1,4 +1,4 @@
-"""Runs that nobody measured: as real ones look, and such as try to break a report."""
+"""Made-up runs: realistic ones, and ones that try to break a report."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -72,7 +72,7 @@ def measurement(
     accuracy: float | None = None,
     **changes: object,
 ) -> Measurement:
-    """A candidate that ended well."""
+    """Return the measurement of a successful candidate."""
     configuration = configuration or Configuration(threads=2)
     seed = sum(map(ord, name + target))
     made = Measurement(
@@ -180,7 +180,7 @@ HOSTILE = (
 
 
 def hostile() -> Run:
-    """Every text that a stranger's file can hold tries to be more than text."""
+    """Return a run in which every text of a result file tries to be markup."""
     made = [
         measurement(name, HOSTILE[0], 10 + index, accuracy=0.5 + index / 10)
         for index, name in enumerate(HOSTILE)

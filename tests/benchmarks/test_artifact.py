@@ -1,4 +1,4 @@
-"""What is known of the files that are measured."""
+"""Descriptions of the measured files."""
 
 import json
 from pathlib import Path
@@ -88,7 +88,7 @@ def test_two_files_hash_as_their_folder_would(files: Files, tmp_path: Path) -> N
     assert describe_artifact(files["openvino"]).sha256 == sha256(tmp_path)
 
 
-def test_the_manifest_states_accuracy_of_exactly_these_files(tmp_path: Path) -> None:
+def test_the_accuracy_comes_from_the_manifest_of_exactly_these_files(tmp_path: Path) -> None:
     path = product(tmp_path / "p.onnx")
     digests = {name: sha256(item) for name, item in files_of(path).items()}
     manifest = tmp_path / "manifest.json"
@@ -99,7 +99,7 @@ def test_the_manifest_states_accuracy_of_exactly_these_files(tmp_path: Path) -> 
     assert describe_artifact(path).accuracy is None
 
 
-def test_the_manifest_says_what_ranges_were_measured_on(tmp_path: Path) -> None:
+def test_the_calibration_data_comes_from_the_manifest(tmp_path: Path) -> None:
     path = product(tmp_path / "p.onnx")
     digests = {name: sha256(item) for name, item in files_of(path).items()}
     manifest = tmp_path / "manifest.json"
@@ -114,14 +114,14 @@ def test_the_manifest_says_what_ranges_were_measured_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["", "[]", "{", '{"files": 3}', '{"files": [3]}', '{"files": [{}]}', "[" * 100_000]
 )
-def test_a_manifest_of_another_kind_is_passed_over(tmp_path: Path, text: str) -> None:
+def test_a_manifest_of_another_kind_is_ignored(tmp_path: Path, text: str) -> None:
     (tmp_path / "m.onnx").write_bytes(b"no graph")
     (tmp_path / "manifest.json").write_text(text)
     assert describe_artifact(tmp_path / "m.onnx").accuracy is None
 
 
 @pytest.mark.parametrize("share", ["0.9", True, 1.5, -1, None, float("nan")])
-def test_an_accuracy_that_is_no_share_is_unknown(tmp_path: Path, share: object) -> None:
+def test_an_accuracy_outside_0_to_1_is_ignored(tmp_path: Path, share: object) -> None:
     path = tmp_path / "m.gguf"
     path.write_bytes(b"1")
     entry = {"sha256": {path.name: sha256(path)}, "accuracy": share}
@@ -130,7 +130,7 @@ def test_an_accuracy_that_is_no_share_is_unknown(tmp_path: Path, share: object) 
 
 
 @pytest.mark.parametrize("name", ["m.onnx", "m.xml", "m.gguf", "m"])
-def test_a_file_that_no_reader_takes_is_still_described(tmp_path: Path, name: str) -> None:
+def test_a_file_without_a_reader_is_still_described(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(b"\0damaged")
     found = describe_artifact(path)
@@ -142,7 +142,7 @@ def test_a_file_that_no_reader_takes_is_still_described(tmp_path: Path, name: st
     ("name", "companion"),
     [("m.onnx", "m.onnx.data"), ("m.onnx", "m.onnx_data"), ("m.xml", "m.bin")],
 )
-def test_companions_of_an_unreadable_file_are_known_by_their_names(
+def test_companions_of_an_unreadable_file_are_found_by_name(
     tmp_path: Path, name: str, companion: str
 ) -> None:
     for each in (name, companion, "another.bin"):

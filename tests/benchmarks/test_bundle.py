@@ -1,4 +1,4 @@
-"""The bundle for another device: what is in it, that it is light, and that it runs."""
+"""The bundle for another device: its content, its light imports, and a run of it."""
 
 import ast
 import json
@@ -34,12 +34,12 @@ ABOUT_RUNTIMES = (
     *("slide_deploy/saved/pte/", "slide_deploy/saved/tflite/"),
     "benchmarks/measuring/matmuls.py",
 )
-# What the runtimes of a device bring; each target imports its own, late.
+# Modules of the runtimes. Each target imports its own when needed.
 RUNTIMES = {
     *("PIL", "onnx", "onnxruntime", "openvino", "coremltools", "coreai", "torch"),
     *("ai_edge_litert", "executorch"),
 }
-# Of browsers, which a bundle does not measure; the registry names their targets all the same.
+# Modules of browser targets, which a bundle does not measure but the registry names.
 RUNTIMES |= {"playwright", "platformdirs"}
 
 
@@ -68,7 +68,9 @@ def packed(files: Files, tmp_path: Path) -> zipfile.ZipFile:
     return zipfile.ZipFile(tmp_path / "b.zip")
 
 
-def test_it_holds_models_with_companions_the_code_and_the_plan(packed: zipfile.ZipFile) -> None:
+def test_a_bundle_contains_models_with_companions_the_code_and_the_plan(
+    packed: zipfile.ZipFile,
+) -> None:
     names = packed.namelist()
     assert names == sorted(names)
     assert {"run.py", "plan.json", "requirements.txt", "README.md"} <= set(names)
@@ -82,7 +84,7 @@ def test_it_holds_models_with_companions_the_code_and_the_plan(packed: zipfile.Z
     assert packed.testzip() is None
 
 
-def test_the_plan_names_files_of_the_bundle_and_no_folder_of_this_machine(
+def test_the_plan_has_paths_in_the_bundle_and_no_folder_of_this_machine(
     packed: zipfile.ZipFile, files: Files
 ) -> None:
     text = packed.read("plan.json").decode()
@@ -96,7 +98,7 @@ def test_the_plan_names_files_of_the_bundle_and_no_folder_of_this_machine(
     assert plan.artifacts[first] == describe_artifact(files["onnx"])
 
 
-def test_the_same_plan_is_the_same_bytes(files: Files, tmp_path: Path) -> None:
+def test_equal_plans_give_equal_bytes(files: Files, tmp_path: Path) -> None:
     path = copied(files["openvino"], tmp_path)
     plan = plan_of((path, "openvino:cpu"))
     write_bundle(plan, tmp_path / "a.zip")
@@ -105,7 +107,7 @@ def test_the_same_plan_is_the_same_bytes(files: Files, tmp_path: Path) -> None:
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
 
 
-def test_a_bundle_is_written_whole_or_not_at_all(
+def test_a_bundle_is_written_atomically(
     files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "b.zip"
@@ -161,8 +163,8 @@ def ours(imported: str) -> str | None:
     return None
 
 
-def test_browsers_have_a_bundle_of_their_own(files: Files, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--web-bundle in place of --bundle"):
+def test_a_browser_target_needs_a_web_bundle(files: Files, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--web-bundle instead of --bundle"):
         write_bundle(plan_of((files["onnx"], "web:wasm")), tmp_path / "out.zip")
     assert not (tmp_path / "out.zip").exists()
 
@@ -175,13 +177,13 @@ def test_the_code_is_closed_under_import() -> None:
         for name, path in found.items():
             for needed in filter(None, map(ours, imports(path))):
                 if needed == "slide_deploy/hosts/__init__.py" and not candidates:
-                    # Packed when it is needed; imported late, by the one target that reads them.
+                    # Packed when needed, and imported by the one target that reads checkpoints.
                     assert name == "slide_deploy/backends/torch/model.py"
                     continue
                 assert needed in found, f"{name} needs {needed}"
 
 
-def test_the_light_code_imports_nothing_but_numpy_and_late_the_runtimes() -> None:
+def test_the_light_code_imports_only_numpy_and_runtimes_when_needed() -> None:
     installed = set(packages_distributions())
     for name, path in bundled(LIGHT).items():
         foreign = {imported.split(".")[0] for imported in imports(path)} & installed
@@ -192,7 +194,7 @@ def test_the_light_code_imports_nothing_but_numpy_and_late_the_runtimes() -> Non
         assert not foreign, f"{name} imports {foreign}"
 
 
-def test_what_reads_checkpoints_needs_torch_and_safetensors_only() -> None:
+def test_checkpoint_readers_need_only_torch_and_safetensors() -> None:
     installed = set(packages_distributions())
     parts = bundled(FOR_CHECKPOINTS, CHECKPOINT)
     assert "slide_deploy/hosts/load.py" in parts
@@ -209,7 +211,7 @@ def test_requirements_are_those_of_the_targets() -> None:
 
     always = ["numpy>=1.26", "safetensors>=0.4.5"]
     assert of("onnxruntime:cpu") == sorted([*always, "onnxruntime>=1.22"])
-    # They share one import name: both would break each other.
+    # They share one import name, so only one can be installed.
     both = of("onnxruntime:cpu", "onnxruntime:cuda")
     assert both == sorted([*always, "onnxruntime-gpu>=1.22"])
     assert of("my.module:TARGET") == always
@@ -218,7 +220,7 @@ def test_requirements_are_those_of_the_targets() -> None:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
-def test_requirements_agree_with_what_the_targets_ask_for(provider: Provider) -> None:
+def test_requirements_agree_with_the_targets(provider: Provider) -> None:
     lines = requirements((Candidate("a", "a.onnx", provider.target),))
     assert {line.split(">")[0] for line in lines} == {
         "numpy",
@@ -227,14 +229,14 @@ def test_requirements_agree_with_what_the_targets_ask_for(provider: Provider) ->
     }
 
 
-def test_the_readme_tells_what_to_do(packed: zipfile.ZipFile) -> None:
+def test_the_readme_explains_how_to_run(packed: zipfile.ZipFile) -> None:
     text = packed.read("README.md").decode()
     assert "- nano.xml on openvino:cpu (`models/2/nano.xml`)" in text
     assert "slide-deploy report result-HOST.json" in text
     assert "{" not in text
 
 
-def test_targets_of_ones_own_are_spoken_of(files: Files, tmp_path: Path) -> None:
+def test_the_readme_names_custom_targets(files: Files, tmp_path: Path) -> None:
     write_bundle(plan_of((files["onnx"], "my.module:TARGET")), tmp_path / "b.zip")
     text = zipfile.ZipFile(tmp_path / "b.zip").read("README.md").decode()
     assert "my.module:TARGET." in text
@@ -298,7 +300,7 @@ def test_the_summary_names_failures() -> None:
     ]
 
 
-def test_the_host_is_part_of_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_result_is_named_after_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundle_runner.platform, "node", lambda: "../Anna's Pi.local")
     assert bundle_runner.host_name() == "Anna-s-Pi.local"
     monkeypatch.setattr(bundle_runner.platform, "node", lambda: "")
@@ -322,7 +324,7 @@ def unpacked(files: Files, tmp_path: Path) -> Path:
 
 
 def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    # From another folder: nothing of this checkout may be found by chance.
+    # From another folder, so that no module of this checkout is found by chance.
     return subprocess.run(
         [sys.executable, str(folder / "run.py"), *arguments],
         cwd=folder.parent,
@@ -332,7 +334,7 @@ def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_it_runs_elsewhere_and_the_result_can_be_read(unpacked: Path) -> None:
+def test_a_bundle_runs_in_another_folder_and_its_result_can_be_read(unpacked: Path) -> None:
     done = start(unpacked, "--threads", "1")
     assert done.returncode == 0, done.stdout + done.stderr
     results = list(unpacked.glob("result-*.json"))
@@ -348,7 +350,7 @@ def test_it_runs_elsewhere_and_the_result_can_be_read(unpacked: Path) -> None:
     assert "round 6 of 6" in done.stdout
 
 
-def test_a_failed_candidate_is_said_and_recorded(unpacked: Path) -> None:
+def test_a_failed_candidate_is_reported_and_recorded(unpacked: Path) -> None:
     (unpacked / "models/1/nano.onnx").write_bytes(b"damaged")
     done = start(unpacked)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -356,7 +358,7 @@ def test_a_failed_candidate_is_said_and_recorded(unpacked: Path) -> None:
     assert read(next(unpacked.glob("result-*.json"))).measurements[0].error
 
 
-def test_a_damaged_bundle_is_said_in_a_sentence(unpacked: Path) -> None:
+def test_a_damaged_bundle_is_reported_in_one_sentence(unpacked: Path) -> None:
     (unpacked / "plan.json").write_text("{")
     done = start(unpacked)
     assert done.returncode == 2
@@ -365,6 +367,6 @@ def test_a_damaged_bundle_is_said_in_a_sentence(unpacked: Path) -> None:
     assert start(unpacked, "--seconds", "0").returncode == 2
 
 
-def test_the_script_is_understood_by_any_python_3() -> None:
+def test_any_python_3_can_parse_the_script() -> None:
     ast.parse(bundle.RUN, feature_version=(3, 4))
     assert json.loads(json.dumps(asdict(RacePlan(()))))

@@ -24,7 +24,7 @@ def names(found) -> list[str]:
     return [each.name for each in found]
 
 
-def test_every_combination_has_a_name_of_its_own(files):
+def test_every_combination_has_a_unique_name(files):
     sweep = Sweep(("onnxruntime:cpu", "openvino:cpu"), (1, 8), (1, 2))
     found = names(candidates(files("a.onnx", "b.xml"), sweep))
     assert found[:4] == [
@@ -36,12 +36,12 @@ def test_every_combination_has_a_name_of_its_own(files):
     assert len(set(found)) == len(found) == 4 + 4 + 4  # OpenVINO runs both
 
 
-def test_each_file_gets_the_first_target_that_is_here(files):
+def test_each_file_gets_the_first_installed_target(files):
     found = candidates(files("a.onnx", "b.xml"), Sweep())
     assert [each.target for each in found] == ["onnxruntime:cpu", "openvino:cpu"]
 
 
-def test_equal_names_are_told_apart_by_their_folders(files):
+def test_equal_names_are_distinguished_by_their_folders(files):
     old, new = files("old/a.onnx", "new/a.onnx")
     assert labels([old, new]) == ["old/a.onnx", "new/a.onnx"]
 
@@ -62,7 +62,7 @@ def test_a_file_may_race_against_itself(files):
         ("a.onnx", ("coreml:ane",), "runs on none of the targets, which run .mlpackage"),
     ],
 )
-def test_what_cannot_be_run_is_refused(files, name, targets, text):
+def test_files_that_cannot_run_are_refused(files, name, targets, text):
     with pytest.raises(InputError, match=text):
         candidates(files(name), Sweep(targets))
 
@@ -77,14 +77,14 @@ def test_a_missing_file_is_named(tmp_path):
         candidates([tmp_path / "a.onnx"], Sweep())
 
 
-def test_a_name_says_what_is_not_1():
+def test_a_name_contains_settings_other_than_1():
     assert candidate_name("a", "t:cpu", Configuration()) == "a on t:cpu"
     name = candidate_name("a", "t:cpu", Configuration(batch=8, streams=2), "384")
     assert name == "a on t:cpu, 384, batch 8, 2 streams"
 
 
 def claiming(path: Path, precision: str) -> Path:
-    """A file of OpenVINO that claims a precision."""
+    """Write an OpenVINO file that declares a precision."""
     import openvino
     from openvino import opset13
 
@@ -106,20 +106,20 @@ def claiming(path: Path, precision: str) -> Path:
         ("nothing", "openvino:cpu", "float32"),
     ],
 )
-def test_a_target_computes_in_what_the_file_claims(tmp_path, claim, target, computed):
+def test_a_target_computes_in_the_precision_of_the_file(tmp_path, claim, target, computed):
     file = claiming(tmp_path / "a.xml", claim)
     sweep = Sweep((target,), as_claimed=True)
     assert sweep.configured(file, target, Configuration()).precision == computed
 
 
-def test_the_name_and_the_record_say_what_it_computes_in(tmp_path):
+def test_the_name_and_the_record_contain_the_compute_precision(tmp_path):
     file = claiming(tmp_path / "a.xml", "bfloat16")
     (found,) = candidates([file], Sweep(("openvino:cpu",), as_claimed=True))
     assert found.name == "a.xml on openvino:cpu, bfloat16"
     assert found.configuration.precision == "bfloat16"
 
 
-def test_what_was_asked_for_wins_over_the_claim(tmp_path):
+def test_a_requested_precision_overrides_that_of_the_file(tmp_path):
     file = claiming(tmp_path / "a.xml", "bfloat16")
     sweep = Sweep(("openvino:cpu",), configuration=Configuration(precision="float32"))
     (found,) = candidates([file], sweep)

@@ -1,4 +1,4 @@
-"""bench, compare and report as a user runs them."""
+"""The commands bench, compare and report."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from benchmarks.result import read
 from slide_deploy.hosts import load_checkpoint
 from tests.support import GOLDEN, exported, exported_path
 
-# Refuses what a device that only measures does not have.
+# Forbids imports that a device which only measures lacks.
 WITHOUT_TORCH = """
 import sys
 class Refuse:
@@ -23,7 +23,7 @@ sys.meta_path.insert(0, Refuse())
 """
 
 
-# The command, which waits half a second for latencies to settle, as they rarely do among tests.
+# The command, with a warm-up of half a second, as latencies are rarely steady among tests.
 COMMAND = """
 from functools import partial
 from benchmarks.measuring import race
@@ -70,7 +70,7 @@ def measured(nano: Path, tmp_path_factory) -> Path:
     return out
 
 
-def test_a_file_is_measured_where_there_is_no_torch(measured: Path) -> None:
+def test_a_file_is_measured_without_torch(measured: Path) -> None:
     first, second = read(measured / "run.json").measurements
     assert second.candidate.name == "slide_swin_nano.onnx on onnxruntime:cpu #2"
     assert len(first.rounds) == len(second.rounds) == 6
@@ -80,8 +80,8 @@ def test_a_file_is_measured_where_there_is_no_torch(measured: Path) -> None:
     assert "slide_swin_nano" in (measured / "run.html").read_text()
 
 
-def test_a_run_is_the_same_as_itself(run, measured: Path) -> None:
-    # Its own interval, wide as it may be, holds 1: it is never worse.
+def test_a_run_compared_with_itself_is_not_worse(run, measured: Path) -> None:
+    # However wide, its interval contains 1, so it is never worse.
     code, out, _ = run("compare", measured / "run.json", measured / "run.json", "--json", "-")
     assert code == 0
     assert {each["verdict"] for each in json.loads(out)} <= {"same", "cannot tell"}
@@ -129,16 +129,16 @@ def test_a_candidate_that_fails_leaves_exit_code_1(nano: Path, tmp_path: Path) -
     [
         (("bench",), "Give either files to measure or a --suite."),
         (("bench", "missing.onnx"), "missing.onnx does not exist"),
-        (("bench", "x.onnx", "--fail-above", "much"), "--fail-above much is no share"),
-        (("bench", "x.onnx", "--json", "no/run.json"), "name a file in a folder that exists"),
-        (("bench", "x.onnx", "--pin", "a"), "--pin a is no list of processors"),
+        (("bench", "x.onnx", "--fail-above", "much"), "--fail-above much is not a percentage"),
+        (("bench", "x.onnx", "--json", "no/run.json"), "give a file in an existing folder"),
+        (("bench", "x.onnx", "--pin", "a"), "--pin a is not a list of processors"),
         (("bench", "x.onnx", "--shape", "a"), "--shape a is not a shape"),
-        (("bench", "x.onnx", "--option", "a"), "--option a is not an option"),
+        (("bench", "x.onnx", "--option", "a"), "--option a has no key or no value"),
         (("compare", "a.json", "b.json"), "a.json"),
         (("report", "a.json"), "a.json"),
     ],
 )
-def test_what_cannot_be_used_is_one_sentence(
+def test_unusable_input_is_refused_in_one_sentence(
     tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch, arguments, sentence
 ) -> None:
     (tmp_path / "x.onnx").touch()

@@ -53,13 +53,13 @@ def test_a_verdict_needs_the_whole_interval(low, high, expected):
     assert judge(Estimate(1.0, Interval(low, high)), 0.05) is expected
 
 
-def test_the_machines_own_noise_takes_certainty_away():
+def test_the_noise_of_the_machine_makes_verdicts_unclear():
     old, new = a_run(seed=1), a_run(1.1, seed=2)
     assert verdict(old, new).verdict is Verdict.worse
     assert verdict(replace(old, noise=1.08), new).verdict is Verdict.unclear
 
 
-def test_products_of_different_kinds_say_nothing_of_the_machine():
+def test_matmuls_of_different_kinds_are_not_compared():
     old, new = a_run(seed=1, macs=1e11), a_run(1.2, seed=2, macs=1e11 / 1.2)
     assert new.limits is not None
     chosen = replace(new, limits=replace(new.limits, product="OpenVINO, 512 x 512"))
@@ -67,7 +67,7 @@ def test_products_of_different_kinds_say_nothing_of_the_machine():
     assert found.verdict is Verdict.worse and "machine" not in found.remark
 
 
-def test_a_machine_that_changed_its_speed_cannot_be_held_against_the_file():
+def test_a_change_of_the_machines_speed_makes_no_file_worse():
     old, new = a_run(seed=1, macs=1e11), a_run(1.2, seed=2, macs=1e11 / 1.2)
     found = verdict(old, new)
     assert found.verdict is Verdict.unclear
@@ -75,7 +75,7 @@ def test_a_machine_that_changed_its_speed_cannot_be_held_against_the_file():
     assert verdict(old, a_run(1.2, seed=2, macs=1e11)).verdict is Verdict.worse
 
 
-def test_different_machines_are_refused_unless_asked_for():
+def test_different_machines_are_refused_without_the_option():
     other = a_run(machine={**MACHINE, "processor": "Other 1"})
     with pytest.raises(InputError, match=r"Testor 9000; Other 1.*--across-machines"):
         compare(a_run(), other, 0.05)
@@ -100,7 +100,7 @@ def test_candidates_that_vanish_or_fail_fail_the_gate():
     assert failed([found])
 
 
-def test_what_else_changed_is_said():
+def test_other_changes_are_reported():
     new = a_run()
     measurement = new.measurements[0]
     candidate = replace(measurement.candidate, configuration=Configuration(threads=4))

@@ -1,4 +1,4 @@
-"""The accuracy that an evaluation found, beside what was measured."""
+"""Accuracies from evaluations in runs."""
 
 import json
 from dataclasses import replace
@@ -51,20 +51,22 @@ def test_a_file_gets_the_accuracy_of_its_own_hash(data: Path, tmp_path: Path) ->
     assert stated(other, shares) == other
 
 
-def test_results_that_say_nothing_of_a_file_are_refused(data: Path, tmp_path: Path) -> None:
+def test_unusable_evaluations_are_refused(data: Path, tmp_path: Path) -> None:
     part = written(tmp_path / "part.json", evaluated(data, "a", shard=Shard(1, 2)))
-    with pytest.raises(InputError, match=r"part.json is a part of 2: join all of them"):
+    with pytest.raises(InputError, match=r"part.json is one of 2 parts: merge them"):
         read_accuracies([part])
     flat = written(tmp_path / "flat.json", evaluated(data / "1", "a"))
-    with pytest.raises(InputError, match=r"flat.json states no accuracy"):
+    with pytest.raises(InputError, match=r"flat.json has no accuracy"):
         read_accuracies([flat])
     first = written(tmp_path / "1.json", evaluated(data, "a"))
     second = written(tmp_path / "2.json", evaluated(data, "b", "a"))
-    with pytest.raises(InputError, match=r"2.json and .*1.json both speak of a.onnx"):
+    with pytest.raises(InputError, match=r"2.json and .*1.json are both about a.onnx"):
         read_accuracies([first, second])
 
 
-def test_bench_and_report_plot_what_was_evaluated(run, tmp_path: Path, short_warm_up: None) -> None:
+def test_bench_and_report_plot_evaluated_accuracies(
+    run, tmp_path: Path, short_warm_up: None
+) -> None:
     files = [digits_in("onnx"), digits_in("onnx", dynamic_batch=True)]
     accuracy = tmp_path / "accuracy.json"
     assert run("evaluate", *files, "--data", digit_pictures(), "-q", "--json", accuracy)[0] == 0
@@ -99,4 +101,4 @@ def test_a_result_of_other_files_is_refused_before_measuring(
     other = written(tmp_path / "other.json", evaluated(data, "a"))
     code, out, err = run("bench", digits_in("onnx"), "--accuracy", other)
     assert (code, out) == (2, "")
-    assert "--accuracy speaks of none of digits.onnx" in err
+    assert "--accuracy has no result for digits.onnx" in err

@@ -14,20 +14,20 @@ def gated(first, second, **more):
 
 
 @pytest.mark.parametrize(("milliseconds", "expected"), [(12.0, "worse"), (8.0, "better")])
-def test_a_slower_candidate_closes_the_gate(milliseconds, expected):
+def test_a_slower_candidate_fails_the_gate(milliseconds, expected):
     found = gated(measurement("a"), measurement("b", milliseconds=milliseconds))
     assert found.verdict == expected
     assert found.ratio.value == pytest.approx(milliseconds / 10, rel=0.03)
     assert closed([found]) == (expected == "worse")
 
 
-def test_the_noise_of_the_machine_keeps_it_open():
+def test_a_difference_within_the_noise_passes_the_gate():
     found = gated(measurement("a"), measurement("b", milliseconds=12.0), noise=1.3)
     assert found.verdict is Verdict.unclear
     assert not closed([found])
 
 
-def test_batches_are_compared_by_the_image():
+def test_batches_are_compared_per_image():
     eight = measurement("b", milliseconds=80.0, configuration=Configuration(batch=8))
     assert gated(measurement("a"), eight).ratio.value == pytest.approx(1.0, rel=0.03)
 
@@ -37,11 +37,11 @@ def test_streams_are_not_compared():
     assert gated(measurement("a"), two).verdict is Verdict.unclear
 
 
-def test_a_candidate_that_failed_closes_the_gate():
+def test_a_failed_candidate_fails_the_gate():
     assert closed([gated(measurement("a"), measurement("b", error="it fell over"))])
 
 
-def test_a_gate_that_compared_nothing_says_so():
+def test_a_gate_that_compared_nothing_is_reported():
     short = measurement("b")
     short = replace(short, rounds=short.rounds[:2])
     found = gated(measurement("a"), short)

@@ -1,4 +1,4 @@
-"""The processor's limits, as far as they can be tested on a machine that others use too."""
+"""The processor's peak rates, as far as they can be tested on a shared machine."""
 
 import os
 import platform
@@ -51,7 +51,7 @@ def test_a_round_is_short_and_its_rates_are_plausible(threads: int) -> None:
 
 
 def napping(milliseconds: float) -> Callable[[int], Callable[[], None]]:
-    """A library whose products of any size take so long."""
+    """Return a library whose matmuls of any size take this long."""
     return lambda side: lambda: time.sleep(milliseconds / 1e3)
 
 
@@ -81,12 +81,12 @@ def test_sizes_that_take_longer_than_a_round_are_not_tried(monkeypatch: pytest.M
 
 def test_without_any_library_there_is_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAKERS", {"missing": missing})
-    with pytest.raises(RuntimeError, match="no library multiplies"):
+    with pytest.raises(RuntimeError, match="no installed library"):
         limits.fastest_matmul(limits.Crew(1))
 
 
 @pytest.mark.parametrize("name", matmuls.MAKERS)
-def test_each_library_that_is_here_multiplies(name: str) -> None:
+def test_each_installed_library_multiplies(name: str) -> None:
     module = {"ONNX Runtime": "onnxruntime", "OpenVINO": "openvino"}.get(name, name)
     pytest.importorskip(module)
     work = matmuls.MAKERS[name](64)
@@ -94,7 +94,7 @@ def test_each_library_that_is_here_multiplies(name: str) -> None:
 
 
 @pytest.mark.parametrize("side", [3, 64, 200])
-def test_the_onnx_model_that_is_written_without_a_library_is_a_product(side: int) -> None:
+def test_the_onnx_model_written_without_a_library_is_a_matmul(side: int) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     right = numpy.arange(side**2, dtype=numpy.float32).reshape(side, side) / side
     session = onnxruntime.InferenceSession(
@@ -105,8 +105,8 @@ def test_the_onnx_model_that_is_written_without_a_library_is_a_product(side: int
 
 
 @pytest.mark.slow
-def test_an_old_kernel_of_numpy_is_not_the_limit() -> None:
-    """A variable of OpenBLAS slows down numpy, and no runtime."""
+def test_a_slow_kernel_of_numpy_is_not_the_limit() -> None:
+    """A variable of OpenBLAS slows down numpy, but no runtime."""
     pytest.importorskip("onnxruntime")
     if platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip("the kernels are those of x86")
@@ -117,7 +117,7 @@ def test_an_old_kernel_of_numpy_is_not_the_limit() -> None:
     assert not run(code, OPENBLAS_CORETYPE="Prescott").stdout.startswith("numpy")
 
 
-def test_numpy_must_not_be_imported_before_its_threads_are_bound() -> None:
+def test_numpy_must_not_be_imported_before_its_threads_are_limited() -> None:
     code = "import numpy\nfrom benchmarks.measuring import limits\nlimits.prepare(1)"
     assert "numpy was imported before" in run(code).stderr
     bound = code.replace("limits.prepare", "limits.copy_size = lambda: 4 << 20; limits.prepare")

@@ -1,4 +1,4 @@
-"""Other sizes than those of the reference outputs excuse no wrong file."""
+"""Files are verified even if they are measured at other sizes than their reference outputs."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ TARGETS = [any_sizes.name, fixed_sizes.name]
 
 
 def proof_of(path: Path, target: str, batch: int = 1, **shapes: tuple[int, ...]):
-    """As the race asks for it."""
+    """Verify a file as the race does."""
     worker = Worker()
     candidate = Candidate("a", str(path), target, Configuration(batch=batch, shapes=shapes))
     worker.load(candidate)
@@ -27,7 +27,7 @@ def proof_of(path: Path, target: str, batch: int = 1, **shapes: tuple[int, ...])
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("fixed", [None, 1])
-def test_a_right_file_is_unproven_at_other_sizes(
+def test_a_correct_file_is_unproven_at_other_sizes(
     tmp_path: Path, target: str, fixed: int | None
 ) -> None:
     path = written(tmp_path / "a.json", fixed=fixed)
@@ -39,7 +39,7 @@ def test_a_right_file_is_unproven_at_other_sizes(
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("fixed", [None, 1])
 @pytest.mark.parametrize("shape", [(1, 3, 16, 16), (1, 3, 8, 8)])
-def test_a_wrong_file_has_no_figure_at_any(
+def test_a_wrong_file_has_no_figure_at_any_size(
     tmp_path: Path, target: str, fixed: int | None, shape: tuple[int, ...]
 ) -> None:
     path = written(tmp_path / "a.json", 2.1, fixed)
@@ -47,16 +47,16 @@ def test_a_wrong_file_has_no_figure_at_any(
         proof_of(path, target, x=shape)
 
 
-def test_a_file_that_takes_no_case_is_wrong(tmp_path: Path) -> None:
+def test_a_file_that_accepts_no_case_is_wrong(tmp_path: Path) -> None:
     path = written(tmp_path / "a.json", fixed=5, cases_of=(("batch of 3", 3),))
-    with pytest.raises(SlideDeployError, match="takes other inputs than when it was exported"):
+    with pytest.raises(SlideDeployError, match="accepts other inputs than at its export"):
         proof_of(path, any_sizes.name, 5, x=(5, 3, 16, 16))
-    # No case can be opened there: what the target said is the reason.
+    # No case can be opened, so the target's error is the reason.
     with pytest.raises(InputError, match="leaves sizes open"):
         proof_of(path, fixed_sizes.name, 5, x=(5, 3, 16, 16))
 
 
-def test_the_race_holds_both_against_their_own_sizes(tmp_path: Path) -> None:
+def test_the_race_verifies_both_at_their_own_sizes(tmp_path: Path) -> None:
     candidates = []
     for name, weight in (("right", RIGHT), ("wrong", 2.1)):
         path = written(tmp_path / f"{name}.json", weight)

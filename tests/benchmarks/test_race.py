@@ -1,4 +1,4 @@
-"""The whole harness, processes and all, against latencies that are known."""
+"""Whole races, with processes, on known latencies."""
 
 import _thread
 import os
@@ -20,7 +20,7 @@ def measured(*candidates, **plan):
     return run, {each.candidate.name: each for each in run.measurements}
 
 
-def test_a_constant_latency_is_reported_as_it_is(script):
+def test_a_constant_latency_is_reported_exactly(script):
     _, found = measured(script("a", milliseconds=2.0))
     median, tail = percentile(found["a"].samples, 0.5), percentile(found["a"].samples, 0.99)
     assert median.value == tail.value == 2_000_000
@@ -47,19 +47,19 @@ def test_the_ratio_of_two_candidates(script):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("bimodal", "of two kinds"),
+        ("bimodal", "form two groups"),
         ("spiking", "% of the calls take more than twice the median"),
         ("drifting", "slower over the run"),
         ("throttling", "throttling"),
-        ("unsettled", "had not settled"),
+        ("unsettled", "was not steady"),
     ],
 )
-def test_what_is_odd_is_said(script, name, sentence):
+def test_anomalies_are_reported(script, name, sentence):
     _, found = measured(script("a", name))
     assert any(sentence in warning for warning in warnings_of(found["a"]))
 
 
-def test_only_what_is_odd_is_said(script):
+def test_normal_measurements_have_no_warnings(script):
     _, found = measured(script("a", "drifting"), script("b", "bimodal"), script("c", "throttling"))
     assert (
         len(warnings_of(found["a"]))
@@ -79,7 +79,7 @@ def test_a_throttled_candidate_is_found_in_the_sustained_run(script):
     )
 
 
-def test_the_warm_up_ends_when_the_latency_has_settled(script):
+def test_the_warm_up_ends_when_the_latency_is_steady(script):
     _, found = measured(script("a", "settling"), script("b"))
     assert found["a"].warm_up.stable and found["b"].warm_up.stable
     assert found["a"].warm_up.calls > 50 > found["b"].warm_up.calls * 0.4
@@ -96,15 +96,15 @@ def test_calls_too_short_for_the_clock_are_timed_together(script):
     ("name", "reason", "rounds"),
     [
         ("killed", "SIGKILL, as the system does when memory runs out", True),
-        ("exits", "exit code 7; it last said: a last word", True),
+        ("exits", "exit code 7; its last output: a last word", True),
         ("raises", "RuntimeError: the device was removed", True),
         ("refused", "does not load: it is scripted so", False),
         ("raises on load", "ValueError: the vendor's own words", False),
         ("out of memory", "it ran out of memory", False),
-        ("hangs", "did not answer within 2 s", False),
+        ("hangs", "did not respond within 2 s", False),
     ],
 )
-def test_a_candidate_that_fails_leaves_the_others_alone(script, name, reason, rounds):
+def test_a_failing_candidate_does_not_affect_the_others(script, name, reason, rounds):
     timeout = 2 if name == "hangs" else 600
     run, found = measured(script("bad", name), script("good"), timeout=timeout)
     assert reason in found["bad"].error
@@ -113,7 +113,7 @@ def test_a_candidate_that_fails_leaves_the_others_alone(script, name, reason, ro
     assert not run.interrupted
 
 
-def test_each_process_has_variables_of_its_own(script):
+def test_each_process_has_its_own_environment(script):
     held = Configuration(environment={VARIABLE: "AVX2"})
     _, found = measured(replace(script("a"), configuration=held), script("b"), seconds=0.2)
     assert found["a"].runtime["variable"] == "AVX2"
@@ -121,7 +121,7 @@ def test_each_process_has_variables_of_its_own(script):
     assert VARIABLE not in os.environ
 
 
-def test_every_round_has_an_order_of_its_own(script):
+def test_every_round_has_its_own_order(script):
     run, found = measured(*(script(name) for name in "abc"), seconds=0.2)
     orders = {
         tuple(sorted(found, key=lambda name: found[name].rounds[index].start))
@@ -131,7 +131,7 @@ def test_every_round_has_an_order_of_its_own(script):
     assert run.version == 1 and run.machine
 
 
-def test_control_c_keeps_what_was_measured(script):
+def test_control_c_keeps_the_measurements(script):
     steps = []
 
     def on_step(text):
@@ -170,7 +170,7 @@ def test_cold_start_memory_and_profile_are_recorded(script):
         assert 0 < found["a"].memory.imported <= found["a"].memory.peak
 
 
-def test_steps_are_as_many_as_announced(script):
+def test_the_number_of_steps_is_as_announced(script):
     steps = []
     plan = RacePlan((script("a"), script("b")), seconds=0.1, rounds=6, sustained=0.01, profile=True)
     race(plan, steps.append)

@@ -1,4 +1,4 @@
-"""A result file says exactly what was measured, for years, or is refused in one sentence."""
+"""A result file is read back exactly, in all versions, or is refused in one sentence."""
 
 import json
 import math
@@ -40,7 +40,7 @@ def refusal_of(content: object, tmp_path: Path) -> str:
 @pytest.mark.parametrize(
     "make", [synthetic.server, synthetic.laptop, synthetic.hostile, synthetic.sparse]
 )
-def test_what_is_written_is_read_back_exactly(make: Any, tmp_path: Path) -> None:
+def test_a_written_run_is_read_back_exactly(make: Any, tmp_path: Path) -> None:
     result.write(make(), tmp_path / "run.json")
     assert result.read(tmp_path / "run.json") == make()
 
@@ -56,7 +56,7 @@ def test_tuples_and_named_shapes_keep_their_types(tmp_path: Path) -> None:
     assert type(read.pinned) is type(read.shapes["image"]) is tuple
 
 
-def test_the_first_version_is_read_for_ever() -> None:
+def test_the_first_version_can_still_be_read() -> None:
     run = result.read(GOLDEN / "version_1.json")
     assert run.machine["processor"] == "AMD EPYC 7B12"
     first, failed = run.measurements
@@ -69,7 +69,7 @@ def test_the_first_version_is_read_for_ever() -> None:
 def test_older_versions_are_upgraded_step_by_step(
     content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As if two more versions had come: the first named a field otherwise, the second lacked one.
+    # As if there were two more versions: the first renamed a field, the second added one.
     monkeypatch.setattr(result, "RECORD_VERSION", 3)
     monkeypatch.setitem(result.UPGRADES, 1, lambda old: old | {"tool": old["tool"] + "+1"})
     monkeypatch.setitem(result.UPGRADES, 2, lambda old: old | {"tool": old["tool"] + "+2"})
@@ -78,7 +78,7 @@ def test_older_versions_are_upgraded_step_by_step(
     assert (result.read(path).version, result.read(path).tool) == (3, "0.2.0+1+2")
 
 
-def test_an_upgrade_refuses_what_the_old_version_never_held(
+def test_an_upgrade_refuses_fields_that_the_old_version_lacks(
     content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(result, "RECORD_VERSION", 2)
@@ -86,11 +86,13 @@ def test_an_upgrade_refuses_what_the_old_version_never_held(
     assert "version 1" in refusal_of(content, tmp_path)
 
 
-def test_every_version_has_its_step() -> None:
+def test_every_version_has_an_upgrade_step() -> None:
     assert sorted(result.UPGRADES) == list(range(1, result.RECORD_VERSION))
 
 
-def test_a_file_of_a_newer_version_says_upgrade(content: dict[str, Any], tmp_path: Path) -> None:
+def test_a_file_of_a_newer_version_asks_for_an_upgrade(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
     content["version"] = result.RECORD_VERSION + 1
     content["unheard_of"] = 1
     text = refusal_of(content, tmp_path)
@@ -115,11 +117,11 @@ def test_a_file_of_a_newer_version_says_upgrade(content: dict[str, Any], tmp_pat
         "\ufeff{}",
     ],
 )
-def test_what_is_no_run_is_refused(text: str, tmp_path: Path) -> None:
+def test_text_that_is_not_a_run_is_refused(text: str, tmp_path: Path) -> None:
     refusal_of(text, tmp_path)
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+def test_bytes_that_are_not_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b"\xff\xfe\x00{")
     assert "JSON" in refusal(tmp_path / "a.json")
 
@@ -136,7 +138,7 @@ def test_a_huge_file_is_refused_before_it_is_read(
     assert "bytes" in refusal_of({"version": 1}, tmp_path)
 
 
-# Where in the document, what stands there, and what the refusal says of it.
+# Path in the document, its damaged value, and words of the error message.
 DAMAGE: tuple[tuple[str, Any, str], ...] = (
     ("seconds", math.nan, "NaN"),
     ("seconds", math.inf, "Infinity"),
@@ -168,9 +170,9 @@ DAMAGE: tuple[tuple[str, Any, str], ...] = (
     ("measurements.0.memory.peak", -5, "memory.peak"),
     ("measurements.0.cold.stages", {"import": -0.1}, "cold.import"),
     ("measurements.0.repetitions", 0, "repetitions"),
-    ("measurements.0.rounds.0.samples", [0], "no time"),
-    ("measurements.0.rounds.0.samples", [-4], "no time"),
-    ("measurements.0.rounds.0.samples", [10**16], "absurdly"),
+    ("measurements.0.rounds.0.samples", [0], "out of range"),
+    ("measurements.0.rounds.0.samples", [-4], "out of range"),
+    ("measurements.0.rounds.0.samples", [10**16], "out of range"),
     ("measurements.0.rounds.0.samples", [1.5], "samples"),
     ("measurements.0.rounds.0.seconds", 1e300, "seconds"),
     ("measurements.0.rounds.0.start", -1.0, "start"),
@@ -181,7 +183,7 @@ DAMAGE: tuple[tuple[str, Any, str], ...] = (
 
 
 @pytest.mark.parametrize(("where", "value", "says"), DAMAGE)
-def test_figures_that_cannot_be_are_refused(
+def test_impossible_figures_are_refused(
     content: dict[str, Any], tmp_path: Path, where: str, value: Any, says: str
 ) -> None:
     *path, last = where.split(".")
@@ -193,12 +195,12 @@ def test_figures_that_cannot_be_are_refused(
 
 
 @pytest.mark.parametrize("field", ["seconds", "machine", "measurements"])
-def test_a_field_that_lacks_is_named(content: dict[str, Any], tmp_path: Path, field: str) -> None:
+def test_a_missing_field_is_named(content: dict[str, Any], tmp_path: Path, field: str) -> None:
     del content[field]
     assert field in refusal_of(content, tmp_path)
 
 
-def test_nan_is_never_written_and_what_was_there_stays(tmp_path: Path) -> None:
+def test_nan_is_never_written_and_an_older_file_stays(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     result.write(synthetic.server(), path)
     before = path.read_bytes()
@@ -213,12 +215,12 @@ def test_nan_is_never_written_and_what_was_there_stays(tmp_path: Path) -> None:
     assert [item.name for item in tmp_path.iterdir()] == ["run.json"]
 
 
-def test_a_folder_that_is_missing_is_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written"):
         result.write(synthetic.server(), tmp_path / "missing" / "run.json")
 
 
-def test_a_path_that_is_no_text_leaves_the_file_readable(tmp_path: Path) -> None:
+def test_a_path_that_is_not_text_leaves_the_file_readable(tmp_path: Path) -> None:
     item = synthetic.measurement("a.onnx")
     odd = replace(item, candidate=Candidate("a.onnx", "caf\udce9.onnx", "onnxruntime:cpu"))
     result.write(synthetic.run([odd]), tmp_path / "run.json")

@@ -18,7 +18,7 @@ COVERED = (0.92, 0.98)
 
 
 def coverage(estimates, truth: float) -> tuple[float, int]:
-    """Share of the intervals that hold the truth, and how many there are."""
+    """Return the share of the intervals that contain the true value, and their number."""
     given = [each for each in estimates if each is not None]
     held = [each.interval.low <= truth <= each.interval.high for each in given]
     return float(np.mean(held)), len(given)
@@ -48,12 +48,12 @@ def test_intervals_of_the_median_cover_calls_that_share_their_round():
     assert given == RUNS
 
 
-def test_taking_such_calls_for_independent_would_not_cover():
+def test_intervals_that_assume_independent_calls_would_not_cover():
     draw = np.random.default_rng(2)
     share_covered, _ = coverage(
         (
             percentile(
-                # shuffled, so that rounds tell nothing
+                # shuffled, so that rounds have no information
                 draw.permutation(
                     (draw.lognormal(0, 0.1, (20, 50)) * draw.lognormal(0, 0.1, (20, 1))).ravel()
                 ).reshape(20, 50),
@@ -86,7 +86,7 @@ def test_intervals_of_ratios_cover(pair):
     assert given == RUNS
 
 
-def test_pairing_takes_the_drift_of_the_machine_off():
+def test_pairing_removes_the_drift_of_the_machine():
     draw = np.random.default_rng(4)
     drift = draw.lognormal(0, 0.2, (20, 1))
     slow, fast = 1.1 * drift * np.ones((20, 5)), drift * np.ones((20, 5))
@@ -95,7 +95,7 @@ def test_pairing_takes_the_drift_of_the_machine_off():
     assert paired.half_width < 1e-9 < 0.05 < unpaired.half_width
 
 
-def test_no_percentile_that_the_sample_cannot_support():
+def test_small_samples_have_no_percentile():
     draw = np.random.default_rng(5)
     assert percentile(draw.normal(10, 1, (20, 10)), 0.99) is None  # 200 calls, of 368
     assert percentile(draw.normal(10, 1, (20, 200)), 0.99) is not None
@@ -104,14 +104,14 @@ def test_no_percentile_that_the_sample_cannot_support():
     assert percentile([[1.0, 2.0]] * 3, 0.5) is None
 
 
-def test_no_tail_that_one_round_made_alone():
+def test_a_tail_from_a_single_round_has_no_percentile():
     rounds = np.random.default_rng(6).normal(10, 0.1, (20, 100))
     rounds[7] *= 2  # 5 % of all calls, all of them in one round
     assert percentile(rounds, 0.99) is None
     assert percentile(rounds, 0.5) is not None
 
 
-def test_a_ratio_takes_six_rounds():
+def test_a_ratio_needs_six_rounds():
     assert paired_ratio([[1.0]] * 5, [[1.0]] * 5) is None
     assert paired_ratio([[3.0]] * 6, [[2.0]] * 9).value == pytest.approx(1.5)
 
@@ -121,7 +121,7 @@ def test_noise_widens_in_quadrature():
     assert np.log([wide.interval.low, wide.interval.high]) == pytest.approx([-0.05, 0.05])
 
 
-def test_noise_of_equals_holds_95_percent_of_their_ratios():
+def test_95_percent_of_the_ratios_of_equals_lie_within_the_noise():
     draw = np.random.default_rng(7)
     inside = []
     for _ in range(RUNS):

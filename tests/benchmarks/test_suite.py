@@ -17,12 +17,12 @@ CANDIDATE = 'name = "a"\ntargets = ["onnxruntime:cpu"]\n[[candidate]]\nname = "x
 
 
 @pytest.mark.parametrize("path", sorted(BASELINES.glob("*.toml")), ids=lambda path: path.stem)
-def test_the_suites_of_the_peers_are_read(path):
+def test_the_suites_of_baselines_can_be_read(path):
     suite = read_suite(path)
     assert len(suite.candidate) * len(suite.targets) >= 3
 
 
-def test_what_was_made_is_not_made_again(tmp_path):
+def test_existing_files_are_not_written_again(tmp_path):
     suite = tmp_path / "suite.toml"
     suite.write_text(CANDIDATE + 'attention = "32x8x8"\n')
     made = []
@@ -40,7 +40,7 @@ def test_what_was_made_is_not_made_again(tmp_path):
     assert Path(member.candidate.path).exists()
 
 
-def test_what_other_code_made_is_made_again(tmp_path, monkeypatch):
+def test_files_of_other_code_are_written_again(tmp_path, monkeypatch):
     suite = tmp_path / "suite.toml"
     suite.write_text(CANDIDATE + 'attention = "32x8x8"\n')
 
@@ -58,7 +58,7 @@ def test_what_other_code_made_is_made_again(tmp_path, monkeypatch):
     assert path() != first
 
 
-def test_an_export_that_fails_is_made_again(tmp_path):
+def test_a_failed_export_is_repeated(tmp_path):
     suite = tmp_path / "suite.toml"
     suite.write_text(CANDIDATE + 'attention = "32x8x8"\n')
 
@@ -77,34 +77,37 @@ def test_an_export_that_fails_is_made_again(tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("name = ", "not a readable suite"),
+        ("name = ", "cannot be read as a suite"),
         ('name = "a"', "targets is missing; add it"),
         (CANDIDATE, "give one of file, checkpoint, architecture, attention and model"),
         (CANDIDATE + 'file = "a"\nattention = "b"', "give one of"),
-        (CANDIDATE + 'file = "a.onnx"\npeer = "swin"', "a baseline is made of an architecture"),
+        (CANDIDATE + 'file = "a.onnx"\nbaseline = "swin"', "a baseline requires an architecture"),
         (CANDIDATE + 'file = "a.onnx"\ncolour = 1', "colour"),
         (CANDIDATE + 'model = "net:build"', "a model needs its input"),
-        (CANDIDATE + 'file = "a.onnx"\ninput = ["1x3"]', "input are for a model"),
-        (CANDIDATE + 'attention = "32x8x8"\nmodel_args = []', "input are for a model"),
+        (CANDIDATE + 'file = "a.onnx"\ninput = ["1x3"]', "input require a model"),
+        (CANDIDATE + 'attention = "32x8x8"\nmodel_args = []', "input require a model"),
         (CANDIDATE + 'model = "net"\ninput = ["1x3"]', "names no factory"),
         (CANDIDATE + 'model = "n:b"\ninput = ["1x3"]\nweights_file = "w.pth"', "w.pth does not"),
-        (CANDIDATE + 'model = "n:b"\ninput = ["1x3"]\nmodel_args = [2026-01-01]', "as JSON"),
-        (CANDIDATE + 'file = "a"\naccuracy = 0.8\npublished_accuracy = 0.8', "give accuracy, of"),
+        (
+            CANDIDATE + 'model = "n:b"\ninput = ["1x3"]\nmodel_args = [2026-01-01]',
+            "no equivalent in JSON",
+        ),
+        (CANDIDATE + 'file = "a"\naccuracy = 0.8\npublished_accuracy = 0.8', "give accuracy .of"),
         (CANDIDATE + 'file = "a"\npublished_accuracy = 81.7', "published_accuracy"),
         (CANDIDATE + 'file = "a.onnx"', "does not exist"),
         (CANDIDATE + 'checkpoint = "a.pth"', "does not exist"),
-        (CANDIDATE + 'attention = "7x8x8"\npeer = "unfold"', "is no size"),
-        (CANDIDATE + 'attention = "32x8x8"\npeer = "swim"', "no baseline swim"),
+        (CANDIDATE + 'attention = "7x8x8"\nbaseline = "unfold"', "is not a size"),
+        (CANDIDATE + 'attention = "32x8x8"\nbaseline = "swim"', "no baseline swim"),
     ],
 )
-def test_what_a_suite_does_not_say_is_refused(tmp_path, text, sentence):
+def test_an_invalid_suite_is_refused(tmp_path, text, sentence):
     suite = tmp_path / "suite.toml"
     suite.write_text(text)
     with pytest.raises(InputError, match=sentence):
         members(suite, tmp_path / "work", Sweep(), lambda wanted, folder: folder)
 
 
-def test_what_is_known_of_a_network_comes_with_its_file(tmp_path):
+def test_accuracies_of_a_suite_are_added_to_the_artifact(tmp_path):
     (tmp_path / "a.onnx").touch()
     entry = CANDIDATE + 'file = "a.onnx"\nline = "Swin"\n'
     of_the_manifest = Artifact("a.onnx", "0" * 64, 1, accuracy=0.75)
@@ -119,7 +122,7 @@ def test_what_is_known_of_a_network_comes_with_its_file(tmp_path):
         assert (artifact.accuracy, artifact.published_accuracy) == (accuracy, published)
 
 
-def test_a_candidate_may_have_an_arithmetic_and_variables_of_its_own(tmp_path):
+def test_a_candidate_can_have_its_own_arithmetic_and_environment(tmp_path):
     (tmp_path / "a.xml").touch()
     suite = tmp_path / "suite.toml"
     suite.write_text(
@@ -151,7 +154,7 @@ class Net(nn.Module):
 
 
 @pytest.mark.parametrize("target", ["onnxruntime:cpu", "openvino:cpu"])
-def test_a_network_in_int8_is_calibrated_on_noise_and_says_so(
+def test_an_int8_network_is_calibrated_on_noise_and_records_it(
     tmp_path, monkeypatch, request, target
 ):
     request.addfinalizer(lambda: sys.modules.pop("int8_suite_net", None))
@@ -173,7 +176,7 @@ def test_a_network_in_int8_is_calibrated_on_noise_and_says_so(
 @pytest.mark.parametrize(
     "target", ["onnxruntime:cpu", pytest.param("openvino:cpu", marks=pytest.mark.slow)]
 )
-def test_an_attention_in_int8_is_one(tmp_path, target):
+def test_an_int8_attention_has_int8_operators(tmp_path, target):
     suite = tmp_path / "suite.toml"
     suite.write_text(
         f'name = "a"\ntargets = ["{target}"]\n[[candidate]]\nname = "x"\n'
@@ -203,9 +206,7 @@ class Net(nn.Module):
 """
 
 
-def test_a_network_of_ones_own_is_exported_once_until_something_of_it_changes(
-    tmp_path, monkeypatch, request
-):
+def test_a_custom_network_is_exported_again_only_after_a_change(tmp_path, monkeypatch, request):
     request.addfinalizer(lambda: sys.modules.pop("own_suite_net", None))
     monkeypatch.setattr(sys, "path", list(sys.path))
     suite = tmp_path / "suites" / "suite.toml"

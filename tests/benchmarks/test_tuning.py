@@ -1,4 +1,4 @@
-"""A winner is taken only where the interval says so; what is wrong or fails is dropped."""
+"""A candidate wins only if its interval allows it. Wrong and failing candidates are dropped."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ SCRIPTED = "tests.benchmarks.scripted:scripted"
 
 
 class Stubbed:
-    """Races whose figures are written down: milliseconds of each round, over and over."""
+    """Fake races with given milliseconds for each round, repeated."""
 
     def __init__(self, latencies: dict[str, list[float]], failing: tuple[str, ...] = ()) -> None:
         self.latencies = latencies
@@ -66,7 +66,7 @@ def decided(monkeypatch, stub: Stubbed, present="depthwise", strips=(1, 4), kept
     return decide(contest, stub.make, Effort())
 
 
-def test_the_fastest_beyond_doubt_wins(monkeypatch) -> None:
+def test_a_certainly_faster_candidate_wins(monkeypatch) -> None:
     stub = Stubbed(
         {"depthwise": [10.0], "flat": [9.0], "running-mean": [9.5], "flat/4": [8.0, 8.1]}
     )
@@ -88,14 +88,14 @@ def test_faster_on_average_is_not_enough(monkeypatch) -> None:
     assert found.winner == "depthwise"
 
 
-def test_the_second_wins_where_the_first_is_in_doubt(monkeypatch) -> None:
+def test_the_second_wins_if_the_first_is_uncertain(monkeypatch) -> None:
     stub = Stubbed(
         {"depthwise": [10.0], "flat": [6.0, 12.0, 9.0, 11.0, 5.0, 8.0], "running-mean": [9.4, 9.5]}
     )
     assert decided(monkeypatch, stub).winner == "running-mean"
 
 
-def test_the_noise_of_the_machine_widens_what_is_in_doubt(monkeypatch, noise) -> None:
+def test_the_noise_of_the_machine_widens_the_intervals(monkeypatch, noise) -> None:
     stub = Stubbed({"depthwise": [10.0], "flat": [9.7]})
     assert decided(monkeypatch, stub).winner == "flat"
     noise["noise"] = 1.05
@@ -118,7 +118,7 @@ def test_a_candidate_that_fails_is_dropped_and_named_without_its_folder(monkeypa
     assert sum("flat" in names for names in stub.raced) == 1
 
 
-def test_a_present_choice_that_is_wrong_or_fails_is_given_up(monkeypatch) -> None:
+def test_a_present_choice_that_is_wrong_or_fails_is_replaced(monkeypatch) -> None:
     for stub in (
         Stubbed({"flat": [8.0], "depthwise": [10.0]}, failing=("running-mean",)),
         Stubbed({"flat": [8.0], "depthwise": [10.0]}),
@@ -130,7 +130,7 @@ def test_a_present_choice_that_is_wrong_or_fails_is_given_up(monkeypatch) -> Non
         assert stub.made.count("depthwise") == 1  # nothing is written twice
 
 
-def test_where_nothing_runs_there_is_one_sentence(monkeypatch) -> None:
+def test_without_a_running_candidate_there_is_one_sentence(monkeypatch) -> None:
     stub = Stubbed({})
     stub.wrong = tuple(FORMS)
     with pytest.raises(InputError, match="No form of the attention runs on a:cpu: depthwise dis"):
@@ -146,7 +146,7 @@ def test_the_present_choice_takes_part_in_every_race(monkeypatch) -> None:
     assert found.baseline == "flat/9"
 
 
-def test_every_form_in_every_number_of_strips_on_request(monkeypatch) -> None:
+def test_every_form_is_raced_with_every_number_of_strips_on_request(monkeypatch) -> None:
     stub = Stubbed({})
     decided(monkeypatch, stub, strips=(1, 2), kept=len(FORMS))
     assert set(stub.made) == {f"{form}{end}" for form in FORMS for end in ("", "/2")}
@@ -159,7 +159,7 @@ def test_an_interrupted_race_decides_nothing(monkeypatch) -> None:
         decided(monkeypatch, stub)
 
 
-def test_the_harness_itself_decides_between_scripted_latencies(tmp_path: Path) -> None:
+def test_real_races_decide_between_scripted_latencies(tmp_path: Path) -> None:
     milliseconds = {"depthwise": 3.0, "running-mean": 2.0}
 
     def make(lowering: Lowering) -> Path:

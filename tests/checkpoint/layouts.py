@@ -1,4 +1,4 @@
-"""One small network in the layouts that training frameworks leave behind.
+"""One small network in the checkpoint layouts of training frameworks.
 
 Each layout is a function from the right state dict to what ``torch.save`` gets. Weights that must
 not be taken are zeros or noise, so that taking them is seen.
@@ -270,7 +270,7 @@ CLASSIFIERS: Mapping[str, Layout] = {
         "a set": {1, 2},
     },
 }
-"""Layouts of a classifier. Each must load the right weights, given the image size at most."""
+"""Layouts of a classifier. Each must load the right weights, with at most the image size given."""
 
 BACKBONES: Mapping[str, Layout] = {
     "mmengine, which swaps": lambda s: {

@@ -1,4 +1,4 @@
-"""Averages that cannot be taken are never passed over, and what leads to no average is none."""
+"""Averages that cannot be read are reported, and other names are not taken for averages."""
 
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,7 @@ def floats(state: State) -> State:
 
 
 @pytest.mark.parametrize("kind", ["module", "list in the optimiser", "names without dots", "one"])
-def test_averages_that_are_no_network_are_not_passed_over(
-    kind: str, state: State, tmp_path: Path
-) -> None:
+def test_unreadable_averages_are_reported(kind: str, state: State, tmp_path: Path) -> None:
     torch.save(hidden(kind, state), tmp_path / "run.pth")
     with pytest.raises(InputError, match=r"holds averaged weights under .*--weights raw"):
         read_checkpoint(tmp_path / "run.pth")
@@ -74,7 +72,7 @@ def test_a_second_head_is_not_the_classifier(state: State, tmp_path: Path) -> No
         read_checkpoint(tmp_path / "run.pth")
 
 
-def test_a_tensor_that_is_negated_when_it_is_read_is_refused(state: State, tmp_path: Path) -> None:
+def test_a_lazily_negated_tensor_is_refused(state: State, tmp_path: Path) -> None:
     bias = state["patch_embed.norm.bias"]
     negated = torch.view_as_complex(torch.stack([0 * bias, -bias], -1)).conj().imag
     assert negated.is_neg()
@@ -85,7 +83,7 @@ def test_a_tensor_that_is_negated_when_it_is_read_is_refused(state: State, tmp_p
 
 def test_an_entry_and_the_kind_of_weights_may_not_contradict(state: State, tmp_path: Path) -> None:
     torch.save({"model": state, "ema": zeros(state)}, tmp_path / "run.pth")
-    with pytest.raises(InputError, match="names averaged weights and --weights asks for raw"):
+    with pytest.raises(InputError, match="names averaged weights, which contradicts --weights raw"):
         load_checkpoint(tmp_path / "run.pth", Overrides("raw", (64, 64), entry="ema"))
 
 
@@ -97,7 +95,7 @@ def test_a_plain_pickle_of_tensors_is_read(state: State, tmp_path: Path) -> None
     assert all(torch.equal(loaded[name], tensor) for name, tensor in state.items())
 
 
-def test_constants_beside_a_prefixed_network_are_named(state: State, tmp_path: Path) -> None:
+def test_preprocessing_constants_beside_a_network_are_named(state: State, tmp_path: Path) -> None:
     content = {**under("model.", state), "pixel_mean": torch.zeros(3, 1, 1)}
     torch.save({"state_dict": content}, tmp_path / "run.pth")
     remarks = load_checkpoint(tmp_path / "run.pth", Overrides(image_size=(64, 64))).remarks
@@ -137,7 +135,7 @@ def test_keys_cannot_forge_a_remark_or_break_the_output(state: State, tmp_path: 
         assert text.isprintable()
 
 
-def test_small_files_that_ask_for_much_are_quick(state: State, tmp_path: Path) -> None:
+def test_small_files_that_expand_are_read_quickly(state: State, tmp_path: Path) -> None:
     doubled: Any = []
     for _ in range(40):
         doubled = [doubled, doubled]

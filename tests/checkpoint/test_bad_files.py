@@ -99,7 +99,7 @@ def test_missing_extra_and_misshapen_tensors(tmp_path: Path) -> None:
     short = damaged(tmp_path, lambda state: state.update({name: torch.zeros(5)}))
     assert "has the shape (5,)" in refusal(short)
     whole = damaged(tmp_path, lambda state: state.update({name: torch.zeros(72, dtype=torch.int)}))
-    assert "expected floating point" in refusal(whole)
+    assert "not floating point" in refusal(whole)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_missing_extra_and_misshapen_tensors(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("shape", [(), (1,), (0,), (3, 3), (2, 2, 2, 2)])
-def test_any_odd_shape_is_refused(tmp_path: Path, name: str, shape: tuple[int, ...]) -> None:
+def test_any_wrong_shape_is_refused(tmp_path: Path, name: str, shape: tuple[int, ...]) -> None:
     refusal(damaged(tmp_path, lambda state: state.update({name: torch.zeros(shape)})))
 
 
@@ -135,7 +135,7 @@ def test_broken_settings_of_a_folded_file(tmp_path: Path, settings: str) -> None
         load_checkpoint(path)
 
 
-def test_a_name_cannot_ask_for_a_billion_blocks(tmp_path: Path) -> None:
+def test_a_name_cannot_request_a_billion_blocks(tmp_path: Path) -> None:
     name = "layers.0.blocks.999999999.attn.qkv.weight"
     path = damaged(tmp_path, lambda state: state.update({name: torch.zeros(1)}))
     assert "it is not a complete Slide-Swin" in refusal(path)

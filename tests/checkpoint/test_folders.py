@@ -104,7 +104,7 @@ def test_a_hub_folder_with_one_file(name: str, state: State, tmp_path: Path) -> 
 def test_a_folder_with_several_files_lists_them(state: State, tmp_path: Path) -> None:
     for name in ("epoch_1.pth", "epoch_2.pth"):
         torch.save(state, tmp_path / name)
-    with pytest.raises(InputError, match=r"name the checkpoint inside it \(epoch_1.pth, epo"):
+    with pytest.raises(InputError, match=r"give the checkpoint inside it \(epoch_1.pth, epo"):
         read_checkpoint(tmp_path)
 
 
@@ -154,9 +154,7 @@ def test_pieces_of_two_processes_are_put_together(state: State, tmp_path: Path) 
     assert_right(tmp_path / "dcp", state)
 
 
-def test_averages_in_another_file_of_the_folder_are_not_passed_over(
-    state: State, tmp_path: Path
-) -> None:
+def test_averages_in_another_file_of_the_folder_are_reported(state: State, tmp_path: Path) -> None:
     plain = {name: tensor.contiguous() for name, tensor in state.items()}
     save_file(plain, tmp_path / "model.safetensors")
     save_file(plain, tmp_path / "model_1.safetensors")
@@ -168,7 +166,7 @@ def test_averages_in_another_file_of_the_folder_are_not_passed_over(
         read_checkpoint(tmp_path)
 
 
-def test_a_file_of_a_fold_is_no_shard(state: State, tmp_path: Path) -> None:
+def test_a_folded_file_is_not_a_shard(state: State, tmp_path: Path) -> None:
     torch.save(state, tmp_path / "fold_1-of-5.pth")
     assert_right(tmp_path / "fold_1-of-5.pth", state)
 
@@ -177,7 +175,7 @@ def test_places_that_hold_no_checkpoint(tmp_path: Path) -> None:
     import os
 
     os.mkfifo(tmp_path / "pipe.pth")
-    with pytest.raises(InputError, match="no regular file"):
+    with pytest.raises(InputError, match="not a regular file"):
         read_checkpoint(tmp_path / "pipe.pth")
     with pytest.raises(InputError, match="cannot be read"):
         read_checkpoint(tmp_path / ("x" * 300))
@@ -188,7 +186,7 @@ def test_damaged_lists_of_pieces(state: State, tmp_path: Path) -> None:
     dcp.save({"model": state}, checkpoint_id=str(tmp_path / "dcp"))
     piece = next((tmp_path / "dcp").glob("*.distcp"))
     with pytest.raises(
-        InputError, match=f"is a piece of a distributed checkpoint: name {tmp_path}"
+        InputError, match=f"is a piece of a distributed checkpoint: give {tmp_path}"
     ):
         read_checkpoint(piece)
     piece.write_bytes(piece.read_bytes()[:1000])

@@ -1,4 +1,4 @@
-"""Weights of any layout into a module that somebody else built, strictly."""
+"""Weights of any layout are loaded strictly into a module that user code built."""
 
 import copy
 import json
@@ -118,14 +118,14 @@ def test_other_kinds_of_files_are_read(tmp_path: Path) -> None:
         assert same(net), name
 
 
-def test_tensors_that_are_one_stay_one(tmp_path: Path) -> None:
+def test_shared_tensors_stay_shared(tmp_path: Path) -> None:
     net = load(STATE, tmp_path)
     assert net.first.weight is net.last.weight
     differ = {**STATE, "last.weight": STATE["last.weight"] + 1}
     assert "one tensor for both" in refusal(differ, tmp_path)
 
 
-def test_averages_are_preferred_and_take_what_is_not_averaged_from_the_last_weights(
+def test_averages_are_preferred_and_completed_by_the_last_weights(
     tmp_path: Path,
 ) -> None:
     last = zeros(STATE)
@@ -140,7 +140,7 @@ def test_averages_are_preferred_and_take_what_is_not_averaged_from_the_last_weig
     assert same(load(content, tmp_path, weights="raw"), last)
 
 
-def test_two_networks_need_a_word(tmp_path: Path) -> None:
+def test_two_networks_need_a_choice(tmp_path: Path) -> None:
     content = {"student": STATE, "other": zeros(STATE)}
     assert "--entry" in refusal(content, tmp_path)
     assert same(load(content, tmp_path, entry="student"))
@@ -151,7 +151,7 @@ def test_a_frozen_network_is_found_like_any_other(tmp_path: Path) -> None:
     assert same(load({"model": zeros(STATE), "ema": STATE}, tmp_path, net))
 
 
-def test_what_is_missing_is_refused_by_up_to_three_names(tmp_path: Path) -> None:
+def test_missing_tensors_are_refused_with_up_to_three_names(tmp_path: Path) -> None:
     few = {name: STATE[name] for name in STATE if name.startswith(("module", "norm"))}
     sentence = refusal({"model": few}, tmp_path)
     assert "lacks frozen, places, first.weight and 3 more below model" in sentence
@@ -160,7 +160,7 @@ def test_what_is_missing_is_refused_by_up_to_three_names(tmp_path: Path) -> None
     assert "lacks norm.running_var," in refusal(one, tmp_path)
 
 
-def test_what_is_too_much_is_refused_or_left_out_on_request(tmp_path: Path) -> None:
+def test_extra_tensors_are_refused_or_left_out_on_request(tmp_path: Path) -> None:
     more = {**STATE, **{f"second.{index}.weight": torch.ones(2) for index in range(5)}}
     sentence = refusal(more, tmp_path)
     assert "second.0.weight, second.1.weight, second.2.weight and 2 more" in sentence
@@ -171,10 +171,10 @@ def test_what_is_too_much_is_refused_or_left_out_on_request(tmp_path: Path) -> N
 def test_other_shapes_are_refused(tmp_path: Path) -> None:
     sentence = refusal(dict(trained(6).state_dict()), tmp_path)
     assert "frozen has the shape (6,) and own:Net needs (4,)" in sentence
-    assert "(places, module.weight, module.bias and 8 more not either)" in sentence
+    assert "(also differs: places, module.weight, module.bias and 8 more)" in sentence
 
 
-def test_counters_and_computed_buffers_may_be_there_or_not(tmp_path: Path) -> None:
+def test_counters_and_derived_buffers_are_optional(tmp_path: Path) -> None:
     derived = ("num_batches_tracked", "relative_position_index")
     without = {name: each for name, each in STATE.items() if not name.endswith(derived)}
     assert same(load(without, tmp_path), without)
@@ -204,13 +204,13 @@ def test_weights_of_other_types_become_float32(dtype: torch.dtype, tmp_path: Pat
         ("first.weight_g", torch.ones(2, 4), "parametrised weights"),
     ],
 )
-def test_numbers_that_are_no_weights_are_refused(
+def test_tensors_that_are_not_weights_are_refused(
     name: str, tensor: torch.Tensor, words: str, tmp_path: Path
 ) -> None:
     assert words in refusal({**STATE, name: tensor}, tmp_path)
 
 
-def test_names_that_say_another_form_are_fine_where_the_module_has_them(tmp_path: Path) -> None:
+def test_names_of_other_weight_forms_are_allowed_if_the_module_has_them(tmp_path: Path) -> None:
     def parametrised() -> nn.Module:
         return nn.utils.parametrizations.weight_norm(nn.Linear(3, 3))
 
@@ -223,12 +223,12 @@ def test_files_without_this_network_are_refused(tmp_path: Path) -> None:
     sentence = refusal({"other.kernel": torch.ones(2)}, tmp_path)
     assert "holds no tensor of own:Net" in sentence and "other.kernel" in sentence
     assert "holds no state dict" in refusal({"epoch": 3}, tmp_path)
-    assert "has no weights that a file could hold" in refusal(STATE, tmp_path, nn.Identity())
+    assert "has no weights to load" in refusal(STATE, tmp_path, nn.Identity())
     with pytest.raises(InputError, match="does not exist"):
         load_file(tmp_path / "none.pth", Net())
 
 
-def test_modules_that_wait_for_their_shapes_or_numbers_are_filled(tmp_path: Path) -> None:
+def test_lazy_and_meta_modules_are_filled(tmp_path: Path) -> None:
     state = dict(nn.Linear(3, 2).state_dict())
     lazy = load(state, tmp_path, nn.LazyLinear(2))
     with torch.device("meta"):
@@ -237,16 +237,16 @@ def test_modules_that_wait_for_their_shapes_or_numbers_are_filled(tmp_path: Path
         assert torch.equal(net.weight, state["weight"])
 
 
-def test_a_loader_of_the_modules_own_that_fails_is_told(tmp_path: Path) -> None:
+def test_a_failing_loader_of_the_module_is_reported(tmp_path: Path) -> None:
     class Odd(nn.Linear):
         def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
             raise KeyError("version")
 
     sentence = refusal(dict(nn.Linear(2, 2).state_dict()), tmp_path, Odd(2, 2))
-    assert "own:Net does not take the weights" in sentence and "KeyError" in sentence
+    assert "own:Net cannot load the weights" in sentence and "KeyError" in sentence
 
 
-def test_nothing_is_loaded_where_something_is_refused(tmp_path: Path) -> None:
+def test_a_refused_file_loads_nothing(tmp_path: Path) -> None:
     net = Net()
     before = copy.deepcopy(dict(net.state_dict()))
     refusal({**STATE, "second.weight": torch.ones(2)}, tmp_path, net)

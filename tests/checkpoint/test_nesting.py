@@ -1,4 +1,4 @@
-"""Whatever stands around a network, other weights are never taken without a word."""
+"""Whatever is beside a network in a file, other weights are never chosen silently."""
 
 from pathlib import Path
 from typing import Any
@@ -83,10 +83,8 @@ def test_one_network_is_found_wherever_it_is(tmp_path: Path, data: st.DataObject
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.data())
-def test_of_two_networks_the_one_that_is_taken_is_named(
-    tmp_path: Path, data: st.DataObject
-) -> None:
-    """Either the file is refused, or the remarks name what was taken and what was not."""
+def test_the_chosen_of_two_networks_is_named(tmp_path: Path, data: st.DataObject) -> None:
+    """Either the file is refused, or the remarks name the chosen network and the other one."""
     keys = data.draw(st.lists(KEYS, min_size=2, max_size=2, unique=True))
     content = {keys[0]: data.draw(networks(RIGHT)), keys[1]: data.draw(networks(WRONG))}
     torch.save(content, tmp_path / "run.pth")

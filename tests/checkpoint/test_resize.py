@@ -53,7 +53,7 @@ def answer(model: torch.nn.Module, image: Tensor) -> Tensor:
         return model.double()(image.double())
 
 
-def test_slide_stages_carry_over_exactly(save: Save) -> None:
+def test_slide_stages_are_exact_at_another_size(save: Save) -> None:
     trained = random_swin(num_slide_stages=3)
     loaded = at(save(trained), 64, 96)
     assert loaded.config.image_size == (64, 96)
@@ -69,7 +69,7 @@ def test_slide_stages_carry_over_exactly(save: Save) -> None:
     assert torch.allclose(tokens[0, 6, 7], tokens[0, 9, 15])
 
 
-def test_windows_that_stay_as_they_are_carry_over_exactly() -> None:
+def test_unchanged_windows_are_exact_at_another_size() -> None:
     loaded = at(SHIFTED, 256, 128)
     config = loaded.config
     assert [config.window(stage) for stage in (2, 3)] == [4, 4]
@@ -203,7 +203,7 @@ def test_kept_windows_and_an_interpolated_embedding_go_together(save: Save) -> N
     assert loaded.resized == ("absolute_pos_embed",)
 
 
-def test_a_folded_checkpoint_carries_over_as_the_trained_one(tmp_path: Path) -> None:
+def test_a_folded_checkpoint_is_resized_like_the_trained_one(tmp_path: Path) -> None:
     trained = load_checkpoint(NANO)
     folded = tmp_path / "folded.safetensors"
     save_folded(reparameterize(trained.model)[0], trained, folded)

@@ -1,4 +1,4 @@
-"""What a file says of its network beside the tensors is honoured, refused or named."""
+"""Settings that a file states beside its tensors are applied, refused or reported."""
 
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ def test_a_scale_of_the_queries_is_honoured_in_both_attentions(
 
 
 @pytest.mark.parametrize("value", [None, 0, 0.0])
-def test_no_scale_is_the_usual_one(value: object, tmp_path: Path) -> None:
+def test_an_empty_scale_means_the_usual_one(value: object, tmp_path: Path) -> None:
     path = saved(tmp_path, config=authors(QK_SCALE=value))
     assert load_checkpoint(path).config.qk_scale is None
 
@@ -102,7 +102,7 @@ def test_configurations_of_omegaconf_are_read_without_it(tmp_path: Path) -> None
         {"FOO": [[[[]]]], "BAR": 10**5000},
     ],
 )
-def test_settings_of_odd_kinds_do_not_count(swin: dict, tmp_path: Path) -> None:
+def test_settings_of_wrong_types_are_ignored(swin: dict, tmp_path: Path) -> None:
     assert load_checkpoint(saved(tmp_path, config=authors(**swin))).config.depths == (1, 1, 2)
 
 
@@ -114,7 +114,7 @@ def test_padding_that_other_frameworks_store_is_refused(tmp_path: Path) -> None:
     load_checkpoint(saved(tmp_path, **crop), Overrides(image_size=(32, 32)))
 
 
-def test_a_setting_that_nobody_knows_is_named(tmp_path: Path) -> None:
+def test_an_unknown_setting_is_named(tmp_path: Path) -> None:
     config = authors(TEMPERATURE=2.0, DROP=0.1)
     config["MODEL"]["SLIDE"] = {"KA": 3, "DILATION": 2}
     remarks = " ".join(load_checkpoint(saved(tmp_path, config=config)).remarks)
@@ -140,7 +140,9 @@ def test_the_authors_settings_are_all_known(tmp_path: Path) -> None:
     ("setting", "value"),
     [("EMBED_DIM", 96), ("MLP_RATIO", 2.0), ("QKV_BIAS", False), ("APE", True), ("IN_CHANS", 1)],
 )
-def test_what_shapes_contradict_is_said(setting: str, value: object, tmp_path: Path) -> None:
+def test_a_setting_that_shapes_contradict_is_reported(
+    setting: str, value: object, tmp_path: Path
+) -> None:
     remarks = load_checkpoint(saved(tmp_path, config=authors(**{setting: value}))).remarks
     assert len(remarks) == 1
     assert str(value) in remarks[0]

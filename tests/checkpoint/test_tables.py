@@ -31,7 +31,7 @@ def test_equal_sizes_change_nothing() -> None:
     assert torch.equal(resize_embedding(embedding, (4, 6), (4, 6)), embedding)
 
 
-def test_an_embedding_is_a_picture_row_by_row() -> None:
+def test_a_position_embedding_is_resized_as_an_image() -> None:
     embedding = torch.randn(1, 4 * 6, 5)
     resized = resize_embedding(embedding, (4, 6), (8, 3))
     picture = embedding.reshape(1, 4, 6, 5).permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""The reader of pickles gives what PyTorch gives, and never runs what a file says."""
+"""The pickle reader returns what PyTorch does, and never runs code from a file."""
 
 import contextlib
 import io
@@ -27,7 +27,7 @@ from tests.support import GOLDEN, read_checkpoint
 
 
 def assert_same(found: Any, expected: Any) -> None:
-    """Whether a structure that was read is what was saved; objects without a reader are skipped."""
+    """Compare a structure with the saved one; objects without a reader are skipped."""
     if isinstance(expected, torch.Tensor):
         assert isinstance(found, StoredTensor)
         tensor = found.read("tensor")
@@ -73,7 +73,7 @@ KINDS: dict[str, Any] = {
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 @pytest.mark.parametrize("archive", [True, False], ids=["archive", "before 1.6"])
-def test_what_torch_saves_is_read(protocol: int, archive: bool, tmp_path: Path) -> None:
+def test_files_of_torch_save_are_read(protocol: int, archive: bool, tmp_path: Path) -> None:
     torch.save(
         KINDS,
         tmp_path / "kinds.pth",
@@ -99,7 +99,7 @@ def test_shared_storages_and_attributes_of_tensors(tmp_path: Path) -> None:
     assert_same(read_torch(tmp_path / "views.pth"), content)
 
 
-def test_checksums_that_were_not_computed(tmp_path: Path) -> None:
+def test_archives_without_checksums_are_read(tmp_path: Path) -> None:
     before = torch.serialization.get_crc32_options()
     torch.serialization.set_crc32_options(False)
     try:

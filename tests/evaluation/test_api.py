@@ -86,7 +86,7 @@ def test_shards_join_whether_saved_or_not(bad: Path, tmp_path: Path) -> None:
         ({"data": "missing"}, "missing does not exist"),
         ({"shard": "5/4"}, "`shard` 5/4 does not exist"),
         ({"batch": 0}, "`batch` 0 is too small"),
-        ({"sample": 0}, "`sample` 0 takes no picture"),
+        ({"sample": 0}, "`sample` 0 draws no image"),
     ],
 )
 def test_errors_name_arguments(arguments: dict[str, object], said: str) -> None:

@@ -1,4 +1,4 @@
-"""Small networks with random biases, and the pixels that they are shown."""
+"""Small networks with random biases, and pixels as their inputs."""
 
 from pathlib import Path
 
@@ -14,12 +14,12 @@ from slide_deploy.images.description import DEVIATION, MEAN, Preprocessing
 from tests.shared import once
 
 CLASSES = 7
-# Odd: patches of 4 leave a row and some columns over.
+# Not divisible by 4, so the patches leave a remainder of rows and columns.
 SIZE = (29, 35)
 
 
 class Classifier(nn.Module):
-    """Patches by a convolution, then a convolution with a border, a mean and a linear layer.
+    """Patches by a convolution, then a padded convolution, a mean and a linear layer.
 
     Args:
         padding: of the first convolution.
@@ -40,7 +40,7 @@ class Classifier(nn.Module):
 
 
 class Patches(nn.Module):
-    """Patches by moved pixels and a linear layer, as some vision transformers have them."""
+    """Patches by reshaping and a linear layer, as in some vision transformers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class ReadTwice(nn.Module):
 
 
 def drawn(network: nn.Module, seed: int = 0) -> nn.Module:
-    """The same network in evaluation mode with random numbers, those of normalisations included."""
+    """Return the network in evaluation mode with random weights, including normalisations."""
     generator = torch.Generator().manual_seed(seed)
     for name, held in network.state_dict().items():
         if held.is_floating_point():
@@ -75,7 +75,7 @@ def drawn(network: nn.Module, seed: int = 0) -> nn.Module:
 def exported(
     network: nn.Module, title: str, options: ExportOptions, shape: tuple[int, ...] = (1, 3, *SIZE)
 ) -> ExportResult:
-    """The files of a network, written once in a run of the tests.
+    """Return the files of a network, which are written once for all test processes.
 
     Args:
         network: drawn.
@@ -112,13 +112,13 @@ def normalised(
     mean: tuple[float, ...] = MEAN,
     deviation: tuple[float, ...] = DEVIATION,
 ) -> np.ndarray:
-    """What a caller of a file without preprocessing gives, float32."""
+    """Return the float32 input of a file without preprocessing."""
     means, deviations = (np.array(each).reshape(-1, 1, 1) for each in (mean, deviation))
     return ((pixels / 255 - means) / deviations).astype(np.float32)
 
 
 def given(pixels: np.ndarray, asked: Preprocessing, format: str) -> np.ndarray:
-    """Pixels as a file takes them: Core ML gets a picture, whatever was asked for."""
+    """Return pixels in the layout of a file; Core ML always takes an image."""
     if format == "coreml":
         return pixels
     ordered = pixels[:, ::-1] if asked.order == "bgr" else pixels

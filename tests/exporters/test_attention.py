@@ -1,4 +1,4 @@
-"""One attention as a file: right in each form, format and layout, or refused."""
+"""Files with one attention agree in each form, format and layout, or are refused."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def folded(layout: str) -> FoldedSlideAttention:
 
 
 @pytest.mark.parametrize("layout", ["nchw", "tokens"])
-def test_alone_it_answers_as_it_does_in_a_network(layout: str) -> None:
+def test_an_attention_outputs_the_same_alone_and_in_a_network(layout: str) -> None:
     single = folded(layout)
     image = torch.randn(2, *deployable_attention(single, SIZE).inputs[0].shape[1:])
     answer = Alone(single, layout)(image)
@@ -37,7 +37,7 @@ def test_alone_it_answers_as_it_does_in_a_network(layout: str) -> None:
         torch.testing.assert_close(answer.flatten(1, 2), single(image.flatten(1, 2)))
 
 
-# That every form is right is the lowerings' test; here it is the way to a file and back.
+# The tests of lowerings verify every form. These tests verify writing and reading a file.
 @pytest.mark.parametrize(("layout", "format"), [("nchw", "onnx"), ("tokens", "openvino")])
 def test_a_file_is_written_and_proved(layout: str, format: str, tmp_path: Path) -> None:
     files = AttentionFiles(folded(layout), SIZE, "float32", tmp_path)
@@ -53,7 +53,7 @@ def test_a_file_that_disagrees_is_refused(tmp_path: Path, monkeypatch) -> None:
         files.write(Lowering("depthwise", 2), "onnx")
 
 
-def test_the_attention_of_a_network_is_read_where_it_stands(tmp_path: Path) -> None:
+def test_the_attention_of_a_network_is_found_by_its_position(tmp_path: Path) -> None:
     model, _ = reparameterize(random_swin())
     single = model.get_submodule("layers.0.blocks.0.attn")
     assert isinstance(single, FoldedSlideAttention) and single.resolution

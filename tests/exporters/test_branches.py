@@ -1,4 +1,4 @@
-"""Parallel branches in written files: one convolution each, in all formats."""
+"""Parallel branches become one convolution each in the files of all formats."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ CONVOLUTIONS = {"Conv", "Convolution", "GroupConvolution", "conv"}
 
 
 class AllBlocks(nn.Module):
-    """Blocks of all kinds one after the other, on maps of two axes, one and three."""
+    """A sequence of blocks of all kinds, on feature maps of two, one and three axes."""
 
     BLOCKS = (rep_vgg, MobileOneBlock, ac_net, ELan, RepMixer, large_kernel, DilatedReparam)
 
@@ -53,7 +53,7 @@ class AllBlocks(nn.Module):
 
 
 class Mixed(Classifier):
-    """Slide attention between blocks, the image normalised in the graph."""
+    """Slide attention between blocks, with an image that is normalised in the graph."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ def test_the_certificate_reaches_the_manifest_and_the_table() -> None:
     assert "branches: one convolution each in 3 places" in result._repr_html_()
 
 
-def test_what_is_refused_is_told(tmp_path: Path) -> None:
+def test_refused_merges_are_reported(tmp_path: Path) -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()

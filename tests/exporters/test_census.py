@@ -1,4 +1,4 @@
-"""Files of networks of all kinds have what their program has: no right file is refused."""
+"""Files of all kinds of networks match the census of their program: none is refused wrongly."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from exporters.base import exporter_for
 from exporters.census import census
 from exporters.declarations import request_declarations
 from exporters.epsilons import epsilons
 from exporters.outcome import ExportResult
-from exporters.registry import exporter_for
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_graph, read_graph, standard_ops
 from slide_deploy.graph_checks.census import CENSUS_KEY, Census, Count, read_census
@@ -30,7 +30,7 @@ QUICK = ("plain CNN", "MobileOne", "upsampler")
 
 
 def written(name: str, format: str) -> Path:
-    """The file of a network, as the tests of all hosts export it."""
+    """Return the file of a network that the tests of all hosts share."""
     result = outcome(NAMED[name], format)
     assert isinstance(result, ExportResult), result
     return result.files[0].paths[0]
@@ -58,7 +58,7 @@ POLICY = standard_ops()
 
 
 def cases() -> list[object]:
-    """Quick: some networks in a format each. Long: the files that long tests of hosts export."""
+    """Quick: some networks in one format each. Slow: the files of the slow host tests."""
     return [
         pytest.param(
             name,
@@ -80,7 +80,7 @@ def test_a_right_file_keeps_every_rule(name: str, format: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "format"), cases())
-def test_an_operator_that_is_lost_is_seen(name: str, format: str) -> None:
+def test_a_missing_operator_is_detected(name: str, format: str) -> None:
     graph = read_graph(written(name, format))
     declared = read_census(graph.metadata)
     assert declared is not None
@@ -125,7 +125,7 @@ def test_the_rank_of_a_program_counts_what_converters_split(layer: nn.Module, ra
     assert census(traced(nn.Sequential(nn.Conv2d(2, 4, 1), layer), 2, 8, 8)).rank == rank
 
 
-def test_zeros_around_a_map_are_padding() -> None:
+def test_zeros_around_a_feature_map_are_padding() -> None:
     model = nn.Sequential(nn.ZeroPad2d((1, 2, 0, 3)), nn.Conv2d(2, 4, 3, padding=1))
     (kind,) = census(traced(model, 2, 8, 8)).mixings
     assert kind.pads == ((1, 4), (2, 3))
@@ -137,7 +137,7 @@ def test_zeros_around_a_map_are_padding() -> None:
     assert kind.pads == ((0, 0), (0, 0))
 
 
-def test_what_no_answer_depends_on_is_not_counted() -> None:
+def test_operators_that_no_output_depends_on_are_not_counted() -> None:
     class Dead(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -151,7 +151,7 @@ def test_what_no_answer_depends_on_is_not_counted() -> None:
     assert census(traced(Dead(), 4)).mixings == {MixingGeometry(1, 4, 3): Count(1, 1)}
 
 
-def test_what_converters_may_merge_or_fuse_may_be_fewer() -> None:
+def test_mergeable_and_fusible_operators_have_a_range() -> None:
     assert census(program("shared")).mixings == {
         MixingGeometry(1, 16, 16): Count(
             3, 4
@@ -163,7 +163,7 @@ def test_what_converters_may_merge_or_fuse_may_be_fewer() -> None:
     assert held[MixingGeometry(1, 16, 16)] == Count(2, 2)
 
 
-def test_branches_that_the_network_has_on_purpose_are_declared() -> None:
+def test_intended_branches_are_declared() -> None:
     assert census(program("MobileOne")).branched_pairs == 2
     assert census(program("RepVGG")).branched_pairs == 0  # of two geometries each
 
@@ -173,7 +173,7 @@ def test_masks_of_minus_infinity_are_declared() -> None:
     assert not census(program("ViT")).infinities
 
 
-def test_a_recurrent_cell_may_be_any_number_of_products(tmp_path: Path) -> None:
+def test_a_recurrent_cell_may_be_any_number_of_matmuls(tmp_path: Path) -> None:
     class Recurrent(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -184,7 +184,7 @@ def test_a_recurrent_cell_may_be_any_number_of_products(tmp_path: Path) -> None:
             return out
 
     model = Recurrent().eval()
-    assert census(traced(model, 5, 8)).hidden_products
+    assert census(traced(model, 5, 8)).hidden_matmuls
     with pytest.raises(InputError, match="Unsupported fx node lstm"):
         write(
             model, (5, 8), tmp_path, FORMATS
@@ -196,13 +196,13 @@ def test_a_recurrent_cell_may_be_any_number_of_products(tmp_path: Path) -> None:
 def test_epsilons_are_those_of_the_program() -> None:
     assert epsilons(program("upsampler")) == {1e-4: Declared(1, 1), 1e-3: Declared(1, 1)}
     assert epsilons(program("plain CNN")) == {1e-5: Declared(0, 1), 1e-3: Declared(0, 1)}
-    # Two of torch's, and two written out that OpenVINO makes operators of.
+    # Two operators of torch, and two decomposed ones that OpenVINO fuses into operators.
     assert epsilons(program("ConvNeXt")) == {1e-6: Declared(1, 3)}
     assert epsilons(program("RMS")) == {1e-4: Declared(0, 1)}
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_group_and_instance_normalisations_are_seen_written_out_or_not(format: str) -> None:
+def test_group_and_instance_normalisations_are_found_decomposed_or_not(format: str) -> None:
     graph = read_graph(written("upsampler", format))
     found = list(normalisations(graph))
     assert len(found) == 2
@@ -212,7 +212,7 @@ def test_group_and_instance_normalisations_are_seen_written_out_or_not(format: s
 
 
 class Copying(nn.Module):
-    """Copies neighbours itself, in one way."""
+    """Copies neighbours in one of several ways."""
 
     def __init__(self, way: str) -> None:
         super().__init__()
@@ -231,7 +231,7 @@ class Copying(nn.Module):
 
 
 @pytest.mark.parametrize("way", ["unfold", "index", "convolution"])
-def test_a_network_that_copies_neighbours_itself_may(way: str, tmp_path: Path) -> None:
+def test_a_network_may_copy_neighbours_itself(way: str, tmp_path: Path) -> None:
     model = Copying(way).eval().requires_grad_(False)
     path = write(model, (3, 8, 8), tmp_path, ["onnx"])["onnx"]
     assert says(read_graph(path)) == []

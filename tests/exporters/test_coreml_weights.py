@@ -1,4 +1,4 @@
-"""Core ML packages with small weights: proved by the interpreter, kept to the rules, and small."""
+"""Core ML packages with compressed weights agree, pass the rules, and are small."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tests.support import image_network, randomise
 
 
 class Biased(nn.Module):
-    """Tokens with a table of positions, two projections and a head."""
+    """Tokens with a position table, two projections and a head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ def export(precision: str, folder: Path) -> ExportedFile:
 
 
 def small(graph: Graph) -> int:
-    """How many numbers are stored in small types."""
+    """Count the elements that are stored in compressed types."""
     return sum(each.elements for each in graph.constants.values() if "int8" in each.dtype)
 
 
@@ -48,7 +48,7 @@ def small(graph: Graph) -> int:
     ("precision", "bits", "share"),
     [("int8-weights", 8, 0.65), pytest.param("palettes", 6, 0.55, marks=pytest.mark.slow)],
 )
-def test_weights_are_small_and_answers_right(
+def test_weights_are_compressed_and_outputs_agree(
     precision: str, bits: int, share: float, tmp_path: Path
 ) -> None:
     file, half = export(precision, tmp_path / "small"), export("float16", tmp_path / "half")
@@ -65,11 +65,11 @@ def test_weights_are_small_and_answers_right(
         if width.bits < 16
     )
     assert check_file(file.paths[0]).passed
-    # The arithmetic is that of float16.
+    # The arithmetic is float16.
     assert {value.dtype for value in graph.values.values() if "float" in value.dtype} >= {"float16"}
 
 
-def test_tables_of_positions_are_small_too(tmp_path: Path) -> None:
+def test_position_tables_are_compressed(tmp_path: Path) -> None:
     graph = read_graph(export("int8-weights", tmp_path).paths[0])
     large = [each for each in graph.constants.values() if each.elements >= 4096]
     assert large

@@ -16,7 +16,7 @@ from slide_deploy.passes.report import PassReport
 
 
 def file(format: str, *reports: PassReport) -> ExportedFile:
-    """A file of which only the rewrites matter."""
+    """Return a file with given rewrites; its other fields do not matter."""
     rest: dict[str, Any] = dict.fromkeys(ExportedFile.__dataclass_fields__)
     return ExportedFile(**rest | {"format": format, "rewrites": reports})
 
@@ -53,7 +53,7 @@ def test_several_places_of_one_layer_are_counted_and_named_once() -> None:
     assert "1 place changed" not in explanation([file("onnx", report)], 80)
 
 
-def test_formats_that_were_rewritten_alike_stand_together() -> None:
+def test_formats_with_equal_rewrites_are_grouped() -> None:
     files = [
         file("onnx", merged()),
         file("openvino", PassReport("rolls")),
@@ -69,11 +69,11 @@ def test_formats_that_were_rewritten_alike_stand_together() -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])
-def test_it_fits(width: int) -> None:
+def test_the_explanation_fits_the_width(width: int) -> None:
     assert max(map(len, explanation([file("onnx", merged())], width).splitlines())) <= width
 
 
-def test_the_short_form_stands_where_something_was_changed() -> None:
+def test_the_summary_appears_only_if_something_changed() -> None:
     left = PassReport("parallel_branches")
     left.refuse("neck (Neck)", "it is read elsewhere")
     files = [file("onnx", merged()), file("openvino", left), file("coreml", PassReport("rolls"))]
@@ -86,7 +86,7 @@ def test_the_short_form_stands_where_something_was_changed() -> None:
 
 
 class Pooled(nn.Module):
-    """A convolution, a pooling without strides of its own and a head."""
+    """A convolution, a pooling with default strides and a head."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Maps of all stages in place of logits, as detectors and segmenters take them."""
+"""Feature maps of all stages instead of logits, for detectors and segmenters."""
 
 import json
 from dataclasses import replace
@@ -37,7 +37,7 @@ STAGES = ("stage0", "stage1", "stage2", "stage3")
 
 
 def blocks_answer(golden: Golden) -> list[np.ndarray]:
-    """What the blocks of each stage answer, seen by hooks on the classifier as it was trained."""
+    """Return the outputs of each stage's blocks, from hooks on the trained classifier."""
     model = golden.load().classifier().double()
     seen: list[torch.Tensor] = []
     for stage in model.layers:
@@ -59,7 +59,7 @@ def blocks_answer(golden: Golden) -> list[np.ndarray]:
         pytest.param("slide_swin_nano", False, ("openvino", "coreml"), marks=pytest.mark.full),
     ],
 )
-def test_every_format_answers_what_the_blocks_of_each_stage_do(
+def test_every_format_outputs_the_feature_maps_of_each_stage(
     name: str, dynamic_batch: bool, formats: tuple[str, ...]
 ) -> None:
     golden = golden_swin(name)
@@ -93,7 +93,7 @@ def test_weights_of_the_classifier_are_not_in_the_file(written: Path) -> None:
     assert not {name for name in names if name.startswith(("head.", "norm."))}
 
 
-def test_the_maps_are_what_the_next_stage_merges(nano: Golden) -> None:
+def test_the_feature_maps_are_the_inputs_of_the_next_stage(nano: Golden) -> None:
     model = nano.load().classifier()
     image = nano.expected["image"]
     with torch.no_grad():
@@ -106,7 +106,7 @@ def test_the_maps_are_what_the_next_stage_merges(nano: Golden) -> None:
     assert torch.allclose(logits, nano.expected["logits"], atol=1e-4)
 
 
-def test_one_wrong_map_fails_and_is_named(written: Path, tmp_path: Path) -> None:
+def test_one_wrong_feature_map_fails_and_is_named(written: Path, tmp_path: Path) -> None:
     model = onnx.load(written)
     (tensor,) = (t for t in model.graph.initializer if t.name == "layers.3.blocks.0.mlp.fc2.bias")
     values = onnx.numpy_helper.to_array(tensor) + np.float32(0.1)
@@ -140,7 +140,9 @@ def with_a_map_renamed(model: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize("edit", [without_a_map, with_two_maps_exchanged, with_a_map_renamed])
-def test_rules_see_a_map_that_is_not_the_declared_one(written: Path, tmp_path: Path, edit) -> None:
+def test_rules_detect_a_feature_map_that_differs_from_its_declaration(
+    written: Path, tmp_path: Path, edit
+) -> None:
     model = onnx.load(written)
     edit(model)
     onnx.save(model, tmp_path / "edited.onnx")
@@ -148,7 +150,7 @@ def test_rules_see_a_map_that_is_not_the_declared_one(written: Path, tmp_path: P
 
 
 def declaring(written: Path, folder: Path, text: str) -> Path:
-    """A copy of the file with another interface."""
+    """Write a copy of the file with another interface."""
     model = onnx.load(written)
     (entry,) = (prop for prop in model.metadata_props if prop.key == INTERFACE_KEY)
     entry.value = text
@@ -160,25 +162,25 @@ def declaring(written: Path, folder: Path, text: str) -> Path:
     ("text", "reason"),
     [
         ("not JSON", "is not JSON"),
-        ("[]", "is no object"),
+        ("[]", "is not an object"),
         ("{}", "has no list of inputs"),
         ('{"inputs": [], "outputs": [1]}', "has no list of outputs"),
         ('{"inputs": [{}], "outputs": []}', "has an entry of inputs without a name or a type"),
         (
             '{"inputs": [{"name": "a", "type": "float32", "shape": [8, -1]}], "outputs": []}',
-            "says no shape of a",
+            "has no valid shape of a",
         ),
         (
             '{"inputs": [{"name": "a", "type": "float32", "shape": [""]}], "outputs": []}',
-            "says no shape of a",
+            "has no valid shape of a",
         ),
         (
             json.dumps({"inputs": 2 * [{"name": "a", "type": "bool", "shape": []}], "outputs": []}),
-            "names two of its inputs alike",
+            "gives two of its inputs the same name",
         ),
     ],
 )
-def test_a_declaration_that_is_none_breaks_the_rule(
+def test_an_invalid_declaration_breaks_the_rule(
     written: Path, tmp_path: Path, text: str, reason: str
 ) -> None:
     (found,) = check_file(declaring(written, tmp_path, text)).violations
@@ -186,7 +188,7 @@ def test_a_declaration_that_is_none_breaks_the_rule(
     assert found.message == f"The file's slide_deploy.interface {reason}."
 
 
-def test_maps_are_declared_with_their_shapes(written: Path) -> None:
+def test_feature_maps_are_declared_with_their_shapes(written: Path) -> None:
     declared = read_interface(read_graph(written).metadata)
     assert declared is not None
     assert [(port.name, port.type) for port in declared.outputs] == [
@@ -195,7 +197,7 @@ def test_maps_are_declared_with_their_shapes(written: Path) -> None:
     assert declared.outputs[1].shape == (1, 16, 8, 8)
 
 
-def test_a_policy_that_names_its_outputs_means_every_file(written: Path, tmp_path: Path) -> None:
+def test_a_policy_with_output_names_applies_to_every_file(written: Path, tmp_path: Path) -> None:
     own = tmp_path / "policy.toml"
     own.write_text('[[outputs]]\nname = "logits"\ntypes = ["float32"]\nshape = ["batch", 4]\n')
     broken = check_file(written, load_policy(own)).violations
@@ -212,7 +214,7 @@ def test_predict_refuses_a_file_without_logits(written: Path, tmp_path: Path) ->
         predict(open_image_file(written), [tmp_path / "cat.jpg"], (), 1)
 
 
-def test_a_folded_checkpoint_has_the_same_maps(nano: Golden, tmp_path: Path) -> None:
+def test_a_folded_checkpoint_has_the_same_feature_maps(nano: Golden, tmp_path: Path) -> None:
     trained = nano.load()
     save_folded(reparameterize(trained.model)[0], trained, tmp_path / "folded.safetensors")
     again = load_checkpoint(tmp_path / "folded.safetensors")
@@ -226,7 +228,7 @@ def test_a_folded_checkpoint_has_the_same_maps(nano: Golden, tmp_path: Path) -> 
 
 @pytest.fixture
 def detector(tmp_path: Path) -> tuple[SlideSwin, Path]:
-    """A backbone with normalised maps, and the checkpoint of a detector that it is a part of."""
+    """A backbone with normalised feature maps, and the checkpoint of its detector."""
     settings = random_swin(window_size=2, depths=(1, 1, 2)).config
     settings = replace(settings, num_classes=0, feature_norms=(1, 2))
     backbone = randomise(SlideSwin(settings, features=True))
@@ -237,7 +239,7 @@ def detector(tmp_path: Path) -> tuple[SlideSwin, Path]:
 
 
 @pytest.mark.slow
-def test_the_backbone_of_a_detector_gives_the_maps_that_the_detector_gets(
+def test_the_backbone_of_a_detector_outputs_the_feature_maps_that_the_detector_reads(
     detector: tuple[SlideSwin, Path], tmp_path: Path
 ) -> None:
     _, path = detector
@@ -262,7 +264,7 @@ def test_the_backbone_of_a_detector_gives_the_maps_that_the_detector_gets(
 
 
 def without_norms(model: SlideSwin) -> SlideSwin:
-    """The same layers without the normalisations of maps."""
+    """Return the same layers without the normalisations of the feature maps."""
     bare = SlideSwin(replace(model.config, feature_norms=()), features=True)
     state = model.state_dict()
     bare.load_state_dict({name: state[name] for name in bare.state_dict()})
@@ -279,7 +281,7 @@ def test_a_backbone_has_no_logits(detector: tuple[SlideSwin, Path], tmp_path: Pa
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folded_backbone_is_read_again(detector: tuple[SlideSwin, Path], tmp_path: Path) -> None:
+def test_a_folded_backbone_can_be_loaded(detector: tuple[SlideSwin, Path], tmp_path: Path) -> None:
     _, path = detector
     trained = load_checkpoint(path, Overrides(image_size=(32, 32)))
     save_folded(reparameterize(trained.model)[0], trained, tmp_path / "folded.safetensors")

@@ -1,4 +1,4 @@
-"""The published sizes, from checkpoints in every layout of training, to three formats."""
+"""Exports of the published sizes, from checkpoints in every training layout, to three formats."""
 
 import resource
 import time
@@ -16,7 +16,7 @@ from tests.support import FORMATS, GOLDEN, answers, export, randomise
 
 
 def write_tiny(make_checkpoint, layout: str, path: Path) -> np.ndarray:
-    """Write the checkpoint and return the image that its known logits belong to."""
+    """Write a checkpoint; return the image for which its logits are known."""
     arrays, spec = make_checkpoint.weights("slide_swin_tiny")
     state = {name: torch.from_numpy(array) for name, array in arrays.items()}
     content = {
@@ -34,7 +34,7 @@ def write_tiny(make_checkpoint, layout: str, path: Path) -> np.ndarray:
 @pytest.mark.full
 @pytest.mark.parametrize("layout", ["ema", "ddp"])
 def test_tiny_in_other_layouts(make_checkpoint, layout: str, tmp_path: Path) -> None:
-    """The weights that answer as is known are those that are exported below."""
+    """Check that the weights to export give the known logits."""
     image = torch.from_numpy(write_tiny(make_checkpoint, layout, tmp_path / "tiny.pth"))
     expected = np.load(GOLDEN / "slide_swin_tiny.expected.npz")["logits"]
     checkpoint = load_checkpoint(tmp_path / "tiny.pth")

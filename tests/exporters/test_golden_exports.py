@@ -1,4 +1,4 @@
-"""Files of every golden checkpoint answer as they must, on their own runtime."""
+"""Files of every golden checkpoint have the known outputs, on their own runtime."""
 
 import json
 from collections.abc import Collection
@@ -10,8 +10,8 @@ import onnx
 import pytest
 import torch
 
+from exporters.base import exporter_for
 from exporters.outcome import ExportOptions, ExportResult
-from exporters.registry import exporter_for
 from slide_deploy.backends import open_file
 from slide_deploy.files.hashing import sha256
 from slide_deploy.folding.model import reparameterize
@@ -38,9 +38,9 @@ from tests.support import (
 FORMATS = ("onnx", "openvino", "coreml")
 
 
-# Lowerings of the first slide attention of a model and of the second. Where there are two, the
-# first three hold all forms, in one strip and in several (but for the default, which others test);
-# where there is one, all do.
+# Lowerings of the first and second slide attention of a model. For two attentions, the first three
+# mixes have all forms, in one strip and in several (except the default, which other tests cover).
+# For one attention, all mixes together have them.
 MIXES = (
     ("flat", "depthwise/2"),
     ("running-mean", "flat/2"),
@@ -48,8 +48,8 @@ MIXES = (
     ("flat/3", "running-mean"),
     ("running-mean/2", "flat"),
 )
-# The long tests meet every form with either kernel and with either number of strips, each mix in
-# one format in turn: test_padding_modes.py has all forms in all formats.
+# The slow tests cover every form with both kernels and both numbers of strips, each mix in one
+# format in turn. test_padding_modes.py covers all forms in all formats.
 LONG = {
     "slide_swin_nano_k5": MIXES[:2],
     "slide_swin_nano": MIXES[2:3],
@@ -75,7 +75,7 @@ TRIALS = [
             id=f"{name}-{'-'.join(mix)}",
             marks=pytest.mark.full,
         )
-        # Of networks that differ in what is not slide attention a few are enough.
+        # A few networks that differ outside slide attention are enough.
         for name, mixes in (
             ("slide_swin_nano_1stage", MIXES),
             ("slide_swin_nano_k5", MIXES[:3]),
@@ -87,7 +87,7 @@ TRIALS = [
 ]
 
 
-def test_the_mixes_leave_no_form_out() -> None:
+def test_the_mixes_contain_every_form() -> None:
     two = {lowering for mix in MIXES[:3] for lowering in map(Lowering.parse, mix)}
     one = {Lowering.parse(mix[0]) for mix in MIXES}
     for tried in (two | {DEFAULT_LOWERING}, one | {DEFAULT_LOWERING}):
@@ -95,7 +95,7 @@ def test_the_mixes_leave_no_form_out() -> None:
         assert {lowering.form for lowering in tried if lowering.strips > 1} == FORMS.keys()
 
 
-def test_the_long_tests_meet_every_form_with_either_kernel_and_either_number_of_strips() -> None:
+def test_the_long_tests_cover_every_form_with_both_kernels_and_both_numbers_of_strips() -> None:
     long = {name: [Lowering.parse(each) for mix in LONG[name] for each in mix] for name in LONG}
     fives = long.pop("slide_swin_nano_k5")
     # A network of one slide attention takes the first of a mix.
@@ -108,13 +108,13 @@ def test_the_long_tests_meet_every_form_with_either_kernel_and_either_number_of_
 
 
 def marked(quick: Collection[str], full: Collection[str] = ()) -> list[object]:
-    """Every golden checkpoint, by the tests that it belongs to: quick, long or full ones."""
+    """Return every golden checkpoint with its marker: quick, slow or full."""
     marks = {name: [pytest.mark.slow] for name in SWINS}
     marks |= {name: [] for name in quick} | {name: [pytest.mark.full] for name in full}
     return [pytest.param(name, marks=marks[name]) for name in SWINS]
 
 
-# The network of slide_swin_nano, in other layouts of training.
+# slide_swin_nano in other training layouts.
 LAYOUTS = ("slide_swin_nano_ddp", "slide_swin_nano_ema")
 
 
@@ -137,7 +137,7 @@ def test_every_lowering(
     "name",
     [
         "slide_swin_nano",
-        # Shifted windows are met below, one stage of slide attention with a batch of one.
+        # Other tests cover shifted windows, and one stage of slide attention with a batch of one.
         pytest.param("slide_swin_nano_shifted", marks=pytest.mark.full),
         pytest.param("slide_swin_nano_1stage", marks=pytest.mark.full),
     ],
@@ -163,7 +163,7 @@ def test_open_batch_in_other_lowerings(mix: tuple[str, str], tmp_path: Path) -> 
 
 
 def asked_in_turn(*texts: str) -> FileChooser:
-    """The first for the first slide attention of a model, and so on; alike in every format."""
+    """Return the mix's first lowering for the first attention, and so on, in every format."""
 
     def for_file(format: str, precision: str) -> Chooser:
         left = iter(map(Lowering.parse, texts))
@@ -211,7 +211,7 @@ def check_exports(
     }
 
 
-# In every format these are in networks among the hosts, too.
+# The host tests cover these in networks, in every format.
 @pytest.mark.parametrize(
     ("name", "format"),
     [
@@ -278,7 +278,7 @@ def test_two_depthwise_convolutions_for_each_slide_attention(nano: Golden) -> No
         for node in onnx.load(path).graph.node
         if node.op_type == "Conv"
     ]
-    # Grouped convolutions of 1x1 add a bias; see ``layouts.normalisation``.
+    # Grouped 1x1 convolutions add a bias; see ``layouts.normalisation``.
     groups = [
         held["group"].i
         for held in convolutions
@@ -339,7 +339,7 @@ def test_half_precision_keeps_40_db_and_the_best_class(
     image, expected = (golden.expected[name].numpy() for name in ("image", "logits"))
     agreement = compare(answers(result.files[0].paths[0], image)["logits"], expected)
     assert agreement.top1 == 1.0
-    # The eight logits of the 5x5 model lose more: PyTorch's own float16 gives 37.9 dB on them, its
-    # float16 weights alone 40.9 dB. Mixed precision is the way out.
+    # The eight logits of the 5x5 model lose more: PyTorch's float16 reaches 37.9 dB on them, and
+    # 40.9 dB with float16 weights only. Mixed precision solves this.
     noisy = golden.name == "slide_swin_nano_k5" and precision == "float16"
     assert agreement.snr_db >= (34.0 if noisy else 40.0)

@@ -1,4 +1,4 @@
-"""Files of float16: what overflows is found by running, stays in float32, and is named."""
+"""Float16 files: operators that overflow are found by running, stay in float32 and are named."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ class Small(nn.Module):
 
 
 class Scaled(nn.Module):
-    """A projection whose values are about 1e5, and their sum with another, scaled back."""
+    """A projection with values of about 1e5, added to another one and scaled back."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Scaled(nn.Module):
 
 
 class Normalised(nn.Module):
-    """A normalisation written out, of numbers whose squares overflow."""
+    """A decomposed normalisation of values whose squares overflow."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Normalised(nn.Module):
 
 
 class Heavy(nn.Module):
-    """A projection with weights that float16 cannot hold."""
+    """A projection with weights that float16 cannot represent."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Heavy(nn.Module):
 
 
 class Sensitive(nn.Module):
-    """Differences that are smaller than what float16 rounds off."""
+    """Differences that are smaller than the rounding errors of float16."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ def test_what_overflows_is_found_and_stays_in_float32(
     assert file.kept
     graph = read_graph(file.paths[0])
     assert {node.name for node in graph.nodes} >= set(file.kept)
-    # Few: the patches, the head and what is around them are float16.
+    # Few operators stay: the patches, the head and their neighbours are float16.
     assert len(file.kept) <= len(graph.nodes) // 2
     if format == "onnx":  # Core ML has no cast behind a weight
         assert {width.bits for width in weight_widths(graph)} == {16}
@@ -128,10 +128,10 @@ def test_what_overflows_is_found_and_stays_in_float32(
     assert json.loads((tmp_path / "manifest.json").read_text())["files"][0]["kept_in_float32"]
 
 
-def test_without_mending_the_same_network_fails(
+def test_without_the_repair_the_same_network_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("making", "mending"):
+    for module in ("making", "overflow_repair"):
         monkeypatch.setattr(f"exporters.quantisation.{module}.overflowing", lambda *_: ())
     for format in ("onnx", "coreml"):
         file = export(Scaled(), tmp_path / format, format)
@@ -168,7 +168,9 @@ def test_inputs_and_outputs_stay_float32(tmp_path: Path) -> None:
     "format",
     ["onnx", *(pytest.param(each, marks=pytest.mark.slow) for each in ("coreml", "openvino"))],
 )
-def test_weights_that_float16_cannot_hold_stay_and_are_named(format: str, tmp_path: Path) -> None:
+def test_weights_that_float16_cannot_represent_stay_and_are_named(
+    format: str, tmp_path: Path
+) -> None:
     file = export(Heavy(), tmp_path, format)
     assert file.passed, file.verification.worst
     graph = read_graph(file.paths[0])
@@ -183,7 +185,7 @@ def test_weights_that_float16_cannot_hold_stay_and_are_named(format: str, tmp_pa
 
 
 @pytest.mark.parametrize("format", ["onnx", "coreml"])
-def test_a_network_that_cannot_be_mended_is_refused_in_a_sentence(
+def test_a_network_that_cannot_be_repaired_is_refused_in_a_sentence(
     format: str, tmp_path: Path
 ) -> None:
     options = ExportOptions((format,), tmp_path, precision="float16")
@@ -194,7 +196,7 @@ def test_a_network_that_cannot_be_mended_is_refused_in_a_sentence(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json"]
 
 
-def test_a_file_of_float32_in_the_name_of_float16_breaks_the_rule(tmp_path: Path) -> None:
+def test_a_float32_file_declared_as_float16_breaks_the_rule(tmp_path: Path) -> None:
     options = ExportOptions(("onnx",), tmp_path)
     (file,) = pipeline.export(image_network(network(nn.Identity()), SHAPE), options).files
     graph = read_graph(file.paths[0])
@@ -202,8 +204,8 @@ def test_a_file_of_float32_in_the_name_of_float16_breaks_the_rule(tmp_path: Path
     assert list(RULE.check(graph, None))
 
 
-def test_examples_show_what_cases_do_not(tmp_path: Path) -> None:
-    """Images that are twenty times as bright as the noise of the cases."""
+def test_examples_reveal_overflow_that_the_cases_do_not(tmp_path: Path) -> None:
+    """Return images that are twenty times as bright as the noise of the cases."""
     images = 20 * np.random.default_rng(0).standard_normal((8, *SHAPE)).astype(np.float32)
     np.savez(tmp_path / "bright.npz", image=images)
     middle = nn.Linear(32, 32)

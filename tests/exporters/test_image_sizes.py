@@ -1,4 +1,4 @@
-"""Files for images of another size than in training."""
+"""Files for image sizes that differ from training."""
 
 import json
 from pathlib import Path
@@ -28,12 +28,12 @@ SHIFTED = GOLDEN / "slide_swin_nano_shifted.pth"
         pytest.param(
             NANO, (128, 192), {"keep_windows": True}, False, FORMATS, marks=pytest.mark.full
         ),
-        # Tables are interpolated before a format matters.
+        # Tables are interpolated before the format matters.
         (NANO, (96, 96), {"resize_position_tables": True}, False, ("onnx",)),
     ],
     ids=["windows-stay", "windows-kept", "tables-interpolated"],
 )
-def test_every_format_answers_as_the_model_of_that_size(
+def test_every_format_agrees_with_the_model_of_that_size(
     path: Path,
     size: tuple[int, int],
     options: dict[str, Any],
@@ -84,7 +84,7 @@ def test_features_of_another_size(tmp_path: Path) -> None:
     assert [value.shape[2:] for value in maps.values()] == [(32, 16), (16, 8), (8, 4), (4, 2)]
 
 
-def test_kept_and_interpolated_files_do_not_pass_for_each_other(tmp_path: Path) -> None:
+def test_files_with_kept_and_interpolated_tables_are_told_apart(tmp_path: Path) -> None:
     kept, interpolated = (
         load_checkpoint(NANO, Overrides(image_size=(128, 128), **{option: True}))
         for option in ("keep_windows", "resize_position_tables")

@@ -1,4 +1,4 @@
-"""LiteRT files: what they hold beside the network, what is refused, and the golden models."""
+"""LiteRT files: names and metadata, refusals, and the golden models."""
 
 from pathlib import Path
 
@@ -10,9 +10,8 @@ from torch import Tensor, nn
 pytest.importorskip("ai_edge_litert")
 pytest.importorskip("litert_torch")
 
+from exporters.base import exporter_for, quiet
 from exporters.litert_file import completed
-from exporters.quiet import quiet
-from exporters.registry import exporter_for
 from slide_deploy.backends import open_file
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import read_graph
@@ -23,11 +22,11 @@ from tests.support import FORMATS, exported, exported_path, golden_swin
 HOSTS = Path(__file__).parents[1] / "golden" / "hosts"
 
 
-def test_it_is_written_apart_from_formats_whose_converters_are_quick() -> None:
+def test_litert_is_not_part_of_the_quick_formats() -> None:
     assert "litert" not in FORMATS
 
 
-def test_a_file_answers_as_its_program_and_xnnpack_takes_all_of_it() -> None:
+def test_a_file_agrees_with_its_program_and_xnnpack_runs_all_of_it() -> None:
     session = open_file(exported_litert())
     image = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     program = declared_request(smallest(), (3, 16, 16), format="litert").single
@@ -50,7 +49,7 @@ def test_int8_is_refused() -> None:
 
 
 class Products(nn.Module):
-    """A product of two values of one image and one head, and two that read one weight."""
+    """A matmul of two activations for one image and one head, and two that share a weight."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +60,7 @@ class Products(nn.Module):
 
 
 @pytest.mark.slow
-def test_products_of_values_are_xnnpack_s_too(tmp_path: Path) -> None:
+def test_xnnpack_runs_matmuls_of_two_activations(tmp_path: Path) -> None:
     import litert_torch
 
     model, image = Products().eval(), torch.randn(1, 6, 8)
@@ -84,7 +83,7 @@ def test_products_of_values_are_xnnpack_s_too(tmp_path: Path) -> None:
         )
 
 
-# Each takes ten seconds of a processor. Slide-Swin is in the catalogue of mutants.
+# Each takes ten seconds of CPU time. The catalogue of mutants covers Slide-Swin.
 @pytest.mark.parametrize(
     "name",
     [
@@ -102,7 +101,7 @@ def test_golden_families_are_written_and_proved(run, tmp_path: Path, name: str) 
     assert code == 0, err
     assert "pass" in out
     left = open_file(tmp_path / f"{name}.tflite").facts["not delegated"]
-    # NAT gathers its tiles by tables of indices, which XNNPACK does not.
+    # NAT gathers its tiles with index tables, which XNNPACK does not support.
     assert left.partition(" ")[0] in (("GATHER_ND", "none") if "nat" in name else ("none",))
 
 

@@ -1,4 +1,4 @@
-"""Which operators each form is written in: as many as its formula says, and no others."""
+"""The operators of each form: exactly as many as its formula needs, and no others."""
 
 import math
 from collections import Counter
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from exporters.registry import exporter_for
+from exporters.base import exporter_for
 from slide_deploy.folding.model import reparameterize
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.lowerings import FORMS, Lowering, lower
@@ -19,7 +19,7 @@ QUICK_FORMS = ("depthwise",)
 
 
 def attention(kernel_size: int) -> nn.Module:
-    """One slide attention on tokens, folded."""
+    """Return a folded slide attention on tokens."""
     config = SlideAttentionConfig(8, num_heads=2, kernel_size=kernel_size)
     model = nn.Sequential(SlideAttention(config, "tokens", (SIDE, SIDE)))
     return reparameterize(randomise(model))[0]
@@ -28,7 +28,7 @@ def attention(kernel_size: int) -> nn.Module:
 def written(
     format: str, lowering: Lowering, kernel_size: int, folder: Path
 ) -> tuple[Counter[str], int]:
-    """How often each operator occurs in a file of that attention, and the highest rank in it."""
+    """Return the number of each operator in a file of that attention, and the highest rank."""
     path = folder / f"attention{exporter_for(format).suffix}"
     model = lower(attention(kernel_size), lowering).eval()
     exporter_for(format).write(image_request(model, (SIDE * SIDE, 8), False, {}), path)
@@ -38,7 +38,7 @@ def written(
 
 
 def onnx_operators(form: str, offsets: int, strips: int) -> Counter[str]:
-    """What the formula of a form needs in ONNX; K offsets, S strips."""
+    """Return the ONNX operators of a form's formula, for K offsets and S strips."""
     k, s = offsets, strips
     found = Counter(Concat=int(s > 1))  # the strips side by side
     found += Counter(Softmax=s * (form != "running-mean"))
@@ -71,7 +71,7 @@ LAYOUT = {"Pad", "Reshape", "Slice", "Transpose"}
 
 
 def formula_cases() -> list[object]:
-    """Quick: a form in two strips. Long: all forms with the larger kernel. Full: the rest."""
+    """Quick: a form in two strips. Slow: all forms with the larger kernel. Full: the rest."""
     long = [(form, 5, 2) for form in FORMS]
     return [
         *((form, 3, 2) for form in QUICK_FORMS),
@@ -86,7 +86,7 @@ def formula_cases() -> list[object]:
 
 
 @pytest.mark.parametrize(("form", "kernel_size", "strips"), formula_cases())
-def test_onnx_files_hold_the_operators_of_the_formula(
+def test_onnx_files_have_the_operators_of_the_formula(
     form: str, kernel_size: int, strips: int, tmp_path: Path
 ) -> None:
     operators, rank = written("onnx", Lowering(form, strips), kernel_size, tmp_path)
@@ -109,10 +109,10 @@ def test_no_form_computes_a_shape_or_has_a_rank_above_four(
     assert rank == 4
 
 
-def test_onnx_runtime_makes_one_operator_of_a_product_and_its_bias_only_in_the_head(
+def test_onnx_runtime_fuses_a_matmul_and_its_bias_only_in_the_head(
     tmp_path: Path,
 ) -> None:
-    """It would copy the bias into every row first, on one thread: ``passes/biases_apart.py``."""
+    """The fused operator first copies the bias to every row: see ``passes/biases_apart.py``."""
     import onnx
     import onnxruntime
 

@@ -1,4 +1,4 @@
-"""Attentions that do not pad with zeros: right in every form and format, and declared as such."""
+"""Attentions with other than zero padding agree in every form and format, and are declared."""
 
 import copy
 import json
@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from exporters.base import exporter_for
 from exporters.declarations import request_declarations
-from exporters.registry import exporter_for
 from slide_deploy.folding.model import reparameterize
 from slide_deploy.graph_checks import check_graph, read_graph, standard_ops
 from slide_deploy.graph_checks.census import CENSUS_KEY
@@ -19,8 +19,8 @@ from slide_deploy.models.slide_attention import SlideAttentionConfig
 from tests.support import FORMATS, answers, image_request, random_attention
 
 SHAPE = (8, 7, 6)
-# Writing takes seconds a form. Every form reads a mode, and every mode is read in one strip and in
-# two; tests/models/test_padding_mode.py holds every pair in PyTorch.
+# Writing takes seconds for each form. Every form is tested with a mode, and every mode in one strip
+# and in two. tests/models/test_padding_mode.py tests every pair in PyTorch.
 FORMS_OF_MODES = {
     "reflect": ("running-mean", "depthwise"),
     "replicate": ("flat", "running-mean"),
@@ -29,7 +29,7 @@ FORMS_OF_MODES = {
 
 
 class Sum(nn.Module):
-    """An attention on maps for each form, side by side; the map is what a classifier answers."""
+    """An attention for each form, side by side; the feature map is the output of a classifier."""
 
     def __init__(self, mode: str, count: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Sum(nn.Module):
         return out.flatten(1)
 
 
-def test_every_form_reads_a_mode() -> None:
+def test_every_form_supports_a_padding_mode() -> None:
     assert {form for forms in FORMS_OF_MODES.values() for form in forms} == FORMS.keys()
 
 
@@ -58,7 +58,7 @@ def test_every_form_reads_a_mode() -> None:
         pytest.param("circular", FORMATS, marks=pytest.mark.slow),
     ],
 )
-def test_files_of_all_forms(mode: str, formats: tuple[str, ...], tmp_path: Path) -> None:
+def test_files_of_all_forms_agree(mode: str, formats: tuple[str, ...], tmp_path: Path) -> None:
     forms = FORMS_OF_MODES[mode]
     model = Sum(mode, len(forms)).eval()
     folded, certificate = reparameterize(model)
@@ -81,7 +81,7 @@ def test_files_of_all_forms(mode: str, formats: tuple[str, ...], tmp_path: Path)
         assert [violation.message for violation in check_graph(graph, standard_ops())] == []
         entries = json.loads(graph.metadata[ATTENTIONS_KEY])
         assert {entry["padding_mode"] for entry in entries} == {mode}
-        # The same file, said to pad with zeros: the convolutions do not, and the rule sees it.
+        # The same file, declared with zero padding: the rule finds that the convolutions differ.
         census = json.loads(graph.metadata[CENSUS_KEY])
         for entry in census["mixings"]:
             if entry.get("kernel") == [3, 3]:

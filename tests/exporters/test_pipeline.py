@@ -1,4 +1,4 @@
-"""Nothing wrong and nothing half-written is ever left under its final name."""
+"""No wrong or half-written file is ever left under its final name."""
 
 import json
 from dataclasses import replace
@@ -24,7 +24,7 @@ def entries(folder: Path) -> list[str]:
 
 @pytest.fixture
 def small(nano: Golden) -> Checkpoint:
-    """A golden checkpoint whose network is as small as can be: it is the files that matter."""
+    """A golden checkpoint with the smallest network, because only the files matter."""
     model = random_swin(
         image_size=(16, 16), embed_dim=4, depths=(1,), num_heads=(1,), num_slide_stages=1
     )
@@ -33,7 +33,7 @@ def small(nano: Golden) -> Checkpoint:
 
 @pytest.fixture
 def damaged_lowering(monkeypatch: pytest.MonkeyPatch):
-    """Make the pipeline write a model in which one thing is wrong."""
+    """Make the pipeline write a model with one error."""
 
     def damage(edit) -> None:
         def lower_and_damage(*arguments, **options):
@@ -113,7 +113,7 @@ def test_force_replaces_files_and_packages(small: Checkpoint, tmp_path: Path) ->
     assert (tmp_path / "slide_swin_nano.onnx").read_bytes() != b"stale"
 
 
-def test_a_file_of_an_earlier_export_does_not_pass_for_one_that_failed(
+def test_a_failed_file_removes_that_of_an_earlier_export(
     small: Checkpoint, tmp_path: Path, damaged_lowering
 ) -> None:
     options = ExportOptions(("openvino",), tmp_path, force=True)
@@ -136,7 +136,7 @@ def test_formats_can_be_added_later_and_the_manifest_keeps_all(
         export(other, ExportOptions(("onnx",), tmp_path))
 
 
-def test_one_converter_that_fails_leaves_the_other_formats_unwritten_too(
+def test_a_converter_that_fails_leaves_the_other_formats_unwritten(
     small: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from exporters import coreml_exporter
@@ -166,7 +166,7 @@ def test_a_converter_that_fails_leaves_nothing(
     assert entries(tmp_path) == []
 
 
-def test_a_converter_is_quoted_where_it_says_something(
+def test_the_message_of_a_converter_is_quoted(
     small: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from exporters import openvino_exporter
@@ -186,7 +186,7 @@ def test_a_converter_is_quoted_where_it_says_something(
     assert entries(tmp_path) == []
 
 
-def test_folders_that_others_use_stay(tmp_path: Path) -> None:
+def test_folders_that_another_process_uses_are_kept(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     with pipeline.working_folder(tmp_path / "there" / "new" / "out"):
         (tmp_path / "there" / "new" / "notes.txt").touch()
@@ -218,7 +218,7 @@ def test_unwritable_output(small: Checkpoint, tmp_path: Path) -> None:
         pytest.param(("onnx", "openvino", "coreml"), "coreml", 2, marks=pytest.mark.slow),
     ],
 )
-def test_each_format_is_lowered_as_it_was_chosen_and_alike_ones_share_a_trace(
+def test_formats_with_equal_lowerings_share_a_trace(
     formats: tuple[str, ...],
     other: str,
     traces: int,
@@ -252,10 +252,12 @@ def test_each_format_is_lowered_as_it_was_chosen_and_alike_ones_share_a_trace(
     ]
 
 
-def test_a_map_with_fewer_rows_than_strips_is_refused_by_name(nano: Golden, tmp_path: Path) -> None:
+def test_a_feature_map_with_fewer_rows_than_strips_is_refused_by_name(
+    nano: Golden, tmp_path: Path
+) -> None:
     options = ExportOptions(("onnx",), tmp_path / "out", lowering=Lowering("depthwise", 9))
     with pytest.raises(
-        InputError, match=r"^layers.1.blocks.0.attn as depthwise/9: A map of 8 rows"
+        InputError, match=r"^layers.1.blocks.0.attn as depthwise/9: A feature map of 8 rows"
     ):
         export(nano.load(), options)
     assert not (tmp_path / "out").exists()
@@ -270,7 +272,7 @@ def test_a_missing_library_is_named_with_its_command(nano: Golden, tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folded_checkpoint_exports_and_answers_the_same(nano: Golden, tmp_path: Path) -> None:
+def test_a_folded_checkpoint_exports_with_the_same_outputs(nano: Golden, tmp_path: Path) -> None:
     from slide_deploy.folding.model import reparameterize
     from slide_deploy.hosts import load_checkpoint
     from tests.support import save_folded

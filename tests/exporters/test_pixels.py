@@ -1,4 +1,4 @@
-"""Files that take pixels answer as files that take normalised images do."""
+"""Files that take pixels have the same outputs as files that take normalised images."""
 
 import json
 from dataclasses import replace
@@ -43,9 +43,9 @@ STEMS = {
 }
 # (layout, order)
 ASKED = [("nchw", "rgb"), ("nchw", "bgr"), ("nhwc", "rgb"), ("nhwc", "bgr")]
-# What make test tries of each stem; the long tests try the rest.
+# The variants of each stem in `make test`; the slow tests run the rest.
 QUICK = {"patches": (ASKED[0], ASKED[3]), "padded": (ASKED[3],)}
-# The largest difference of logits, which are about 1.
+# The largest allowed difference of logits, which are about 1.
 SAME = 1e-5
 
 
@@ -55,7 +55,7 @@ def pixel_options(layout: str = "nchw", order: str = "rgb", **others) -> ExportO
 
 
 def asked(*stems: str, named: bool = False) -> list[object]:
-    """Every layout and order, with the stem in front of them if it is `named`."""
+    """Return every layout and order, preceded by the stem if it is `named`."""
     return [
         pytest.param(
             *((stem, *each) if named else each),
@@ -133,13 +133,13 @@ def test_a_padded_convolution_keeps_the_mean_in_front(layout: str, order: str) -
     assert written == [*moved, "Cast", "Sub", "Conv", "Relu", "Conv", "ReduceMean", "Gemm"]
     for file in result.files:
         assert "the mean stays an operator in front (sub)" in file.preprocessing
-    assert "border of zeros" in " ".join(repr(result).split())
+    assert "zero padding is not the mean pixel" in " ".join(repr(result).split())
 
 
 @pytest.mark.parametrize("stem", [pytest.param("linear", marks=pytest.mark.slow), "read twice"])
-def test_what_is_read_otherwise_keeps_operators_in_front(stem: str) -> None:
+def test_an_image_with_other_readers_keeps_operators_in_front(stem: str) -> None:
     result = exported(drawn(STEMS[stem]()), stem, pixel_options("nhwc", "bgr"))
-    # Another order of channels is a convolution, which takes over mean and deviation.
+    # A reversed channel order is a convolution, which absorbs mean and deviation.
     assert operators(result.paths["onnx"])[:3] == ["Transpose", "Cast", "Conv"]
     in_front = {"onnx": "conv2d", "openvino": "conv2d", "coreml": "sub, div"}
     for format, names in in_front.items():
@@ -147,7 +147,7 @@ def test_what_is_read_otherwise_keeps_operators_in_front(stem: str) -> None:
 
 
 @pytest.mark.slow
-def test_grey_images_have_numbers_of_their_own() -> None:
+def test_grey_images_have_their_own_mean_and_deviation() -> None:
     network = drawn(Classifier(channels=1))
     asked = Preprocessing((0.13,), (0.31,), embedded=True, layout="nhwc")
     options = ExportOptions(FORMATS, Path(), preprocessing=asked)
@@ -184,14 +184,14 @@ def test_open_sizes_stay_open(layout: str, tmp_path: Path) -> None:
         assert slide_deploy.verify(path, network, torch.zeros(1, 3, *SIZE)).passed
 
 
-def test_core_ml_takes_a_picture_of_any_size_and_one_at_a_time(tmp_path: Path) -> None:
+def test_core_ml_takes_one_image_at_a_time_of_any_size(tmp_path: Path) -> None:
     network = drawn(Classifier(padding=1))
     asked = {"to": "coreml", "out": tmp_path, "embed_preprocessing": True}
     opened = {"image": {2: "height", 3: "width"}}
     slide_deploy.export(
         network, torch.zeros(1, 3, *SIZE), **asked, open_sizes=opened
     ).raise_if_failed()
-    with pytest.raises(InputError, match="one picture at a time"):
+    with pytest.raises(InputError, match="one image at a time"):
         slide_deploy.export(
             network, torch.zeros(1, 3, *SIZE), **asked, dynamic_batch=True, force=True
         )
@@ -206,12 +206,12 @@ def test_core_ml_takes_a_picture_of_any_size_and_one_at_a_time(tmp_path: Path) -
         )
 
 
-def test_files_say_what_they_take() -> None:
+def test_files_describe_their_inputs() -> None:
     asked = pixel_options("nhwc", "bgr", softmax=True, labels=tuple("abcdefg"))
     result = exported(drawn(Classifier()), "patches", asked)
-    said = {}
+    description = {}
     for format, path in result.paths.items():
-        said[format] = json.loads(open_file(path).metadata[IMAGE_KEY])
+        description[format] = json.loads(open_file(path).metadata[IMAGE_KEY])
     expected = {
         "input": "image",
         "size": list(SIZE),
@@ -225,24 +225,28 @@ def test_files_say_what_they_take() -> None:
         "probabilities": True,
         "labels": list("abcdefg"),
     }
-    assert said["onnx"] == said["openvino"] == expected
-    assert said["coreml"] == {**expected, "layout": "nchw", "order": "rgb"}
+    assert description["onnx"] == description["openvino"] == expected
+    assert description["coreml"] == {**expected, "layout": "nchw", "order": "rgb"}
     onnx_input = onnx.load(result.paths["onnx"]).graph.input[0].type.tensor_type
     assert onnx_input.elem_type == onnx.TensorProto.UINT8
     (port,) = openvino.Core().read_model(result.paths["openvino"]).get_parameters()
     assert (port.get_element_type().get_type_name(), str(port.get_layout())) == ("u8", "[N,H,W,C]")
 
 
-def test_a_checkpoint_says_what_its_callers_have_to_do() -> None:
+def test_files_without_preprocessing_describe_what_callers_must_do() -> None:
     checkpoint = golden_swin("slide_swin_nano").load()
     result = exported_checkpoint(checkpoint)
     for path in result.paths.values():
-        said = json.loads(open_file(path).metadata[IMAGE_KEY])
-        assert (said["inside"], said["type"], said["output"]) == (False, "float32", "logits")
-        assert said["size"] == list(checkpoint.config.image_size)
+        description = json.loads(open_file(path).metadata[IMAGE_KEY])
+        assert (description["inside"], description["type"], description["output"]) == (
+            False,
+            "float32",
+            "logits",
+        )
+        assert description["size"] == list(checkpoint.config.image_size)
 
 
-def test_other_networks_say_nothing_of_images() -> None:
+def test_other_networks_have_no_description_of_images() -> None:
     result = exported(drawn(Classifier()), "patches", PLAIN)
     assert all(IMAGE_KEY not in open_file(path).metadata for path in result.paths.values())
 
@@ -278,7 +282,7 @@ def test_a_core_ml_package_is_a_classifier_that_xcode_previews() -> None:
     assert preview == "imageClassifier"
 
 
-def test_labels_without_probabilities_make_no_classifier() -> None:
+def test_labels_without_probabilities_do_not_make_a_classifier() -> None:
     asked = replace(pixel_options(labels=tuple("abcdefg")), formats=("coreml",))
     package = open_package(exported(drawn(Classifier()), "patches", asked).paths["coreml"])
     assert package.classes == ()
@@ -296,8 +300,8 @@ def test_half_precision_keeps_its_limit() -> None:
     assert result.passed, result.problems
 
 
-def test_weights_stay_within_what_float16_holds_well() -> None:
-    """Divided by 255 they would be among the subnormal numbers, which some devices take for 0."""
+def test_weights_stay_within_the_precise_range_of_float16() -> None:
+    """Divided by 255, they would be subnormal numbers, which some devices flush to zero."""
     program = open_package(half(drawn(Classifier())).paths["coreml"]).main.block
     weights = [
         held.numpy()
@@ -323,7 +327,7 @@ def test_a_file_is_verified_later_and_layer_by_layer(format: str) -> None:
 
 
 def test_a_wrong_mean_is_found(tmp_path: Path) -> None:
-    """The file says one mean and has another inside."""
+    """The mean in the file's description differs from that in its graph."""
     network = drawn(Classifier())
     path = exported(network, "patches", pixel_options()).paths["onnx"]
     model = onnx.load(path)
@@ -334,7 +338,7 @@ def test_a_wrong_mean_is_found(tmp_path: Path) -> None:
     assert not verify_file(tmp_path / "other.onnx", whole).passed
 
 
-def test_damaged_words_are_refused(tmp_path: Path) -> None:
+def test_damaged_descriptions_are_refused(tmp_path: Path) -> None:
     network = drawn(Classifier())
     model = onnx.load(exported(network, "patches", pixel_options()).paths["onnx"])
     (entry,) = (each for each in model.metadata_props if each.key == IMAGE_KEY)
@@ -352,20 +356,20 @@ class TwoImages(nn.Module):
 @pytest.mark.parametrize(
     ("asked", "reason"),
     [
-        ({"labels": ["a", "b"]}, "2 names and Classifier tells 7 classes apart"),
-        ({"labels": [*"abcdef", "a"]}, "two classes a, in lines 1 and 7"),
+        ({"labels": ["a", "b"]}, "2 names and Classifier has 7 classes"),
+        ({"labels": [*"abcdef", "a"]}, "has the name a twice, in lines 1 and 7"),
         ({"labels": [*"abcdef", " "]}, "no name in line 7"),
         ({"embed_preprocessing": True, "mean": (0.5,)}, "`mean` has 1 numbers"),
         ({"mean": (123.7, 116.3, 103.5)}, "divide it by 255"),
         ({"deviation": (0.2, 0.0, 0.2)}, "at least 0.001"),
         ({"mean": (float("nan"),) * 3}, "not finite"),
-        ({"input_layout": "nhwc"}, "give `embed_preprocessing` too"),
-        ({"channel_order": "bgr"}, "give `embed_preprocessing` too"),
+        ({"input_layout": "nhwc"}, "add `embed_preprocessing`"),
+        ({"channel_order": "bgr"}, "add `embed_preprocessing`"),
         ({"embed_preprocessing": True, "input_layout": "hwc"}, "give nchw or nhwc"),
         ({"preset": "toaster"}, "choose one of cpu, intel, apple"),
     ],
 )
-def test_what_cannot_be_is_refused(asked: dict, reason: str, tmp_path: Path) -> None:
+def test_impossible_options_are_refused(asked: dict, reason: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=reason):
         slide_deploy.export(
             drawn(Classifier()), torch.zeros(1, 3, *SIZE), to="onnx", out=tmp_path / "out", **asked
@@ -373,13 +377,13 @@ def test_what_cannot_be_is_refused(asked: dict, reason: str, tmp_path: Path) -> 
     assert not list(tmp_path.rglob("*.onnx"))
 
 
-def test_networks_of_no_image_and_of_no_classes_are_refused(tmp_path: Path) -> None:
+def test_networks_without_an_image_or_without_classes_are_refused(tmp_path: Path) -> None:
     images = (torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))
     with pytest.raises(InputError, match="takes left, right, but preprocessing can be embedded"):
         slide_deploy.export(TwoImages(), images, to="onnx", out=tmp_path, embed_preprocessing=True)
     maps = nn.Conv2d(3, 4, 1)
     for asked in ({"softmax": True}, {"labels": ["a"]}):
-        with pytest.raises(InputError, match=r"output of logits|row of classes"):
+        with pytest.raises(InputError, match=r"output of logits|no class scores"):
             slide_deploy.export(maps, images[0], to="onnx", out=tmp_path, **asked)
 
 

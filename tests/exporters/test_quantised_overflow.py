@@ -1,4 +1,4 @@
-"""Products in int8 are right on processors that add pairs of products in 16 bits.
+"""Int8 matmuls are correct on CPUs that add pairs of products in 16 bits.
 
 Without VNNI, an instruction of x86 multiplies unsigned by signed bytes and adds two neighbours into
 16 bits, where what is too large is cut off: 255 |w| + 255 |w'| must stay below 2^15.
@@ -29,7 +29,7 @@ np.save(sys.argv[3], np.concatenate([compiled(each[None])[0].copy() for each in 
 
 
 class Wide(nn.Module):
-    """Weights and values of one sign: neighbouring products add up."""
+    """Weights and values of one sign, so that neighbouring products add up."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Wide(nn.Module):
 def written(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("overflow")
     random = np.random.default_rng(0)
-    # Most values lie near the largest one.
+    # Most values are near the largest one.
     tokens = random.uniform(0, 1, (32, 16, 256)).astype(np.float32) ** 0.25
     np.savez(folder / "noise.npz", tokens=tokens)
     slide_deploy.export(
@@ -63,7 +63,7 @@ def written(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("file", ["wide.onnx", "wide.xml"])
-def test_no_pair_of_products_is_cut_off(written: Path, file: str) -> None:
+def test_no_pair_of_products_saturates(written: Path, file: str) -> None:
     graph = read_graph(written / file)
     weights = [
         each.load().view(np.int8).reshape(each.shape).astype(int)
@@ -78,7 +78,7 @@ def test_no_pair_of_products_is_cut_off(written: Path, file: str) -> None:
 
 
 @pytest.mark.parametrize("instructions", ["AVX2", "AVX512_CORE", "DEFAULT"])
-def test_openvino_answers_rightly_without_vnni(
+def test_openvino_outputs_agree_without_vnni(
     written: Path, tmp_path: Path, instructions: str
 ) -> None:
     given, answers = written / "noise.npz", tmp_path / "answers.npy"

@@ -1,4 +1,4 @@
-"""The same network, versions and options give the same bytes, wherever and whenever they run."""
+"""The same network, versions and options give the same bytes on every run."""
 
 import json
 import os
@@ -23,7 +23,7 @@ NANO = GOLDEN / "slide_swin_nano.pth"
 
 
 def written(folder: Path, seed: int, threads: int, *options: object) -> dict[str, str]:
-    """The files of an export by a process with its own hashes, place, threads and time zone."""
+    """Export in a process with its own hash seed, folder, threads and time zone."""
     folder.mkdir(parents=True)
     environment = {
         "PYTHONPATH": str(ROOT),
@@ -45,13 +45,13 @@ def written(folder: Path, seed: int, threads: int, *options: object) -> dict[str
 
 
 def pictures(path: Path) -> Path:
-    """Examples to measure ranges on."""
+    """Write examples for measuring ranges."""
     np.savez(path, image=np.random.default_rng(0).standard_normal((40, 3, 64, 64), np.float32))
     return path
 
 
 def require(format: str) -> None:
-    """Skip what cannot be written or run here."""
+    """Skip formats that cannot be written or run here."""
     record = format_named(format)
     for package in record.packages:
         pytest.importorskip(package)
@@ -80,7 +80,7 @@ def require(format: str) -> None:
         )
     ],
 )
-def test_two_exports_are_the_same_bytes(tmp_path: Path, format: str, precision: str) -> None:
+def test_two_exports_write_the_same_bytes(tmp_path: Path, format: str, precision: str) -> None:
     require(format)
     options: tuple[object, ...] = ("--to", format, "-q", "--precision", precision)
     if precision == "int8":
@@ -100,8 +100,8 @@ def test_what_a_process_exported_before_does_not_matter(tmp_path: Path) -> None:
     assert tree(first) == tree(second)
 
 
-def test_a_manifest_holds_no_date_and_no_place(tmp_path: Path) -> None:
-    """Whoever builds again would find another manifest, and other hashes of bundles with it."""
+def test_a_manifest_has_no_date_and_no_path(tmp_path: Path) -> None:
+    """Otherwise a rebuild would change the manifest, and the hashes of bundles that contain it."""
     written(tmp_path / "one", 1, 1, "--to", "onnx", "-q")
     text = (tmp_path / "one" / "out" / "manifest.json").read_text()
     assert str(tmp_path) not in text

@@ -17,7 +17,7 @@ from tests.support import GOLDEN
 ROOT = Path(__file__).parents[2]
 NANO = GOLDEN / "slide_swin_nano.pth"
 
-# Publishes only when the other one is about to: both have looked at an empty folder by then.
+# Each process waits until the other is about to publish, so both have seen an empty folder.
 TOGETHER = """
 import sys, time
 from pathlib import Path
@@ -36,7 +36,7 @@ main()
 
 
 def both(tmp_path: Path, *calls: tuple[object, ...]) -> list[tuple[int, str]]:
-    """Run two exports that publish at one time; gives exit code and stderr of each."""
+    """Run two exports that publish at the same time; return exit code and stderr of each."""
     meeting = tmp_path / "meeting"
     meeting.mkdir()
     processes = [
@@ -54,7 +54,7 @@ def both(tmp_path: Path, *calls: tuple[object, ...]) -> list[tuple[int, str]]:
 
 
 def agrees(out: Path) -> list[str]:
-    """The formats in the manifest, whose files are there and are what it says; nothing else is."""
+    """Return the formats in the manifest; check that its files, and only these, exist and match."""
     manifest = json.loads((out / "manifest.json").read_text())
     files = {
         name: each
@@ -76,7 +76,7 @@ def test_different_formats_are_all_in_the_manifest(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_of_two_that_write_one_file_the_second_is_refused(tmp_path: Path) -> None:
+def test_the_second_of_two_exports_of_one_file_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "out"
     call = (NANO, "--to", "onnx", "--out", out, "-q")
     codes = dict(both(tmp_path, call, (*call, "--dynamic-batch")))
@@ -86,7 +86,7 @@ def test_of_two_that_write_one_file_the_second_is_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.full
-def test_with_force_the_last_one_wins_and_the_manifest_is_its_own(tmp_path: Path) -> None:
+def test_with_force_the_last_export_wins_and_its_manifest_stays(tmp_path: Path) -> None:
     out = tmp_path / "out"
     call = (NANO, "--to", "onnx", "--out", out, "-q", "--force")
     assert both(tmp_path, call, (*call, "--dynamic-batch")) == [(0, ""), (0, "")]
@@ -94,7 +94,7 @@ def test_with_force_the_last_one_wins_and_the_manifest_is_its_own(tmp_path: Path
 
 
 @pytest.mark.full
-def test_of_two_checkpoints_the_second_is_refused(tmp_path: Path) -> None:
+def test_the_second_of_two_checkpoints_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "out"
     other = GOLDEN / "slide_swin_nano_ema.pth"
     quiet = ("--to", "onnx", "--out", out, "-q")
@@ -104,7 +104,7 @@ def test_of_two_checkpoints_the_second_is_refused(tmp_path: Path) -> None:
     assert agrees(out) == ["onnx"]
 
 
-def test_one_publishes_at_a_time_and_no_lock_stays(tmp_path: Path) -> None:
+def test_exports_publish_one_at_a_time_and_leave_no_lock(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path\n"
         "from slide_deploy.files.folders import working_folder\n"
@@ -128,7 +128,7 @@ def test_one_publishes_at_a_time_and_no_lock_stays(tmp_path: Path) -> None:
     assert list(out.iterdir()) == []
 
 
-def test_what_fails_half_way_leaves_everything_as_it_was(
+def test_a_publication_that_fails_leaves_everything_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.bin").write_text("old")
@@ -170,7 +170,7 @@ def test_a_block_that_raises_moves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_links_stay_and_lead_to_what_is_published(tmp_path: Path) -> None:
+def test_links_stay_and_point_to_the_published_files(tmp_path: Path) -> None:
     out, far = tmp_path / "out", tmp_path / "far"
     for folder in (out, far):
         folder.mkdir()
@@ -190,7 +190,7 @@ def test_links_stay_and_lead_to_what_is_published(tmp_path: Path) -> None:
     assert sorted(path.name for path in out.iterdir()) == ["file", "package"]
 
 
-def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_file_is_never_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.onnx")
     (tmp_path / "null.onnx").symlink_to("/dev/null")
     for name, kind in (("pipe.onnx", "a pipe"), ("null.onnx", "a device")):
@@ -199,7 +199,7 @@ def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_tables_and_noise_of_two_processes_are_both_kept(tmp_path: Path) -> None:
+def test_tuning_tables_and_noise_of_two_processes_are_both_kept(tmp_path: Path) -> None:
     code = (
         "import sys; from benchmarks.calibration import store_noise\n"
         "for number in range(20): store_noise(f'{sys.argv[1]}:{number}', 1.01)"

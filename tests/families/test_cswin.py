@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 
-from slide_deploy.checkpoint.overrides import Overrides
+from slide_deploy.checkpoint.choice import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
 from slide_deploy.checkpoint.stated import Stated
 from slide_deploy.deployable.trained import deployable_checkpoint

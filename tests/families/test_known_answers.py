@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from slide_deploy.checkpoint.overrides import Overrides
+from slide_deploy.checkpoint.choice import Overrides
 from slide_deploy.errors import InputError
 from slide_deploy.folding.model import reparameterize
 from slide_deploy.hosts import load_checkpoint

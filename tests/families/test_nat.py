@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from slide_deploy.checkpoint.overrides import Overrides
+from slide_deploy.checkpoint.choice import Overrides
 from slide_deploy.errors import InputError
 from slide_deploy.hosts import load_checkpoint
 from slide_deploy.hosts.registry import architecture_name, published_named

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from exporters.outcome import ExportOptions
-from slide_deploy.checkpoint.overrides import Overrides
+from slide_deploy.checkpoint.choice import Overrides
 from slide_deploy.errors import InputError
 from slide_deploy.hosts import Checkpoint, load_checkpoint
 from slide_deploy.hosts.registry import published_named

@@ -75,7 +75,7 @@ def moments(number: int, seconds: float) -> list[float]:
 @cache
 def formats() -> tuple[str, ...]:
     """The formats that can be written and run here."""
-    from exporters.registry import exporter_for
+    from exporters.base import exporter_for
     from slide_deploy.errors import InputError
     from slide_deploy.formats import format_names
 

@@ -18,7 +18,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_is_replaced_as_a_whole_and_keeps_its_permissions(tmp_path: Path) -> None:
+def test_a_file_is_replaced_atomically_and_keeps_its_permissions(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text("old")
     path.chmod(0o600)
@@ -32,7 +32,7 @@ def test_a_file_is_replaced_as_a_whole_and_keeps_its_permissions(tmp_path: Path)
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["its target exists", "it dangles"])
-def test_a_link_stays_and_its_target_is_written(tmp_path: Path, there: bool) -> None:
+def test_a_symbolic_link_remains_and_its_target_is_written(tmp_path: Path, there: bool) -> None:
     (tmp_path / "far").mkdir()
     target, link, outer = tmp_path / "far" / "t.json", tmp_path / "link", tmp_path / "outer"
     if there:
@@ -46,7 +46,7 @@ def test_a_link_stays_and_its_target_is_written(tmp_path: Path, there: bool) -> 
     assert names(tmp_path / "far") == ["t.json"]
 
 
-def test_a_pipe_is_written_in_place_and_not_opened_before(tmp_path: Path) -> None:
+def test_a_pipe_is_written_in_place_and_not_opened_by_the_check(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     require_writable(pipe)  # a reader that waits would see an end here
@@ -59,7 +59,7 @@ def test_a_pipe_is_written_in_place_and_not_opened_before(tmp_path: Path) -> Non
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
-def test_a_device_stays_a_device(tmp_path: Path) -> None:
+def test_a_device_is_not_replaced(tmp_path: Path) -> None:
     link = tmp_path / "null"
     link.symlink_to("/dev/null")
     for path in (Path("/dev/null"), link):
@@ -69,7 +69,7 @@ def test_a_device_stays_a_device(tmp_path: Path) -> None:
     assert link.is_symlink()
 
 
-def test_a_descriptor_is_written_where_it_stands(tmp_path: Path) -> None:
+def test_a_descriptor_is_written_at_its_position(tmp_path: Path) -> None:
     """As ``3>>log`` and ``>(…)`` give it: nothing before it is lost."""
     log = tmp_path / "log"
     with log.open("w") as stream:
@@ -83,7 +83,7 @@ def test_a_descriptor_is_written_where_it_stands(tmp_path: Path) -> None:
     assert log.read_text() == "before\ntext\ntext\n"
 
 
-def test_a_descriptor_for_reading_is_refused(tmp_path: Path) -> None:
+def test_a_read_only_descriptor_is_refused(tmp_path: Path) -> None:
     (tmp_path / "in").touch()
     with (tmp_path / "in").open() as stream, pytest.raises(InputError, match="for reading only"):
         require_writable(Path(f"/dev/fd/{stream.fileno()}"))
@@ -91,7 +91,7 @@ def test_a_descriptor_for_reading_is_refused(tmp_path: Path) -> None:
         require_writable(Path("/dev/fd/987"))
 
 
-def test_standard_output_by_its_names(capsys, tmp_path: Path) -> None:
+def test_every_name_of_standard_output_writes_to_it(capsys, tmp_path: Path) -> None:
     link = tmp_path / "out"
     link.symlink_to("/dev/stdout")
     assert all(map(is_stdout, (Path("-"), Path("/dev/stdout"), Path("/dev/fd/1"), link)))
@@ -101,7 +101,7 @@ def test_standard_output_by_its_names(capsys, tmp_path: Path) -> None:
     assert capsys.readouterr().out == "first then"
 
 
-def test_a_file_that_others_have_mounted_is_written_in_place(tmp_path: Path, monkeypatch) -> None:
+def test_a_file_that_is_a_mount_point_is_written_in_place(tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "mounted.json"
     path.write_text("a longer text than the new one")
     inode = path.stat().st_ino
@@ -133,7 +133,7 @@ def unusable(tmp_path: Path) -> dict[str, Path]:
     }
 
 
-def test_places_that_cannot_be_written_are_refused_before_work(tmp_path: Path) -> None:
+def test_unwritable_paths_are_refused_before_work(tmp_path: Path) -> None:
     for reason, path in unusable(tmp_path).items():
         before = names(tmp_path)
         with pytest.raises(InputError, match=reason):
@@ -143,12 +143,12 @@ def test_places_that_cannot_be_written_are_refused_before_work(tmp_path: Path) -
         require_writable(tmp_path / "lost")
 
 
-def test_a_folder_that_takes_no_files_is_refused(tmp_path: Path, monkeypatch) -> None:
+def test_a_read_only_folder_is_refused(tmp_path: Path, monkeypatch) -> None:
     def denied(*arguments, **options):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("tempfile.TemporaryFile", denied)
-    with pytest.raises(InputError, match=r"cannot be written \(Permission denied\): name a file"):
+    with pytest.raises(InputError, match=r"cannot be written \(Permission denied\): give a file"):
         require_writable(tmp_path / "report.json")
     # A file there that may be written is written in place.
     path = tmp_path / "there.json"
@@ -173,12 +173,12 @@ def test_closed_standard_output_is_refused(monkeypatch) -> None:
 
 
 def kept_in(error: pytest.ExceptionInfo[InputError]) -> Path:
-    match = re.search(r"what was to be written is kept in (\S+)\.$", str(error.value))
+    match = re.search(r"the content is kept in (\S+)\.$", str(error.value))
     assert match, error.value
     return Path(match[1])
 
 
-def test_what_cannot_be_written_is_kept_elsewhere(tmp_path: Path, monkeypatch) -> None:
+def test_content_that_cannot_be_written_is_kept_elsewhere(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     with pytest.raises(InputError, match="No space left on device") as full:
@@ -191,7 +191,7 @@ def test_what_cannot_be_written_is_kept_elsewhere(tmp_path: Path, monkeypatch) -
     assert names(tmp_path) == ["temporary"]
 
 
-def test_a_block_that_raises_leaves_the_file_and_no_draft(tmp_path: Path) -> None:
+def test_a_block_that_raises_keeps_the_file_and_leaves_no_draft(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text("old")
     with pytest.raises(KeyboardInterrupt), draft_of(path) as draft:  # noqa: PT012
@@ -201,7 +201,7 @@ def test_a_block_that_raises_leaves_the_file_and_no_draft(tmp_path: Path) -> Non
     assert names(tmp_path) == ["report.json"]
 
 
-def test_where_there_is_no_room_at_all_nothing_stays_behind(
+def test_nothing_is_left_behind_if_every_disk_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self: Path, content: bytes) -> None:
@@ -215,6 +215,8 @@ def test_where_there_is_no_room_at_all_nothing_stays_behind(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(InputError, match=r"No space left on device.*make room and try again"):
+    with pytest.raises(
+        InputError, match=r"No space left on device.*free some disk space and try again"
+    ):
         write_text(tmp_path / "out" / "report.json", "content")
     assert [path for path in tmp_path.rglob("*") if path.parent != tmp_path] == []

@@ -53,7 +53,7 @@ def test_the_table_lists_merged_branches(run, named: tuple[str, ...]) -> None:
     code, out, err = run("fold", *named, "own_branched_net:Net")
     assert code == 0, err
     assert "fold: nothing to fold" in out
-    assert "As trained in folded.safetensors, put together by export" in out
+    assert "Branches in folded.safetensors that export merges" in out
     assert "block (Block)" in out and "2 convolutions and 1 normalisation" in out
     assert "note: Net keeps its branches: a value in between has other readers" in out
     assert max(len(line) for line in out.splitlines() if "note" not in line) <= 100
@@ -75,7 +75,7 @@ def test_json_separates_merged_branches_from_folded_layers(run, named: tuple[str
 def test_a_network_that_cannot_be_traced_is_still_folded(run, named: tuple[str, ...]) -> None:
     code, out, err = run("fold", *named, "own_branched_net:Deciding")
     assert code == 0, err
-    assert "note: branches were not looked for: own_branched_net:Deciding cannot be traced" in out
+    assert "note: branches were not searched: own_branched_net:Deciding cannot be traced" in out
     assert Path("folded.safetensors").exists()
 
 

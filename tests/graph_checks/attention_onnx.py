@@ -54,7 +54,7 @@ def tokens(case: Case) -> Array:
 
 
 def answer(case: Case, x: Array) -> Array:
-    """What the file must answer, in float64."""
+    """The expected output of the file, in float64."""
     heads = {name: _split(case, name, x) for name in "qkv"}
     logits = _SCALE * heads["q"] @ heads["k"].transpose(0, 1, 3, 2)
     weights = np.exp(logits - logits.max(-1, keepdims=True))

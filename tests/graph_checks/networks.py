@@ -1,4 +1,4 @@
-"""Small networks of many kinds without a slide attention, each with the shape that it takes."""
+"""Small networks of many kinds without slide attention, each with its input shape."""
 
 from collections.abc import Callable, Mapping
 
@@ -217,7 +217,7 @@ class Pooling(nn.Module):
 
 
 class RepVgg(nn.Module):
-    """A block that nobody folded: 3x3, 1x1 and nothing, added."""
+    """An unfolded block: the sum of a 3x3 convolution, a 1x1 convolution and the identity."""
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from exporters.base import ExportRequest, Traces
+from exporters.base import ExportRequest, Traces, exporter_for
 from exporters.declarations import request_declarations
-from exporters.registry import exporter_for
 from slide_deploy.folding.model import reparameterize
 from slide_deploy.formats import format_named
 from slide_deploy.layouts import stretches
@@ -33,7 +32,7 @@ def nano() -> SlideSwin:
 
 @contextmanager
 def on_maps_at_any_price() -> Iterator[None]:
-    """Slide stages are written on maps, as if a normalisation there cost next to nothing."""
+    """Slide stages are written in NCHW, as if a normalisation there cost next to nothing."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(stretches, "_NORMALISATION", 0.2)
         yield
@@ -140,7 +139,7 @@ def every_form() -> tuple[SlideSwin, Chooser]:
 
 
 def branched_swin(folder: Path) -> Path:
-    """An ONNX file of a model whose attentions nobody folded, said to be folded."""
+    """An ONNX file of a model with unfolded attentions and the census of a folded one."""
     model = nano()
     request = declared_request(model, (3, 64, 64))
     path = folder / "branched.onnx"

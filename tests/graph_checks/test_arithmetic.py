@@ -1,4 +1,4 @@
-"""What the common graph makes of convolutions, products and shapes, against torch and numpy."""
+"""Convolutions, matmuls and shapes of the common graph agree with torch and numpy."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from slide_deploy.graph_checks import Graph
 from slide_deploy.graph_checks.convolutions import Convolution, convolution
 from slide_deploy.graph_checks.graph import Attribute, Constant, Node, Value
 from slide_deploy.graph_checks.inspect import depth, inspect
-from slide_deploy.graph_checks.matmuls import broadcast, product
+from slide_deploy.graph_checks.matmuls import broadcast, matmul
 from slide_deploy.graph_checks.readers import mlpackage_dialect, onnx_dialect, openvino_dialect
 from slide_deploy.graph_checks.shapes import at_batch_one
 
@@ -121,7 +121,7 @@ def test_padding_by_name_keeps_the_size(
     "attributes",
     [{"group": 0}, {"group": 5}, {"strides": (0, 1)}, {"strides": (1,)}, {"pads": (1, 1)}],
 )
-def test_a_convolution_that_contradicts_itself_is_none(attributes: dict[str, Attribute]) -> None:
+def test_an_invalid_convolution_is_none(attributes: dict[str, Attribute]) -> None:
     node = Node("conv", "Conv", "", ("x", "W"), ("y",), attributes)
     assert convolution(graph("onnx", node, x=(1, 6, 9, 8), W=(18, 1, 3, 3)), node) is None
 
@@ -136,7 +136,7 @@ def test_a_convolution_that_contradicts_itself_is_none(attributes: dict[str, Att
         ("coreml", "linear", {}, (2, 4, 3), (6, 3)),
     ],
 )
-def test_products_sum_over_the_common_axis(
+def test_matmuls_sum_over_the_common_axis(
     format: str,
     operator: str,
     attributes: dict[str, Attribute],
@@ -144,16 +144,16 @@ def test_products_sum_over_the_common_axis(
     right: tuple[int, ...],
 ) -> None:
     node = Node("product", operator, "", ("x", "W"), ("y",), attributes)
-    found = product(graph(format, node, x=left, W=right), node, left, right)
+    found = matmul(graph(format, node, x=left, W=right), node, left, right)
     assert found is not None
     assert found.summed == 3
     assert found.shape[-2:] == (4, 6)
     assert found.shape[:-2] == np.broadcast_shapes(left[:-2], right[:-2])
 
 
-def test_products_that_do_not_fit_are_none() -> None:
+def test_matmuls_that_do_not_fit_are_none() -> None:
     node = Node("product", "MatMul", "", ("x", "W"), ("y",))
-    assert product(graph("onnx", node, x=(2, 3)), node, (2, 3), (4, 5)) is None
+    assert matmul(graph("onnx", node, x=(2, 3)), node, (2, 3), (4, 5)) is None
 
 
 @pytest.mark.parametrize("shapes", [((2, 1, 3), (4, 1)), ((), (2, 3)), ((1,), (1, 1)), ((0, 1),)])
@@ -162,7 +162,7 @@ def test_broadcasting_is_numpys(shapes: tuple[tuple[int, ...], ...]) -> None:
     assert broadcast(((2, 3), (2, 4))) is None
 
 
-def test_an_open_batch_is_settled_through_the_graph() -> None:
+def test_an_open_batch_is_resolved_through_the_graph() -> None:
     nodes = (
         Node("turn", "transpose", "mil", ("x",), ("a",), {"perm": (0, 2, 1)}),
         Node("cut", "reshape", "mil", ("a",), ("b",), {"shape": (-1, 4, 5)}),
@@ -188,7 +188,7 @@ def test_an_open_batch_is_settled_through_the_graph() -> None:
     assert found["d"] == found["e"] == (2, 4, 3)
 
 
-def test_depth_is_the_longest_path_and_survives_a_circle() -> None:
+def test_depth_is_the_longest_path_even_with_a_cycle() -> None:
     line = [
         Node(f"n{index}", "Relu", "", (source,), (f"n{index}",))
         for index, source in enumerate(("x", "n0", "n1"))
@@ -202,7 +202,7 @@ def test_depth_is_the_longest_path_and_survives_a_circle() -> None:
     assert depth(graph("onnx", *circle, x=(1,))) == 0
 
 
-def test_what_cannot_be_counted_is_named() -> None:
+def test_operators_that_cannot_be_counted_are_named() -> None:
     node = Node("product", "MatMul", "", ("x", "W"), ("y",))
     inspection = inspect(graph("onnx", node, x=("batch", "length", 3), W=(3, 4)))
     assert (inspection.macs, inspection.counted_macs) == (None, 0)
@@ -210,7 +210,7 @@ def test_what_cannot_be_counted_is_named() -> None:
     assert (inspection.largest, inspection.unsized) == (None, ("y",))
 
 
-def test_a_figure_that_lacks_something_is_unknown_and_what_is_known_is_kept() -> None:
+def test_an_incomplete_figure_is_unknown_and_its_known_part_is_kept() -> None:
     nodes = (
         Node("open", "MatMul", "", ("x", "W"), ("y",)),
         Node("known", "MatMul", "", ("Z", "W"), ("t",)),

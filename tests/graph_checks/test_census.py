@@ -1,4 +1,4 @@
-"""SD017: a file of any form has what its census counts, and whatever is missing or new is seen."""
+"""SD017: a file of any form matches its census, and every missing or new operator is found."""
 
 import json
 from collections import defaultdict
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporters.registry import exporter_for
+from exporters.base import exporter_for
 from slide_deploy.graph_checks import check_file, check_graph, read_graph, standard_ops
 from slide_deploy.graph_checks.census import (
     CENSUS_KEY,
@@ -41,8 +41,8 @@ def graph(request: pytest.FixtureRequest, every_form: Callable[[str], Path]) -> 
     return read_graph(every_form(request.param))
 
 
-def says(graph: Graph) -> list[str]:
-    """What SD017 says."""
+def reported(graph: Graph) -> list[str]:
+    """The messages of SD017."""
     return [
         f"{violation.node}: {violation.message}"
         for violation in check_graph(graph, standard_ops())
@@ -66,7 +66,7 @@ def declaring(graph: Graph, census: Census) -> Graph:
 
 
 def see_whatever_is_missing(graph: Graph) -> int:
-    """How many geometries are missed as soon as one operator too many of them is gone."""
+    """The number of geometries for which one missing operator too many is found."""
     held: dict[MixingGeometry, list[Node]] = defaultdict(list)
     for node, kind in mixings(graph):
         held[kind].append(node)
@@ -76,7 +76,7 @@ def see_whatever_is_missing(graph: Graph) -> int:
         damaged = graph
         for node in nodes[: len(nodes) - census.mixings[kind].least + 1]:
             damaged = without(damaged, node)
-        assert any(f"{kind}, and the graph has" in line for line in says(damaged)), kind
+        assert any(f"{kind}, and the graph has" in line for line in reported(damaged)), kind
     return len(held)
 
 
@@ -87,43 +87,43 @@ def test_every_form_is_tried_with_one_head_and_with_several() -> None:
 
 @pytest.mark.full
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_file_of_all_forms_keeps_every_rule(
+def test_a_file_of_all_forms_passes_every_rule(
     every_form: Callable[[str], Path], format: str
 ) -> None:
     assert check_file(every_form(format)).violations == ()
 
 
 @pytest.mark.slow
-def test_whatever_is_missing_is_seen(graph: Graph) -> None:
+def test_every_missing_operator_is_found(graph: Graph) -> None:
     # Forms have 17 geometries in the two stages; the rest of the network has the others.
     assert see_whatever_is_missing(graph) > 17
 
 
 @pytest.mark.slow
-def test_a_file_in_another_form_is_seen(graph: Graph, exported: Files) -> None:
+def test_a_file_in_another_form_is_found(graph: Graph, exported: Files) -> None:
     other = read_graph(exported[graph.format])
-    assert says(declaring(graph, counted(other)))
-    assert says(declaring(other, counted(graph)))
+    assert reported(declaring(graph, counted(other)))
+    assert reported(declaring(other, counted(graph)))
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_an_operator_more_or_less_is_seen(exported: Files, format: str) -> None:
+def test_an_operator_more_or_less_is_found(exported: Files, format: str) -> None:
     graph = read_graph(exported[format])
-    assert says(graph) == []
+    assert reported(graph) == []
     for kind, count in counted(graph).mixings.items():
         assert count.least == count.most  # nothing is left to the converters here
         for change in (-1, 1):
             mixings_ = dict(counted(graph).mixings)
             mixings_[kind] = Count(count.least + change, count.most + change)
             if mixings_[kind].most:
-                (line,) = says(declaring(graph, Census(mixings_)))
+                (line,) = reported(declaring(graph, Census(mixings_)))
                 assert f"has {count.most + change} {kind}, and the graph has {count.most}" in line
         fewer = {other: held for other, held in counted(graph).mixings.items() if other != kind}
-        (line,) = says(declaring(graph, Census(fewer)))
+        (line,) = reported(declaring(graph, Census(fewer)))
         assert f"The exported program has no {kind}" in line
 
 
-def test_an_older_file_is_to_be_exported_again(exported: Files) -> None:
+def test_a_file_without_a_census_must_be_exported_again(exported: Files) -> None:
     graph = read_graph(exported["onnx"])
     metadata = {key: text for key, text in graph.metadata.items() if key != CENSUS_KEY}
     (violation,) = check_graph(replace(graph, metadata=metadata), standard_ops())
@@ -133,23 +133,23 @@ def test_an_older_file_is_to_be_exported_again(exported: Files) -> None:
 
 @pytest.mark.slow
 def test_heads_of_one_feature(tmp_path: Path) -> None:
-    """The products of flat are then a row or a column, which is a matrix all the same."""
+    """The matmuls of the form flat then have a row or a column, which is a matrix as well."""
     files = export(random_swin(num_heads=(8, 2, 4)), tmp_path, lowering=Lowering("flat"))
     for path in files.values():
         graph = read_graph(path)
         assert MixingGeometry(1, 1, 8) in counted(graph).mixings
-        assert says(graph) == []
+        assert reported(graph) == []
 
 
 def on_maps(model: SlideSwin, lowering: Lowering, folder: Path) -> Graph:
-    """An ONNX file as it is shipped: slide stages are maps, normalisations too."""
+    """An ONNX file as it is shipped: slide stages and their normalisations are in NCHW."""
     with on_maps_at_any_price():
         request = declared_request(model, (3, *model.config.image_size), lowering, format="onnx")
     exporter_for("onnx").write(request, folder / "maps.onnx")
     return read_graph(folder / "maps.onnx")
 
 
-ON_MAPS = [form for form in FORMS if FORMS[form].on_maps]
+ON_MAPS = [form for form in FORMS if FORMS[form].is_nchw]
 
 
 @pytest.mark.parametrize(
@@ -164,11 +164,11 @@ ON_MAPS = [form for form in FORMS if FORMS[form].on_maps]
         pytest.param({"kernel_size": 1}, id="k 1", marks=pytest.mark.full),
     ],
 )
-def test_stages_on_maps_have_what_they_count(form: str, settings: dict, tmp_path: Path) -> None:
+def test_nchw_stages_match_their_census(form: str, settings: dict, tmp_path: Path) -> None:
     if settings.get("kernel_size") == 1 and form == "running-mean":
         pytest.skip("a position without neighbours has no running mean")
     graph = on_maps(random_swin(**settings), Lowering(form), tmp_path)
-    assert says(graph) == []
+    assert reported(graph) == []
     see_whatever_is_missing(graph)
 
 
@@ -208,27 +208,27 @@ def entry(**changes: object) -> str:
         (" " * 200_001, "has 200,001 characters"),
         ("[]", "has no list of mixings"),
         ('{"mixings": {}}', "has no list of mixings"),
-        ('{"mixings": [1]}', "an entry that is no object"),
-        ('{"mixings": [], "branched_pairs": -1}', "has branched pairs"),
-        ('{"mixings": [], "hidden_products": 1}', "that are none"),
-        ('{"mixings": [], "infinities": "no"}', "that are none"),
+        ('{"mixings": [1]}', "an entry that is not an object"),
+        ('{"mixings": [], "branched_pairs": -1}', "has branched_pairs"),
+        ('{"mixings": [], "hidden_products": 1}', "that are neither true nor false"),
+        ('{"mixings": [], "infinities": "no"}', "that are neither true nor false"),
         (entry(inputs=None), "without groups, inputs and outputs"),
         (entry(groups=0), "without groups, inputs and outputs"),
         (entry(outputs=2**31), "without groups, inputs and outputs"),
-        (entry(kernel="3x3"), "that are no lists of numbers"),
-        (entry(pads=[1, 1]), "that are no lists of numbers"),
+        (entry(kernel="3x3"), "that are not lists of numbers"),
+        (entry(pads=[1, 1]), "that are not lists of numbers"),
         (entry(pads=[[1], [1]]), "do not fit their kernel"),
         (entry(pads=[[1, 1]]), "do not fit their kernel"),
         (entry(strides=[1]), "do not fit their kernel"),
-        (entry(most=0), "says not how many"),
-        (entry(least=3), "says not how many"),
-        (entry(least=True), "says not how many"),
+        (entry(most=0), "without a valid least and most"),
+        (entry(least=3), "without a valid least and most"),
+        (entry(least=True), "without a valid least and most"),
         (json.dumps({"mixings": [CONVOLUTION, CONVOLUTION]}), "twice"),
     ],
 )
-def test_a_census_that_is_none_breaks_the_rule(exported: Files, text: str, reason: str) -> None:
+def test_an_invalid_census_breaks_the_rule(exported: Files, text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         read_census({CENSUS_KEY: text})
     graph = read_graph(exported["onnx"])
-    (line,) = says(replace(graph, metadata=graph.metadata | {CENSUS_KEY: text}))
+    (line,) = reported(replace(graph, metadata=graph.metadata | {CENSUS_KEY: text}))
     assert "The file's slide_deploy.census" in line

@@ -83,7 +83,7 @@ def test_file_names_are_printed_as_they_are(damaged: Path, monkeypatch: pytest.M
         (("model.onnx", "--policy", "absent.toml"), "absent.toml cannot be read"),
     ],
 )
-def test_check_says_what_it_lacks(arguments: tuple[str, ...], sentence: str) -> None:
+def test_check_reports_missing_arguments(arguments: tuple[str, ...], sentence: str) -> None:
     answer = run("check", *arguments)
     assert answer.returncode == 2
     assert sentence in answer.stderr
@@ -120,17 +120,16 @@ def test_show_policy_prints_a_built_in_policy(arguments: tuple[str, ...], name: 
     assert answer.stdout == built_in_text(name)
 
 
-def test_show_policy_names_the_policies_that_it_knows() -> None:
+def test_show_policy_lists_the_built_in_policies() -> None:
     answer = run("check", "--show-policy", "strict")
     assert answer.returncode == 2
     assert answer.stderr == (
-        "slide-deploy: strict is not built in: --show-policy knows standard-ops and portable.\n"
+        "slide-deploy: strict is not a built-in policy: give --show-policy standard-ops or "
+        "portable.\n"
     )
 
 
-def test_a_built_in_policy_is_named_and_the_report_says_which(
-    exported: Files, tmp_path: Path
-) -> None:
+def test_a_built_in_policy_is_given_by_name_and_reported(exported: Files, tmp_path: Path) -> None:
     model = onnx.load(exported["onnx"])
     del model.metadata_props[:]
     silent = tmp_path / "silent.onnx"

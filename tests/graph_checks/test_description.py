@@ -1,4 +1,4 @@
-"""SD020: what a file tells its callers against what its graph has."""
+"""SD020: the description of inputs and outputs is checked against the graph."""
 
 import random
 from collections.abc import Callable
@@ -74,7 +74,7 @@ def takes_a_gray_image(model: Any) -> None:
     [
         (renames_the_input, {"picture: Is described", "image: Is an input"}),
         (renames_the_output, {"scores: Is described", "logits: Is an output"}),
-        (forgets_the_input, {"image: Is an input of the graph, and not"}),
+        (forgets_the_input, {"image: Is an input of the graph, and is not"}),
         (repeats_the_input, {"image: Is described as an input, and the graph has none"}),
         (forgets_the_shape, {"image: Is described as ()"}),
         (gives_the_output_another_shape, {"logits: Is described as (1, 5)"}),
@@ -155,7 +155,7 @@ def test_the_data_of_an_input_layer_must_be_those_of_its_port(
 
 @pytest.mark.parametrize("files", ["exported", "exported_dynamic"])
 @pytest.mark.parametrize("format", ["onnx", "openvino", "coreml"])
-def test_valid_files_describe_themselves(
+def test_valid_files_describe_their_interface(
     files: str, format: str, request: pytest.FixtureRequest
 ) -> None:
     path = request.getfixturevalue(files)[format]
@@ -163,7 +163,7 @@ def test_valid_files_describe_themselves(
     assert (read_graph(path).described_inputs is None) == (format == "onnx")
 
 
-def test_a_rank_that_is_left_open_says_nothing(exported: Files) -> None:
+def test_an_open_rank_is_not_compared(exported: Files) -> None:
     graph = read_graph(exported["onnx"])
     unknown = Value("image", "undefined", None)
     assert messages(replace(graph, described_inputs=(unknown,))) == []

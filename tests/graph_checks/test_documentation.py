@@ -1,11 +1,11 @@
-"""What the documentation says of the rules is what they say of themselves."""
+"""The documentation lists the rules and the known runtime bugs as they are in the code."""
 
 from pathlib import Path
 
 import yaml
 
-from slide_deploy.graph_checks.rule_table import rule_table
-from slide_deploy.graph_checks.runtime_bugs import RUNTIME_BUGS
+from slide_deploy.graph_checks.rules import rule_table
+from slide_deploy.graph_checks.rules.runtime_bugs import RUNTIME_BUGS
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "graph-checks.md").read_text(encoding="utf-8")
@@ -13,10 +13,12 @@ PAGE = (DOCS / "graph-checks.md").read_text(encoding="utf-8")
 
 def test_the_table_of_rules_is_current() -> None:
     table = PAGE.partition("<!-- rules: begin -->\n")[2].partition("<!-- rules: end -->")[0]
-    assert table == rule_table(), "write slide_deploy.graph_checks.rule_table into the page"
+    assert table == rule_table(), (
+        "copy the output of slide_deploy.graph_checks.rules.rule_table() into the page"
+    )
 
 
-def test_every_trap_is_described_with_its_versions() -> None:
+def test_every_known_runtime_bug_is_documented_with_its_versions() -> None:
     for bug in RUNTIME_BUGS:
         line = next(line for line in PAGE.splitlines() if line.startswith(f"| {bug.name} |"))
         assert all(text in line for text in (bug.runtime, *bug.versions))

@@ -1,4 +1,4 @@
-"""Damaged files end in one sentence or in a report, whatever was damaged."""
+"""Damaged files lead to a one-sentence error or to a report, whatever was damaged."""
 
 import random
 import re

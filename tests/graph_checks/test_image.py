@@ -1,4 +1,4 @@
-"""SD020: what a file says of its image and classes against its graph."""
+"""SD020: the description of the image and the classes is checked against the graph."""
 
 import json
 from dataclasses import replace
@@ -30,7 +30,7 @@ def messages(format: str, options: ExportOptions = OPTIONS, **changes: object) -
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_what_is_written_is_so_and_a_false_word_is_seen(format: str) -> None:
+def test_a_written_description_is_true_and_a_false_one_is_found(format: str) -> None:
     assert messages(format) == []
     assert messages(format, LOGITS) == []
     for changes, said in (
@@ -44,4 +44,4 @@ def test_what_is_written_is_so_and_a_false_word_is_seen(format: str) -> None:
         (message,) = messages(format, **changes)
         assert said in message
     (message,) = messages(format, LOGITS, probabilities=True)
-    assert message == "Is described as probabilities, and comes from no softmax."
+    assert message == "Is described as probabilities, and no softmax computes it."

@@ -24,7 +24,7 @@ def weights_of(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_what_is_unread_is_what_no_place_covers(seed: int) -> None:
+def test_bytes_that_no_place_covers_are_unread(seed: int) -> None:
     rng = random.Random(seed)
     content = np.frombuffer(rng.randbytes(2000), np.uint8) | 1  # no zero, so no padding
     starts = [rng.randrange(1900) for _ in range(rng.randrange(12))]
@@ -47,7 +47,7 @@ def test_zeros_up_to_the_next_multiple_of_64_are_padding() -> None:
     assert len(list(unread("b", content, [(0, 100), (163, 1000)]))) == 1
 
 
-def test_a_file_that_nobody_reads_is_left_over() -> None:
+def test_an_unread_file_is_left_over() -> None:
     assert list(unread("b", np.empty(0, np.uint8), [])) == []
     (gap,) = unread("b", np.ones(1, np.uint8), [])
     assert gap.size == 1
@@ -55,7 +55,7 @@ def test_a_file_that_nobody_reads_is_left_over() -> None:
 
 @pytest.mark.parametrize("format", ["openvino", "coreml"])
 @pytest.mark.parametrize("more", [1, 63, 64, 4096])
-def test_bytes_behind_the_weights_are_seen(
+def test_bytes_after_the_weights_are_found(
     exported: Files, tmp_path: Path, format: str, more: int
 ) -> None:
     path = copied(exported[format], tmp_path)
@@ -70,9 +70,7 @@ def test_bytes_behind_the_weights_are_seen(
 
 
 @pytest.mark.parametrize("format", ["openvino", "coreml"])
-def test_padding_behind_the_weights_is_allowed(
-    exported: Files, tmp_path: Path, format: str
-) -> None:
+def test_padding_after_the_weights_is_allowed(exported: Files, tmp_path: Path, format: str) -> None:
     path = copied(exported[format], tmp_path)
     weights = weights_of(path)
     weights.write_bytes(weights.read_bytes() + bytes(63))
@@ -91,7 +89,7 @@ def test_external_data_without_a_gap_pass(exported: Files, tmp_path: Path) -> No
     assert found(external(exported, tmp_path)) == []
 
 
-def test_unread_external_data_are_seen(exported: Files, tmp_path: Path) -> None:
+def test_unread_external_data_are_found(exported: Files, tmp_path: Path) -> None:
     path = external(exported, tmp_path)
     data = tmp_path / "outside.data"
     data.write_bytes(data.read_bytes() + b"\1" * 1000)
@@ -99,7 +97,7 @@ def test_unread_external_data_are_seen(exported: Files, tmp_path: Path) -> None:
     assert "of outside.data: 1,000 bytes" in message
 
 
-def test_a_training_graph_is_seen(exported: Files, tmp_path: Path) -> None:
+def test_a_training_graph_is_found(exported: Files, tmp_path: Path) -> None:
     def train(model: onnx.ModelProto) -> None:
         model.training_info.add().algorithm.CopyFrom(helper.make_graph([], "step", [], []))
 

@@ -13,7 +13,7 @@ import onnx
 import pytest
 from torch import nn
 
-from exporters.registry import exporter_for
+from exporters.base import exporter_for
 from slide_deploy.graph_checks import (
     Policy,
     Violation,
@@ -97,7 +97,7 @@ def test_an_epsilon_may_be_rounded_and_nothing_else(seed: int) -> None:
 
 
 @pytest.mark.parametrize("stored", [0.0, -0.0, math.nan, math.inf, -math.inf, 1e300, 1e-300])
-def test_what_is_no_epsilon_is_never_the_wanted_one(stored: float) -> None:
+def test_an_invalid_epsilon_never_equals_the_wanted_one(stored: float) -> None:
     assert not same_epsilon(stored, 1e-5)
     assert not same_epsilon(stored, 1e-9)  # nothing is left of it in float16
 
@@ -134,7 +134,7 @@ def test_without_a_declaration_the_policy_decides(
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_silent_file_with_the_right_epsilon_passes(
+def test_a_file_without_a_declaration_passes_with_an_allowed_epsilon(
     exported: Files, tmp_path: Path, format: str
 ) -> None:
     silent = declare(format, NORMALISATIONS_KEY, None)
@@ -142,7 +142,7 @@ def test_a_silent_file_with_the_right_epsilon_passes(
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_declaration_that_was_changed_with_the_graph_meets_the_policy(
+def test_a_declaration_changed_with_the_graph_is_checked_against_the_policy(
     exported: Files, tmp_path: Path, format: str
 ) -> None:
     claims = declare(format, NORMALISATIONS_KEY, counted(**{"1e-05": NORMS - 1, "1e-06": 1}))
@@ -155,7 +155,7 @@ def test_a_declaration_that_was_changed_with_the_graph_meets_the_policy(
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("count", [1, NORMS - 1, NORMS + 1])
-def test_another_number_of_normalisations_is_seen(
+def test_another_number_of_normalisations_is_found(
     exported: Files, tmp_path: Path, format: str, count: int
 ) -> None:
     claims = declare(format, NORMALISATIONS_KEY, counted(**{"1e-05": count}))
@@ -164,7 +164,7 @@ def test_another_number_of_normalisations_is_seen(
     assert f"the graph has {NORMS}" in violation.message
 
 
-def test_normalisations_of_a_file_that_declares_none_are_seen(
+def test_normalisations_of_a_file_that_declares_none_are_found(
     exported: Files, tmp_path: Path
 ) -> None:
     none = declare("onnx", NORMALISATIONS_KEY, "[]")
@@ -183,11 +183,11 @@ def test_normalisations_of_a_file_that_declares_none_are_seen(
         ('[{"epsilon": NaN, "count": 15}]', "an entry without an epsilon"),
         ('[{"epsilon": 1, "count": 15}]', "an entry without an epsilon"),
         ('[{"epsilon": "1e-5", "count": 15}]', "an entry without an epsilon"),
-        ('[{"epsilon": 1e-5}]', "no count for the epsilon 1e-05"),
-        ('[{"epsilon": 1e-5, "count": true}]', "no count"),
-        ('[{"epsilon": 1e-5, "count": -1}]', "no count"),
-        ('[{"epsilon": 1e-5, "count": 2, "most": 1}]', "no count"),
-        ('[{"epsilon": 1e-5, "count": 0, "most": 0}]', "no count"),
+        ('[{"epsilon": 1e-5}]', "no valid count for the epsilon 1e-05"),
+        ('[{"epsilon": 1e-5, "count": true}]', "no valid count"),
+        ('[{"epsilon": 1e-5, "count": -1}]', "no valid count"),
+        ('[{"epsilon": 1e-5, "count": 2, "most": 1}]', "no valid count"),
+        ('[{"epsilon": 1e-5, "count": 0, "most": 0}]', "no valid count"),
         ('[{"epsilon": 1e-5, "count": 7}, {"epsilon": 1e-5, "count": 8}]', "1e-05 twice"),
         (" " * 200_001, "has 200,001 characters"),
     ],
@@ -204,7 +204,7 @@ def test_a_damaged_declaration_is_a_violation_and_the_policy_decides(
         read_normalisations({NORMALISATIONS_KEY: text})
 
 
-def test_epsilon_beside_the_deviation_is_seen(exported: Files, tmp_path: Path) -> None:
+def test_epsilon_beside_the_deviation_is_found(exported: Files, tmp_path: Path) -> None:
     def move(root: Element) -> None:
         data = layer(root, "MVN", 3).find("data")
         assert data is not None
@@ -215,7 +215,7 @@ def test_epsilon_beside_the_deviation_is_seen(exported: Files, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("text", ["", "small", "1,2", "true"])
-def test_an_epsilon_that_is_no_number_is_seen(exported: Files, tmp_path: Path, text: str) -> None:
+def test_an_epsilon_that_is_no_number_is_found(exported: Files, tmp_path: Path, text: str) -> None:
     def spoil(root: Element) -> None:
         data = layer(root, "MVN").find("data")
         assert data is not None
@@ -225,7 +225,7 @@ def test_an_epsilon_that_is_no_number_is_seen(exported: Files, tmp_path: Path, t
     assert "as a number" in violations[0].message
 
 
-def test_an_epsilon_that_is_computed_is_seen(exported: Files, tmp_path: Path) -> None:
+def test_an_epsilon_that_is_computed_is_found(exported: Files, tmp_path: Path) -> None:
     """It may be hidden from whoever reads literals only."""
 
     def compute(model: Any) -> None:
@@ -275,7 +275,7 @@ def on_maps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_normalisations_of_maps_are_counted(on_maps: Path) -> None:
+def test_normalisations_of_nchw_feature_maps_are_counted(on_maps: Path) -> None:
     every = list(normalisations(read_graph(on_maps)))
     written_out = [each for each in every if each.node.operator == "Sqrt"]
     assert (len(every), len(written_out)) == (NORMS, ON_MAPS)
@@ -284,7 +284,7 @@ def test_normalisations_of_maps_are_counted(on_maps: Path) -> None:
 
 
 @pytest.mark.parametrize("index", range(ON_MAPS))
-def test_a_wrong_epsilon_in_a_normalisation_of_maps_is_named(
+def test_a_wrong_epsilon_in_a_normalisation_of_nchw_feature_maps_is_named(
     on_maps: Path, tmp_path: Path, index: int
 ) -> None:
     def damage(model: onnx.ModelProto) -> None:
@@ -296,7 +296,7 @@ def test_a_wrong_epsilon_in_a_normalisation_of_maps_is_named(
     assert f"the graph has {NORMS - 1}" in of_the_count.message
 
 
-def test_an_epsilon_that_is_no_constant_is_seen(on_maps: Path, tmp_path: Path) -> None:
+def test_an_epsilon_that_is_no_constant_is_found(on_maps: Path, tmp_path: Path) -> None:
     def damage(model: onnx.ModelProto) -> None:
         computed = onnx.helper.make_node(
             "Identity", [held(model, "stored", np.full(1, 1e-5, np.float32))], ["computed"]
@@ -353,7 +353,7 @@ def sum_without_inputs(model: onnx.ModelProto) -> None:
         sum_without_inputs,
     ],
 )
-def test_what_is_no_mean_of_squares_is_no_normalisation(
+def test_a_root_without_a_mean_of_squares_is_no_normalisation(
     on_maps: Path, tmp_path: Path, damage: Callable[[onnx.ModelProto], None]
 ) -> None:
     (violation,) = found(EDITORS["onnx"](on_maps, tmp_path, damage))

@@ -63,7 +63,7 @@ MACS = 8 * 12 * 4 * 3 * 9 + 4 * 6 * 6 * 4 + 10 * 2
 
 
 @pytest.mark.parametrize("size", [-1, -7])
-def test_a_negative_size_is_one_without_a_name(tmp_path: Path, size: int) -> None:
+def test_a_negative_size_is_open_without_a_name(tmp_path: Path, size: int) -> None:
     negative = read_graph(network(tmp_path / "n.onnx", (size, 3, size, size)))
     unnamed = read_graph(network(tmp_path / "u.onnx", (None, 3, None, None)))
     assert negative.values == unnamed.values
@@ -94,7 +94,7 @@ def test_a_negative_size_in_the_body_of_an_operator_is_open(tmp_path: Path) -> N
     assert read_graph(tmp_path / "if.onnx").outputs[0].shape == (None, 3)
 
 
-def test_runtimes_take_it_so_too(tmp_path: Path) -> None:
+def test_runtimes_also_treat_a_negative_size_as_open(tmp_path: Path) -> None:
     path = network(tmp_path / "n.onnx", (-1, 3, -1, -1))
     assert open_file(path).inputs[0].shape == (None, 3, None, None)
     (logits,) = answers(path, np.zeros((5, 3, 8, 12), np.float32)).values()
@@ -113,7 +113,7 @@ def test_runtimes_take_it_so_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "sizes", [(-1, 3, 8, 12), ("batch", 3, 8, 12), (None, 3, 8, 12), (1, 3, 8, 12)]
 )
-def test_an_open_batch_is_one_image(tmp_path: Path, sizes: Sizes) -> None:
+def test_costs_of_an_open_batch_are_those_of_one_image(tmp_path: Path, sizes: Sizes) -> None:
     found = inspect(read_sized(network(tmp_path / "b.onnx", sizes), {}))
     assert found.macs == MACS
     assert found.largest is not None
@@ -124,7 +124,7 @@ def test_an_open_batch_is_one_image(tmp_path: Path, sizes: Sizes) -> None:
 @pytest.mark.parametrize(
     "sizes", [(-1, 3, -1, -1), ("n", 3, "h", "w"), (None, 3, None, None), (1, 3, -1, 12)]
 )
-def test_given_sizes_settle_every_figure(tmp_path: Path, sizes: Sizes, inner: bool) -> None:
+def test_given_sizes_determine_every_figure(tmp_path: Path, sizes: Sizes, inner: bool) -> None:
     path = network(tmp_path / "o.onnx", sizes, inner=inner)
     whole = inspect(read_sized(path, GIVEN))
     fixed = inspect(read_graph(network(tmp_path / "f.onnx", GIVEN["image"])))
@@ -135,7 +135,7 @@ def test_given_sizes_settle_every_figure(tmp_path: Path, sizes: Sizes, inner: bo
     assert batch.largest.shape == (1, 4, 16, 12)
 
 
-def test_sizes_that_the_file_does_not_take_are_refused(tmp_path: Path) -> None:
+def test_sizes_that_do_not_fit_the_file_are_refused(tmp_path: Path) -> None:
     path = network(tmp_path / "o.onnx", (-1, 3, -1, 12))
     for given, said in (
         ({"picture": (1, 3, 8, 12)}, "has no input picture: name one of image"),
@@ -147,7 +147,7 @@ def test_sizes_that_the_file_does_not_take_are_refused(tmp_path: Path) -> None:
             read_sized(path, given)
 
 
-def test_given_sizes_settle_what_can_be_told_in_an_ir_file(tmp_path: Path) -> None:
+def test_given_sizes_determine_what_can_be_inferred_in_an_ir_file(tmp_path: Path) -> None:
     import openvino
 
     path = network(tmp_path / "o.onnx", (-1, 3, -1, -1))
@@ -165,7 +165,7 @@ def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(call, capture_output=True, text=True, check=False)
 
 
-def test_the_command_says_unknown_and_what_to_give(tmp_path: Path) -> None:
+def test_the_command_prints_unknown_and_asks_for_a_shape(tmp_path: Path) -> None:
     path = network(tmp_path / "o.onnx", (-1, 3, -1, -1))
     (line,) = (each for each in command(path).stdout.splitlines() if "multiply-acc" in each)
     assert "unknown" in line
@@ -191,7 +191,7 @@ def test_a_negative_size_of_a_weight_is_damage(tmp_path: Path, dims: list[int]) 
         read_graph(path)
 
 
-def test_a_size_of_zero_stays_one(tmp_path: Path) -> None:
+def test_a_size_of_zero_stays_fixed(tmp_path: Path) -> None:
     path = network(tmp_path / "z.onnx", (1, 3, 0, 12))
     assert read_graph(path).inputs[0].shape == (1, 3, 0, 12)
     with pytest.raises(InputError, match="takes an input of 1x3x0x12, no image"):

@@ -32,7 +32,7 @@ def test_a_built_in_policy_is_what_is_printed(tmp_path: Path, name: str) -> None
     check_content(tomllib.loads(built_in_text(name)))
 
 
-def test_a_policy_may_be_laid_over_either(tmp_path: Path) -> None:
+def test_a_policy_may_be_based_on_either_built_in_one(tmp_path: Path) -> None:
     policy = load_policy(policy_file(tmp_path, 'base = "portable"\n[limits]\nrank = 4'))
     assert policy == replace(built_in_policy("portable"), name="mine", max_rank=4)
 
@@ -57,7 +57,7 @@ def test_inputs_can_be_renamed(exported: Files, tmp_path: Path) -> None:
     assert {violation.node for violation in broken} == {"image", "picture"}
 
 
-def test_files_that_declare_nothing_can_be_let_through(exported: Files, tmp_path: Path) -> None:
+def test_a_policy_may_allow_files_without_declarations(exported: Files, tmp_path: Path) -> None:
     import onnx
 
     model = onnx.load(exported["onnx"])

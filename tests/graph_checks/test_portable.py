@@ -12,7 +12,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from exporters.quiet import quiet
+from exporters.base import quiet
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import (
     BUILT_IN,
@@ -76,14 +76,14 @@ def test_a_file_of_another_tool_passes(name: str, tool: str) -> None:
     assert report.errors == ()
 
 
-def test_what_a_file_says_of_itself_decides(exported: Files) -> None:
+def test_declarations_of_a_file_choose_the_policy(exported: Files) -> None:
     graph = read_graph(exported["onnx"])
     assert policy_for(graph.metadata).name == "standard-ops"
     assert policy_for({}).name == "portable"
     assert policy_for({"author": "somebody", "names": "{0: 'cat'}"}).name == "portable"
 
 
-def test_files_of_slide_deploy_keep_both_policies(exported: Files) -> None:
+def test_files_of_slide_deploy_pass_both_policies(exported: Files) -> None:
     for path in exported.values():
         for name in BUILT_IN:
             assert check_file(path, built_in_policy(name)).violations == ()
@@ -120,7 +120,7 @@ RELU = helper.make_node("Relu", ["x"], ["y"])
         pytest.param(model_of(helper.make_node("Reluu", ["x"], ["y"])), "SD004", id="operator"),
     ],
 )
-def test_what_no_runtime_is_sure_to_read_is_refused(
+def test_files_that_some_runtimes_cannot_read_are_refused(
     tmp_path: Path, content: bytes, rule: str
 ) -> None:
     path = tmp_path / "model.onnx"
@@ -191,7 +191,7 @@ def test_all_conformance_models_are_read_under_both_policies(tmp_path: Path) -> 
     assert outcomes["portable"] > 800
 
 
-def test_a_declaration_that_is_missing_matters_to_standard_ops_alone(exported: Files) -> None:
+def test_only_standard_ops_requires_declarations(exported: Files) -> None:
     graph = read_graph(exported["onnx"])
     silent = replace(graph, metadata={})
     assert {each.rule for each in check_graph(silent, standard_ops())} == {"SD017"}

@@ -44,7 +44,7 @@ def test_a_claim_of_half_precision_needs_half_precision(
 @pytest.mark.parametrize(
     ("format", "claim"), [("onnx", "bfloat16"), ("onnx", "mixed"), ("coreml", "bfloat16")]
 )
-def test_a_format_claims_only_what_it_is_written_in(
+def test_a_file_claims_only_precisions_of_its_format(
     exported: Files, format: str, claim: str
 ) -> None:
     graph = read_graph(exported[format])
@@ -52,7 +52,7 @@ def test_a_format_claims_only_what_it_is_written_in(
     assert message.startswith(f"The file claims {claim}, and {format} is written in float32, ")
 
 
-def test_naming_every_operator_excuses_no_claim_of_float16(exported: Files) -> None:
+def test_listing_every_operator_as_float_fails_a_claim_of_float16(exported: Files) -> None:
     graph = read_graph(exported["onnx"])
     every = json.dumps([width.node.name for width in weight_widths(graph)])
     claims = {PRECISION_KEY: "float16", FLOAT_OPERATORS_KEY: every}
@@ -71,7 +71,7 @@ def test_naming_every_operator_excuses_no_claim_of_float16(exported: Files) -> N
         pytest.param("coreml", "mixed", True, marks=pytest.mark.full),
     ],
 )
-def test_a_file_of_half_precision_passes_as_what_it_is_only(
+def test_a_float16_file_passes_only_with_its_own_claim(
     nano: Golden, format: str, precision: str, open_batch: bool
 ) -> None:
     asked = {"formats": (format,), "precision": precision, "dynamic_batch": open_batch}
@@ -82,7 +82,7 @@ def test_a_file_of_half_precision_passes_as_what_it_is_only(
         assert messages(replace(graph, metadata={PRECISION_KEY: claim})), claim
 
 
-def test_an_unknown_claim_is_seen_and_silence_is_allowed(exported: Files) -> None:
+def test_an_unknown_claim_is_found_and_a_missing_one_is_allowed(exported: Files) -> None:
     graph = read_graph(exported["onnx"])
     (message,) = messages(replace(graph, metadata={PRECISION_KEY: "float61"}))
     known = "float32, float16, bfloat16, int8, int8-weights, palettes, mixed"
@@ -90,7 +90,7 @@ def test_an_unknown_claim_is_seen_and_silence_is_allowed(exported: Files) -> Non
     assert messages(replace(graph, metadata={})) == []
 
 
-def test_a_detour_through_float16_is_seen(exported: Files, tmp_path: Path) -> None:
+def test_a_detour_through_float16_is_found(exported: Files, tmp_path: Path) -> None:
     def cast(model: onnx.ModelProto) -> None:
         gelu = node(model, "Gelu", 2)
         name = gelu.output[0]
@@ -106,7 +106,7 @@ def test_a_detour_through_float16_is_seen(exported: Files, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("index", [0, 3])
-def test_one_weight_of_float16_in_a_file_of_float32_is_seen(
+def test_one_weight_of_float16_in_a_file_of_float32_is_found(
     exported: Files, tmp_path: Path, index: int
 ) -> None:
     name = ""

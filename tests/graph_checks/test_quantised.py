@@ -106,7 +106,9 @@ ONNX: dict[str, tuple[Callable[[Path, Path], None], str]] = {
 
 
 @pytest.mark.parametrize("name", ONNX)
-def test_onnx_runtimes_quantisers_are_seen(smallest: Files, tmp_path: Path, name: str) -> None:
+def test_files_of_onnx_runtimes_quantisers_are_found(
+    smallest: Files, tmp_path: Path, name: str
+) -> None:
     quantise, trace = ONNX[name]
     target = tmp_path / "quantised.onnx"
     with warnings.catch_warnings():
@@ -127,7 +129,7 @@ def test_a_file_that_was_only_optimised_keeps_its_precision(
     assert broken(target) == []
 
 
-def test_a_converter_to_float16_is_seen(smallest: Files, tmp_path: Path) -> None:
+def test_a_converter_to_float16_is_found(smallest: Files, tmp_path: Path) -> None:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     target = tmp_path / "half.onnx"
@@ -154,7 +156,7 @@ def saved(folder: Path, nodes: list[Any], constants: dict[str, np.ndarray], dtyp
     return path
 
 
-def test_an_image_of_bytes_and_integers_that_are_places_are_no_weights(tmp_path: Path) -> None:
+def test_byte_images_and_indices_are_not_weights(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Transpose", ["image"], ["turned"], perm=[0, 2, 3, 1]),
         helper.make_node("Cast", ["turned"], ["float"], to=TensorProto.FLOAT),
@@ -182,7 +184,7 @@ def test_an_image_of_bytes_and_integers_that_are_places_are_no_weights(tmp_path:
     assert broken(saved(tmp_path, nodes, constants, TensorProto.UINT8)) == []
 
 
-def test_weights_that_are_cast_and_scaled_by_hand_are_seen(tmp_path: Path) -> None:
+def test_weights_that_are_cast_and_scaled_by_hand_are_found(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Cast", ["weight"], ["float"], to=TensorProto.FLOAT),
         helper.make_node("Sub", ["float", "offset"], ["shifted"]),
@@ -203,7 +205,7 @@ def test_weights_that_are_cast_and_scaled_by_hand_are_seen(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "int4", "int2"])
-def test_weights_of_less_than_a_byte_and_small_floats_are_seen(tmp_path: Path, dtype: str) -> None:
+def test_weights_of_less_than_a_byte_and_small_floats_are_found(tmp_path: Path, dtype: str) -> None:
     ml_dtypes = pytest.importorskip("ml_dtypes")
     nodes = [
         helper.make_node("DequantizeLinear", ["weight", "scale"], ["wide"]),
@@ -219,7 +221,7 @@ def test_weights_of_less_than_a_byte_and_small_floats_are_seen(tmp_path: Path, d
     assert "1 " + dtype.replace("_", "").removesuffix("fn") in second.message
 
 
-def test_values_that_are_rounded_by_casts_are_seen(tmp_path: Path) -> None:
+def test_values_that_are_rounded_by_casts_are_found(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Mul", ["image", "scale"], ["scaled"]),
         helper.make_node("Cast", ["scaled"], ["narrow"], to=TensorProto.INT8),
@@ -288,7 +290,7 @@ OPENVINO: dict[str, tuple[Callable[[Any], None], str]] = {
 
 
 @pytest.mark.parametrize("name", OPENVINO)
-def test_quantised_ir_is_seen(smallest: Files, tmp_path: Path, name: str) -> None:
+def test_quantised_ir_is_found(smallest: Files, tmp_path: Path, name: str) -> None:
     import openvino
 
     change, trace = OPENVINO[name]
@@ -334,7 +336,7 @@ def loaded(smallest: Files) -> Any:
 
 
 @pytest.mark.parametrize("name", COREML)
-def test_compressed_packages_are_seen(loaded: Any, tmp_path: Path, name: str) -> None:
+def test_compressed_packages_are_found(loaded: Any, tmp_path: Path, name: str) -> None:
     import coremltools.optimize.coreml as optimize
 
     change, trace = COREML[name]

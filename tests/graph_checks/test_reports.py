@@ -174,7 +174,7 @@ def test_sarif_says_which_file_could_not_be_read(reports: tuple[Report, ...]) ->
     assert "text.onnx" in notification["message"]["text"]
 
 
-def test_fingerprints_are_stable_and_tell_violations_apart(reports: tuple[Report, ...]) -> None:
+def test_fingerprints_are_stable_and_distinguish_violations(reports: tuple[Report, ...]) -> None:
     prints = [
         tuple(result["partialFingerprints"].values())
         for result in json.loads(sarif(reports))["runs"][0]["results"]

@@ -1,4 +1,4 @@
-"""Each rule has damage that it is there for; `tests/mutants` holds it and who must see it."""
+"""Each rule finds damage that no other check must find; `tests/mutants` holds the damage."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +15,8 @@ from tests.mutants.mutant import REFUSED
 
 
 def test_every_rule_has_damage_or_a_test_of_its_own() -> None:
-    """Those of a policy's limits are here, the known bug in ``test_traps``, and what only
-    quantised files have in ``quantised``.
+    """Policy limits are tested here, the known bugs in ``test_runtime_bugs``, and quantised files
+    in ``quantised``.
     """
     damaged = {rule for mutant in CATALOGUE for rule in mutant.rule.values()} - {REFUSED}
     assert damaged | {"SD011", "SD012", "SD018", "SD022"} == {rule.id for rule in RULES}
@@ -28,7 +28,7 @@ def test_identifiers_are_unique_and_in_order() -> None:
     assert len({rule.name for rule in RULES}) == len(RULES)
 
 
-def test_half_precision_overflow_is_seen(exported: Files, tmp_path: Path) -> None:
+def test_half_precision_overflow_is_found(exported: Files, tmp_path: Path) -> None:
     def to_half(model: onnx.ModelProto) -> None:
         tensor = model.graph.initializer[0]
         with np.errstate(over="ignore"):

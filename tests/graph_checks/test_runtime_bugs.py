@@ -9,7 +9,7 @@ import torch
 
 from slide_deploy.graph_checks import Report, check_file
 from slide_deploy.graph_checks.policy import RUNTIME_BUG_TARGETS
-from slide_deploy.graph_checks.runtime_bugs import RUNTIME_BUGS
+from slide_deploy.graph_checks.rules.runtime_bugs import RUNTIME_BUGS
 from tests.graph_checks.attention_onnx import Case, answer, tokens, write
 from tests.graph_checks.small_models import export
 from tests.support import logits, random_swin
@@ -46,7 +46,7 @@ def bugs_met(report: Report) -> list[str]:
 @pytest.mark.parametrize("transposed_result", [True, False])
 @pytest.mark.parametrize("values", FORMS)
 @pytest.mark.parametrize("query", FORMS)
-def test_openvino_answers_wrongly_exactly_where_the_rule_says(
+def test_openvino_computes_wrongly_exactly_where_the_rule_reports_it(
     tmp_path: Path,
     query: str,
     values: str,
@@ -71,7 +71,7 @@ def test_policies_can_name_the_targets_of_all_runtime_bugs() -> None:
     assert {bug.target for bug in RUNTIME_BUGS} == set(RUNTIME_BUG_TARGETS)
 
 
-def test_the_trap_is_mended_where_its_versions_end(tmp_path: Path) -> None:
+def test_a_version_that_fixes_the_bug_is_noticed(tmp_path: Path) -> None:
     case = Case(heads=16, tokens=16, query="heads first", transposed_result=True)
     x = tokens(case)
     found = openvino_answer(write(case, tmp_path / "attention.onnx"), x)
@@ -81,7 +81,7 @@ def test_the_trap_is_mended_where_its_versions_end(tmp_path: Path) -> None:
     )
 
 
-def test_an_open_batch_is_right_and_only_warned_of(tmp_path: Path) -> None:
+def test_an_open_batch_is_computed_correctly_and_gives_a_warning(tmp_path: Path) -> None:
     case = Case(8, 8, "tokens first", transposed_result=False, open_batch=True)
     path = as_ir(write(case, tmp_path / "attention.onnx"))
     assert bugs_met(check_file(path)) == ["warning"]
@@ -89,7 +89,7 @@ def test_an_open_batch_is_right_and_only_warned_of(tmp_path: Path) -> None:
     np.testing.assert_allclose(openvino_answer(path, x), answer(case, x), atol=LIMIT)
 
 
-def test_attention_as_one_operator_is_wrong_and_seen_too(tmp_path: Path) -> None:
+def test_attention_as_one_operator_is_computed_wrongly_and_found_too(tmp_path: Path) -> None:
     openvino = pytest.importorskip("openvino")
     from openvino import opset13
 
@@ -131,7 +131,7 @@ COINCIDENCES: list[dict[str, Any]] = [
         for place, each in enumerate(COINCIDENCES)
     ],
 )
-def test_what_we_write_is_right_where_sizes_coincide(
+def test_exported_files_are_computed_correctly_where_sizes_coincide(
     tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")

@@ -124,7 +124,7 @@ def test_megabytes_of_text(tmp_path: Path) -> None:
     refused(path, "more than 64 MiB of text")
 
 
-def test_a_length_that_reaches_behind_the_file(tmp_path: Path) -> None:
+def test_a_length_that_reaches_beyond_the_file(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(varint(GRAPH << 3 | 2) + varint(1 << 40) + b"abc")
     refused(path, "longer than the file")

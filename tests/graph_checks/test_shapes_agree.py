@@ -26,7 +26,7 @@ def declared(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("files", ["exported", "exported_dynamic"])
-def test_a_wrong_size_is_seen_wherever_it_is_declared(
+def test_a_wrong_size_is_found_wherever_it_is_declared(
     files: str, seed: int, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     rng = random.Random(seed)
@@ -38,7 +38,7 @@ def test_a_wrong_size_is_seen_wherever_it_is_declared(
 
     path = request.getfixturevalue(files)["onnx"]
     (message,) = found(EDITORS["onnx"](path, tmp_path, enlarge))
-    assert "and its operator gives float32" in message
+    assert "and its operator computes float32" in message
 
 
 def declares_another_rank(value: onnx.ValueInfoProto) -> None:
@@ -50,7 +50,7 @@ def declares_integers(value: onnx.ValueInfoProto) -> None:
 
 
 @pytest.mark.parametrize("edit", [declares_another_rank, declares_integers])
-def test_a_wrong_rank_or_type_is_seen(
+def test_a_wrong_rank_or_type_is_found(
     exported: Files, tmp_path: Path, edit: Callable[[onnx.ValueInfoProto], None]
 ) -> None:
     def change(model: onnx.ModelProto) -> None:
@@ -60,12 +60,12 @@ def test_a_wrong_rank_or_type_is_seen(
     assert message.startswith("Is declared as ")
 
 
-def test_an_output_of_another_size_is_seen(exported: Files, tmp_path: Path) -> None:
+def test_an_output_of_another_size_is_found(exported: Files, tmp_path: Path) -> None:
     def one_class_less(model: onnx.ModelProto) -> None:
         model.graph.output[0].type.tensor_type.shape.dim[1].dim_value -= 1
 
     (message,) = found(EDITORS["onnx"](exported["onnx"], tmp_path, one_class_less))
-    assert message == "Is declared as float32 (1, 3), and its operator gives float32 (1, 4)."
+    assert message == "Is declared as float32 (1, 3), and its operator computes float32 (1, 4)."
 
 
 def test_a_declaration_may_be_missing_or_leave_sizes_open(exported: Files, tmp_path: Path) -> None:
@@ -107,10 +107,10 @@ def test_an_image_of_other_channels_does_not_fit_the_first_convolution(
 ) -> None:
     edit = other_channels(format, channels)
     messages = found(EDITORS[format](exported[format], tmp_path, edit))
-    assert f"Takes 3 channels and gets {channels}." in messages
+    assert f"Requires 3 channels and reads {channels}." in messages
 
 
-def test_factors_that_do_not_fit_are_seen(exported: Files, tmp_path: Path) -> None:
+def test_matrices_that_do_not_fit_are_found(exported: Files, tmp_path: Path) -> None:
     def exchange(model: Any) -> None:
         wide, narrow = (operation(model, "linear", index) for index in (0, 1))
         for parameter in ("weight", "bias"):
@@ -121,7 +121,7 @@ def test_factors_that_do_not_fit_are_seen(exported: Files, tmp_path: Path) -> No
     assert any(message.startswith("Multiplies ") for message in messages)
 
 
-def test_a_product_of_another_width_is_seen_in_onnx(exported: Files, tmp_path: Path) -> None:
+def test_a_matmul_of_another_width_is_found_in_onnx(exported: Files, tmp_path: Path) -> None:
     def exchange(model: onnx.ModelProto) -> None:
         products = [node(model, "MatMul", index) for index in (0, 1)]
         names = [found.input[1] for found in products]

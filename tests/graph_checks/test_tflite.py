@@ -59,7 +59,7 @@ def test_inputs_and_outputs_have_the_names_that_the_network_calls_them(read: Gra
     assert read.metadata["slide_deploy.precision"] == "float32"
 
 
-def test_a_file_keeps_the_policy(file: Path) -> None:
+def test_a_file_passes_the_policy(file: Path) -> None:
     assert check_file(file).violations == ()
 
 
@@ -116,7 +116,7 @@ def test_sizes_that_are_open_are_read_and_set(edited: Callable[[Edit], Path]) ->
     assert read_sized(path, {"image": (2, 3, 16, 16)}).inputs[0].shape == (2, 3, 16, 16)
 
 
-def test_tensors_of_one_name_are_told_apart(edited: Callable[[Edit], Path]) -> None:
+def test_tensors_of_one_name_get_unique_names(edited: Callable[[Edit], Path]) -> None:
     def rename(model: Any) -> None:
         for tensor in graph(model).tensors:
             tensor.name = b"image"

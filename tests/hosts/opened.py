@@ -12,11 +12,9 @@ from tests.hosts.host import Host
 from tests.support import FORMATS
 
 HEIGHT_AND_WIDTH = {"image": {2: "height", 3: "width"}}
-CLOSE = "leave height and width closed for coreml, or leave coreml out"
-RESIZED = {
-    "coreml": rf"computes upsample_\w+, which coremltools translates only .* closed: {CLOSE}"
-}
-ONE_SIZE = r"is written for maps of one size: leave the sizes of maps closed, or choose one of"
+CLOSE = "leave height and width fixed for coreml, or leave coreml out"
+RESIZED = {"coreml": rf"computes upsample_\w+, which coremltools supports only .* size: {CLOSE}"}
+ONE_SIZE = r"needs feature maps of a fixed size: leave the image size fixed, or choose one of"
 
 
 class Scaled(nn.Module):

@@ -11,7 +11,9 @@ from tests.hosts import carriers
 from tests.hosts.host import Build, Host, drawn, noise
 
 # An attention that is left unchanged has tensors of rank 6.
-SIX_AXES = {"coreml": "computes a tensor of 6 axes, and coreml holds 5 .* leave coreml out"}
+SIX_AXES = {
+    "coreml": "computes a tensor of 6 axes, and coreml allows at most 5: .* leave coreml out"
+}
 
 
 def around(make: Callable[[], nn.Module], draw: Callable[[nn.Module], Any] = drawn) -> Build:

@@ -1,4 +1,4 @@
-"""Pictures as people have them: folders, tables, other files, every kind of picture."""
+"""Collections of images: folders, tables, other files, every kind of image."""
 
 import os
 from pathlib import Path
@@ -49,12 +49,12 @@ def test_other_files_are_left_out_and_counted(tmp_path: Path) -> None:
     assert (names(found), found.others, found.labels) == (["cat/1.png"], len(others), ("cat",))
 
 
-def test_a_picture_without_an_ending_is_known_by_its_content(tmp_path: Path) -> None:
+def test_an_image_without_a_suffix_is_recognised_by_its_content(tmp_path: Path) -> None:
     colour(tmp_path / "cat/x.png", 1).rename(tmp_path / "cat/0001")
     assert names(read_collection(tmp_path)) == ["cat/0001"]
 
 
-def test_pictures_in_one_folder_have_no_classes(tmp_path: Path) -> None:
+def test_images_in_one_folder_have_no_classes(tmp_path: Path) -> None:
     colour(tmp_path / "b.png", 1)
     colour(tmp_path / "a.bmp", 1)
     (tmp_path / "notes.txt").write_text("")
@@ -64,7 +64,7 @@ def test_pictures_in_one_folder_have_no_classes(tmp_path: Path) -> None:
     assert labelled(found) == [("a.bmp", None), ("b.png", None)]
 
 
-def test_loose_pictures_beside_classes_are_other_files(tmp_path: Path) -> None:
+def test_images_beside_class_folders_count_as_other_files(tmp_path: Path) -> None:
     colour(tmp_path / "cat/1.png", 1)
     colour(tmp_path / "overview.png", 1)
     found = read_collection(tmp_path)
@@ -81,9 +81,9 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
     assert names(found) == ["cat/more/x.png", "dog/x.png"]
 
 
-def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
-    with pytest.raises(InputError, match="has no picture: give a folder with one folder for each"):
+    with pytest.raises(InputError, match="has no image: give a folder with one folder for each"):
         read_collection(tmp_path)
     with pytest.raises(InputError, match="does not exist"):
         read_collection(tmp_path / "nothing")
@@ -122,7 +122,7 @@ def test_tables(tmp_path: Path, kind: str) -> None:
     assert (found.layout, found.labels, found.has_labels) == ("table", ("cat", "dog"), True)
 
 
-def test_a_list_as_imagenet_has_it(tmp_path: Path) -> None:
+def test_a_list_in_imagenets_format_is_read(tmp_path: Path) -> None:
     colour(tmp_path / "a.JPEG", 1)
     (tmp_path / "val.txt").write_text("a.JPEG 65\n")
     assert labelled(read_collection(tmp_path / "val.txt")) == [("a.JPEG", "65")]
@@ -137,12 +137,12 @@ def test_a_table_of_paths_alone_has_no_classes(tmp_path: Path) -> None:
 
 BAD_TABLES = {
     "": "is empty",
-    "path,label\n": "names no picture",
-    "a.png,cat\na.png,dog\n": "line 2: a.png stands in line 1 already",
-    "a.png,cat\nb.png\n": "line 2: it has no class",
-    "a.png,cat\n,dog\n": "line 2: it has no path",
+    "path,label\n": "lists no image",
+    "a.png,cat\na.png,dog\n": "line 2: a.png is already in line 1",
+    "a.png,cat\nb.png\n": "line 2 has no class",
+    "a.png,cat\n,dog\n": "line 2 has no path",
     "a.png,cat,more\n": "more than two columns",
-    "nothing.png,cat\n": "names nothing.png and other pictures that are not there",
+    "nothing.png,cat\n": "lists nothing.png and other images that do not exist",
 }
 
 
@@ -154,7 +154,7 @@ def test_a_table_that_cannot_be_used_is_refused(tmp_path: Path, text: str) -> No
         read_collection(tmp_path / "val.csv")
 
 
-def test_bytes_are_no_table(tmp_path: Path) -> None:
+def test_binary_content_is_not_a_table(tmp_path: Path) -> None:
     colour(tmp_path / "a.png", 1)
     with pytest.raises(InputError, match="cannot be read as a table"):
         read_collection(tmp_path / "a.png")
@@ -172,11 +172,11 @@ def test_a_sample_is_the_same_everywhere(tmp_path: Path) -> None:
     assert names(found.sample(3)) == ["cat/14.png", "cat/21.png", "cat/26.png"]
     colour(tmp_path / "cat" / "31.png", 1)
     assert len(set(names(drawn)) - set(names(read_collection(tmp_path).sample(8, seed=1)))) <= 1
-    with pytest.raises(InputError, match="--sample 0 takes no picture"):
+    with pytest.raises(InputError, match="--sample 0 draws no image"):
         found.sample(0)
 
 
-def test_the_digest_tells_names_and_classes(tmp_path: Path) -> None:
+def test_the_digest_depends_on_names_and_classes(tmp_path: Path) -> None:
     colour(tmp_path / "a/cat/1.png", 1)
     colour(tmp_path / "b/cat/1.png", 200)
     colour(tmp_path / "c/dog/1.png", 1)
@@ -184,8 +184,8 @@ def test_the_digest_tells_names_and_classes(tmp_path: Path) -> None:
     assert one == same != other
 
 
-def test_pictures_of_every_kind_are_prepared_alike(tmp_path: Path) -> None:
-    """What grey, transparent, printed, turned and wide pictures become, through the collection."""
+def test_images_of_every_kind_are_preprocessed_alike(tmp_path: Path) -> None:
+    """Grey, transparent, CMYK, rotated and 16-bit images, read through a collection."""
     folder = tmp_path / "cat"
     folder.mkdir()
     grey = np.full((6, 6), 128, np.uint8)
@@ -212,7 +212,7 @@ def test_pictures_of_every_kind_are_prepared_alike(tmp_path: Path) -> None:
     assert (top, bottom) == (255, 0), "the camera stood upside down"
 
 
-def test_a_link_out_of_a_class_gives_no_picture_another_label(tmp_path: Path) -> None:
+def test_a_link_out_of_a_class_changes_no_label(tmp_path: Path) -> None:
     data = tmp_path / "data"
     colour(data / "cat/1.png", 1)
     colour(data / "dog/2.png", 1)
@@ -234,25 +234,25 @@ def test_a_link_out_of_a_class_gives_no_picture_another_label(tmp_path: Path) ->
     assert found.labels == ("cat", "dog")
 
 
-def test_a_name_that_is_too_long_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"cannot be read .File name too long.: name a folder"):
+def test_a_name_that_is_too_long_is_reported_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot be read .File name too long.: give a folder"):
         read_collection(tmp_path / ("x" * 5000))
     table = tmp_path / "val.csv"
     table.write_text(f"path,label\n{'x' * 5000}.png,cat\n")
-    with pytest.raises(InputError, match="that are not there"):
+    with pytest.raises(InputError, match="that do not exist"):
         read_collection(table)
 
 
 @pytest.mark.parametrize(
     "header", ["img,label", "fname,class", "img_path,target", "photo,category", "Image,Label"]
 )
-def test_a_first_line_that_names_columns_is_no_picture(tmp_path: Path, header: str) -> None:
+def test_a_header_line_is_not_an_image(tmp_path: Path, header: str) -> None:
     colour(tmp_path / "a.png", 1)
     (tmp_path / "val.csv").write_text(f"{header}\na.png,cat\n")
     assert labelled(read_collection(tmp_path / "val.csv")) == [("a.png", "cat")]
 
 
-def test_a_picture_of_a_class_called_target_is_no_header(tmp_path: Path) -> None:
+def test_an_image_of_a_class_called_target_is_not_a_header(tmp_path: Path) -> None:
     colour(tmp_path / "a.png", 1)
     (tmp_path / "val.csv").write_text("a.png,target\n")
     assert labelled(read_collection(tmp_path / "val.csv")) == [("a.png", "target")]

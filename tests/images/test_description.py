@@ -1,4 +1,4 @@
-"""What files say of their image is what predictions do: nothing is prepared twice."""
+"""Predictions follow a file's description of its image, and nothing is preprocessed twice."""
 
 import json
 from dataclasses import replace
@@ -48,7 +48,7 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_picture_is_of_the_same_classes_by_either_file(format: str, picture: Path) -> None:
+def test_both_kinds_of_files_predict_the_same_classes(format: str, picture: Path) -> None:
     network, usual = drawn(Classifier()), Preprocessing((0.3, 0.4, 0.5), (0.2, 0.3, 0.4))
     asked = replace(usual, embedded=True, layout="nhwc", order="bgr")
     inside, outside = (
@@ -67,14 +67,14 @@ def test_a_picture_is_of_the_same_classes_by_either_file(format: str, picture: P
     assert [each.name for each in found] == [LABELS[each.index] for each in found]
     assert [each.name for each in wanted] == [str(each.index) for each in wanted]
     assert "pixels from 0 to 255" in found[0].prepared
-    assert "normalised as the file says" in wanted[0].prepared
+    assert "normalised as the file describes" in wanted[0].prepared
     usual_numbers = slide_deploy.predict(
         exported(network, "patches", ExportOptions(FORMATS, Path())).paths[format], picture, top=7
     )
     assert abs(usual_numbers[0].probability - wanted[0].probability) > 1e-4
 
 
-def test_names_that_are_given_win(picture: Path) -> None:
+def test_given_names_replace_those_of_the_file(picture: Path) -> None:
     asked = Preprocessing(embedded=True)
     options = ExportOptions(FORMATS, Path(), preprocessing=asked, labels=LABELS)
     path = exported(drawn(Classifier()), "patches", options).paths["onnx"]
@@ -82,7 +82,7 @@ def test_names_that_are_given_win(picture: Path) -> None:
     assert sorted(each.name for each in given) == list("ABCDEFG")
 
 
-def test_what_is_written_is_read() -> None:
+def test_a_written_description_is_read() -> None:
     assert read_description({IMAGE_KEY: DESCRIPTION.text()}) == DESCRIPTION
     assert DESCRIPTION.text().isascii()
     assert read_description({}) is None
@@ -106,14 +106,14 @@ def test_what_is_written_is_read() -> None:
         {"input": None},
     ],
 )
-def test_what_no_exporter_writes_is_refused(damage: dict) -> None:
+def test_an_invalid_description_is_refused(damage: dict) -> None:
     text = json.dumps({**json.loads(DESCRIPTION.text()), **damage})
     with pytest.raises(InputError, match="not what slide-deploy writes"):
         read_description({IMAGE_KEY: text})
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "3", "[" * 100_000, "{" + " " * 10_000_000])
-def test_what_is_no_description_is_refused(text: str) -> None:
+def test_metadata_that_is_not_a_description_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="not what slide-deploy writes"):
         read_description({IMAGE_KEY: text})
 
@@ -122,7 +122,7 @@ def test_numbers_of_channels_are_read() -> None:
     assert parse_channels("0.5, 0.25,1e-1", "--mean") == (0.5, 0.25, 0.1)
     assert parse_channels(None, "--mean") is None
     for text in ("", "a,b", "0.5;0.5"):
-        with pytest.raises(InputError, match=r"--mean .* no list of numbers"):
+        with pytest.raises(InputError, match=r"--mean .* not a list of numbers"):
             parse_channels(text, "--mean")
 
 
@@ -134,7 +134,7 @@ def test_imagenet_has_a_name_for_every_class() -> None:
     assert labels_named("imagenet") == names
 
 
-def test_synsets_stand_in_the_order_of_training() -> None:
+def test_synsets_are_in_the_order_of_training() -> None:
     path = Path(slide_deploy.__file__).parent / "images" / "imagenet_classes.tsv"
     rows = [row.split("\t") for row in path.read_text().splitlines() if not row.startswith("#")]
     assert [int(index) for index, *_ in rows] == list(range(1000))
@@ -147,7 +147,7 @@ def test_a_file_of_names_is_read(tmp_path: Path) -> None:
     path.write_bytes("\ufeffZürich\r\n東京\n".encode())
     assert labels_named(path) == ("Zürich", "東京")
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="readable list of names"):
+    with pytest.raises(InputError, match="cannot be read as class names"):
         labels_named(path)
 
 
@@ -168,7 +168,7 @@ def test_a_checkpoint_states_mean_and_deviation(hub: dict, found: bool) -> None:
     assert stated.normalisation == (((0.5,) * 3, (0.25, 0.5, 1.0)) if found else None)
 
 
-def test_names_and_numbers_that_python_cannot_use() -> None:
+def test_names_and_numbers_that_python_cannot_represent_are_refused() -> None:
     content = json.loads(DESCRIPTION.text())
     text = json.dumps({**content, "labels": ["\ud800 cat", "dog"]})
     found = read_description({IMAGE_KEY: text})
@@ -187,7 +187,7 @@ def test_imagenet_is_spelled_in_any_case() -> None:
     assert labels_named("ImageNet") == labels_named("IMAGENET") == imagenet_labels()
 
 
-def test_a_deviation_that_no_pictures_have_is_refused() -> None:
+def test_an_impossibly_small_deviation_is_refused() -> None:
     Preprocessing(deviation=(0.001, 0.2, 0.2))
     with pytest.raises(InputError, match=r"give numbers of at least 0.001, divided by 255"):
         Preprocessing(deviation=(0.0009, 0.2, 0.2))

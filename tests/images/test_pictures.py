@@ -1,4 +1,4 @@
-"""Pictures are read as a person sees them; expected pixels are computed here, without Pillow."""
+"""Images are read as a viewer shows them; the expected pixels are computed without Pillow."""
 
 import io
 import struct
@@ -74,7 +74,7 @@ def _pgm(path: Path, samples: np.ndarray, largest: int) -> Path:
     return path
 
 
-def test_dark_pictures_of_sixteen_bits_stay_dark(tmp_path: Path) -> None:
+def test_dark_16_bit_images_stay_dark(tmp_path: Path) -> None:
     path = png(tmp_path / "dark.png", 0, 16, rows_of(RAMP * 255, ">u2"))
     assert seen(path).max() <= 1
 
@@ -132,7 +132,7 @@ def test_one_bit(tmp_path: Path) -> None:
         assert_grey(tmp_path / name, bits * 255)
 
 
-def test_inks_become_light(tmp_path: Path) -> None:
+def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
     inks = np.zeros((16, 16, 4), np.uint8)
     inks[:8, :, 0] = 255  # cyan above
     inks[8:, :, 1] = 128  # half magenta below
@@ -147,7 +147,7 @@ def test_inks_become_light(tmp_path: Path) -> None:
     assert b"Adobe" in (tmp_path / "k.jpg").read_bytes()
 
 
-def test_a_white_page_shows_through(tmp_path: Path) -> None:
+def test_transparency_shows_white(tmp_path: Path) -> None:
     alpha = np.tile(np.linspace(0, 255, 24).astype(np.uint8), (16, 1))
     share = alpha[..., None] / 255
     expected = COLOURS * share + 255 * (1 - share)
@@ -183,7 +183,7 @@ def test_palettes_with_and_without_transparency(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("depth", [8, 16])
-def test_one_grey_may_stand_for_transparent(tmp_path: Path, depth: int) -> None:
+def test_one_grey_value_may_mean_transparent(tmp_path: Path, depth: int) -> None:
     grey = np.array([[0, 50], [100, 255]])
     rows = rows_of(grey if depth == 8 else grey * 257, f">u{depth // 8}")
     clear = (b"tRNS", struct.pack(">H", 50 if depth == 8 else 50 * 257))
@@ -205,7 +205,7 @@ TURNS = {
 
 
 @pytest.mark.parametrize("orientation", TURNS)
-def test_photographs_stand_upright(tmp_path: Path, orientation: int) -> None:
+def test_photographs_are_rotated_upright(tmp_path: Path, orientation: int) -> None:
     exif = Image.Exif()
     exif[274] = orientation
     expected = TURNS[orientation](COLOURS.astype(int))
@@ -219,19 +219,19 @@ def test_photographs_stand_upright(tmp_path: Path, orientation: int) -> None:
         assert np.abs(pixels - expected).max() <= (8 if name == "e.jpg" else 0), name
 
 
-def test_wide_pictures_are_turned_too(tmp_path: Path) -> None:
+def test_wide_samples_are_rotated_too(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[274] = 6
     Image.fromarray(np.round(RAMP * 65535).astype(np.uint16)).save(tmp_path / "w.png", exif=exif)
     assert_grey(tmp_path / "w.png", np.rot90(GREY, -1))
 
 
-def test_a_damaged_note_of_the_camera_does_not_matter(tmp_path: Path) -> None:
+def test_damaged_exif_data_are_ignored(tmp_path: Path) -> None:
     Image.fromarray(COLOURS).save(tmp_path / "d.png", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01")
     assert np.array_equal(seen(tmp_path / "d.png"), COLOURS)
 
 
-def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:
+def test_an_animation_is_read_as_its_first_frame(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "white")]
     for name in ("a.gif", "a.png", "a.webp", "a.tif"):
         options = {"lossless": True} if name == "a.webp" else {}
@@ -245,7 +245,7 @@ def test_grey_becomes_three_equal_channels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".gif", ".webp", ".bmp"])
-def test_a_picture_that_is_cut_off_is_refused(tmp_path: Path, suffix: str) -> None:
+def test_a_truncated_image_is_refused(tmp_path: Path, suffix: str) -> None:
     whole = io.BytesIO()
     noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     format = {".jpg": "jpeg", ".tif": "tiff"}.get(suffix, suffix[1:])
@@ -272,7 +272,7 @@ def test_a_bomb_is_refused_and_a_large_picture_is_not_remarked_on(
     assert not recwarn.list
 
 
-def test_a_strip_that_would_become_gigabytes_is_refused(tmp_path: Path) -> None:
+def test_a_long_narrow_image_is_refused(tmp_path: Path) -> None:
     Image.new("L", (20_000, 1)).save(tmp_path / "strip.png")
     with pytest.raises(InputError, match="strip of 20000x1 pixels: cut out"):
         load_pixels(tmp_path / "strip.png", (224, 224))

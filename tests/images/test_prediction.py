@@ -1,4 +1,4 @@
-"""Classes of pictures, by files of other hands: any type and order of the input, any outputs.
+"""Predicted classes of files from other tools: any type and layout of the input, any outputs.
 
 Every file here answers ``mean over the map of its input x WEIGHT``, so that what it must say of a
 picture of one colour can be computed without it.
@@ -36,7 +36,7 @@ def picture(tmp_path: Path) -> Path:
 
 
 def shares(pixels: bool, divisor: float = 255.0) -> np.ndarray:
-    """What the files must answer after a softmax."""
+    """The expected probabilities."""
     values = COLOUR / divisor if pixels else (COLOUR / 255 - MEAN) / DEVIATION
     exponentials = np.exp(values @ WEIGHT)
     return exponentials / exponentials.sum()
@@ -161,7 +161,7 @@ def test_a_softmax_is_not_taken_twice(
     assert_shares(guesses, shares(pixels=False), TOLERANCE[dtype])
 
 
-def test_what_counts_as_shares() -> None:
+def test_probabilities_are_recognised() -> None:
     rng = np.random.default_rng(0)
     logits = rng.standard_normal((5, 1000)) * 4
     exponentials = np.exp(logits)
@@ -202,21 +202,23 @@ def test_several_outputs(picture: Path, tmp_path: Path) -> None:
         guesses = predict(session, [picture], (), 4, output=wanted)
         assert guesses[0].output == (wanted or "logits")
         assert_shares(guesses, shares(pixels=False))
-    with pytest.raises(InputError, match=r"no output scores: it answers map .1x3x8x8., largest"):
+    with pytest.raises(InputError, match=r"no output scores: it outputs map .1x3x8x8., largest"):
         predict(session, [picture], (), 4, output="scores")
-    with pytest.raises(InputError, match="--output map is no row of classes"):
+    with pytest.raises(InputError, match="--output map is not a row of classes"):
         predict(session, [picture], (), 4, output="map")
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_two_outputs_of_which_nobody_knows(picture: Path, tmp_path: Path, suffix: str) -> None:
+def test_an_ambiguous_choice_of_output_is_refused(
+    picture: Path, tmp_path: Path, suffix: str
+) -> None:
     tail = [helper.make_node("Identity", ["logits"], [name]) for name in ("left", "right")]
     outputs: dict[str, tuple[int, list[object]]] = {
         name: (TensorProto.FLOAT, [1, 4]) for name in ("left", "right")
     }
     path = network(tmp_path / "n.onnx", "float32", tail=tail, outputs=outputs)
     session = open_image_file(written(path, suffix))
-    with pytest.raises(InputError, match="say with --output which of left, right are the classes"):
+    with pytest.raises(InputError, match="choose one of left, right with --output"):
         predict(session, [picture], (), 4)
     assert_shares(predict(session, [picture], (), 4, output="right"), shares(pixels=False))
 
@@ -235,10 +237,12 @@ def test_outputs_are_chosen_by_shape_type_and_name() -> None:
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("last", [False, True])
-def test_open_sides_are_given(picture: Path, tmp_path: Path, last: bool, suffix: str) -> None:
+def test_open_sizes_must_be_given(picture: Path, tmp_path: Path, last: bool, suffix: str) -> None:
     path = written(network(tmp_path / "n.onnx", "float32", last, sides=(-1, -1)), suffix)
     session = open_image_file(path)
-    with pytest.raises(InputError, match="of any size: give --image-size"):
+    with pytest.raises(
+        InputError, match="of any size: give the size of training, such as --image-size"
+    ):
         predict(session, [picture], (), 4)
     guesses = predict(session, [picture], (), 4, size=(16, 12))
     assert guesses[0].prepared.startswith("middle of 16x12")
@@ -275,7 +279,7 @@ def test_numbers_that_are_not_finite_are_named(tmp_path: Path, picture: Path) ->
     tail = [helper.make_node("Log", ["r"], ["y"])]
     outputs: dict[str, tuple[int, list[object]]] = {"y": (TensorProto.FLOAT, [1, 3])}
     path = network(tmp_path / "n.onnx", "float32", tail=tail, outputs=outputs)
-    with pytest.raises(InputError, match=r"colour\.png with numbers that are not finite"):
+    with pytest.raises(InputError, match=r"numbers that are not finite for .*colour\.png"):
         predict(open_image_file(path), [picture], (), 1)
 
 
@@ -327,7 +331,7 @@ def test_core_ml_packages(tmp_path: Path, picture: Path, kind: str) -> None:
     assert_shares(guesses, expected, 5e-3 if kind == "float16" else 1e-4)
 
 
-def test_the_command_says_how_pictures_were_prepared(tmp_path: Path, picture: Path) -> None:
+def test_the_command_prints_the_preprocessing(tmp_path: Path, picture: Path) -> None:
     path = network(tmp_path / "n.onnx", "uint8", last=True)
     call = [sys.executable, "-m", "slide_deploy", "predict", str(path), str(picture)]
     out = subprocess.run(call, capture_output=True, text=True, check=True).stdout

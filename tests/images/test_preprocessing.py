@@ -1,4 +1,4 @@
-"""Pictures are prepared as in training: short side, middle, mean and deviation."""
+"""Images are preprocessed as in training: resize, centre crop, mean and deviation."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def save(pixels: np.ndarray, path: Path) -> Path:
     return path
 
 
-def test_one_colour_is_that_colour_normalised(tmp_path: Path) -> None:
+def test_a_uniform_image_becomes_its_normalised_colour(tmp_path: Path) -> None:
     colour = np.array([255, 128, 0])
     path = save(np.broadcast_to(colour, (40, 60, 3)), tmp_path / "flat.png")
     image = load_image(path, (32, 32))
@@ -26,7 +26,7 @@ def test_one_colour_is_that_colour_normalised(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(32, 32), (48, 32), (32, 64)])
-def test_the_middle_is_taken_from_any_proportion(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_the_centre_is_cropped_for_any_aspect_ratio(tmp_path: Path, size: tuple[int, int]) -> None:
     pixels = np.zeros((101, 203, 3))
     pixels[50, 101] = 255
     image = load_image(save(pixels, tmp_path / "dot.png"), size)[0, 0]
@@ -36,14 +36,14 @@ def test_the_middle_is_taken_from_any_proportion(tmp_path: Path, size: tuple[int
     assert abs(column - (size[1] - 1) / 2) <= 1
 
 
-def test_a_short_side_of_256_becomes_a_middle_of_224(tmp_path: Path) -> None:
+def test_a_short_side_of_256_is_cropped_to_224(tmp_path: Path) -> None:
     pixels = np.zeros((256, 256, 3))
     pixels[16:-16, 16:-16] = 255
     image = load_image(save(pixels, tmp_path / "frame.png"), (224, 224))
     assert image.min() > 0  # nothing of the black frame is left
 
 
-def test_pixels_as_they_are_are_the_same_picture(tmp_path: Path) -> None:
+def test_raw_pixels_are_the_same_crop(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3))
     path = save(pixels, tmp_path / "noise.png")
     raw, image = load_pixels(path, (32, 48)), load_image(path, (32, 48))
@@ -52,13 +52,13 @@ def test_pixels_as_they_are_are_the_same_picture(tmp_path: Path) -> None:
     assert np.abs(back * 255 - raw).max() < 1e-3
 
 
-def test_grey_and_transparent_pictures_become_three_channels(tmp_path: Path) -> None:
+def test_grey_and_transparent_images_become_three_channels(tmp_path: Path) -> None:
     for mode in ("L", "RGBA", "P"):
         Image.new(mode, (40, 40)).save(tmp_path / f"{mode}.png")
         assert load_image(tmp_path / f"{mode}.png", (32, 32)).shape == (1, 3, 32, 32)
 
 
-def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("hello")
     for name in ("text.png", "missing.png", "."):
         with pytest.raises(InputError, match="picture"):

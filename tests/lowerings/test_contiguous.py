@@ -1,4 +1,4 @@
-"""Every tensor of a lowered model is laid out row by row, as some converters assume."""
+"""Every tensor of a lowered model is contiguous, as some converters assume."""
 
 import copy
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ def odd_tensors(model: torch.nn.Module) -> list[str]:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("settings", SWINS.values(), ids=SWINS)
 @pytest.mark.parametrize("strided", [False, True], ids=["", "channels last"])
-def test_lowered_models(form: str, settings: dict, strided: bool) -> None:
+def test_tensors_of_lowered_models_are_contiguous(form: str, settings: dict, strided: bool) -> None:
     model = random_swin(**settings)
     if strided:
         model = model.to(memory_format=torch.channels_last)
@@ -60,7 +60,7 @@ def test_lowered_models(form: str, settings: dict, strided: bool) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("layout", ["nchw", "tokens"])
-def test_an_attention_on_its_own(form: str, layout: str) -> None:
+def test_tensors_of_a_single_attention_are_contiguous(form: str, layout: str) -> None:
     for settings in ({}, {"num_heads": 8}, {"share_qkv": True}, {"padding_mode": "reflect"}):
         config = SlideAttentionConfig(**({"dim": 8, "num_heads": 2} | settings))
         folded, _ = fold_attention(random_attention(config))
@@ -97,7 +97,7 @@ def all_forms(open_batch: bool) -> Traces:
         for open_batch in (False, True)
     ],
 )
-def test_exported_programs(format: Format, open_batch: bool) -> None:
+def test_tensors_of_exported_programs_are_contiguous(format: Format, open_batch: bool) -> None:
     """Weights and lifted constants, of all forms in one model, those that passes make included."""
     program = ExportRequest(all_forms(open_batch), {}, passes=format.passes).program
     held = {**program.state_dict, **program.constants}
@@ -106,7 +106,7 @@ def test_exported_programs(format: Format, open_batch: bool) -> None:
     assert [line for key, each in tensors.items() for line in odd(key, each)] == []
 
 
-def test_the_folded_model_keeps_its_own_layout() -> None:
+def test_lowering_keeps_the_strides_of_the_folded_model() -> None:
     folded, _ = reparameterize(random_swin().to(memory_format=torch.channels_last))
     before = copy.deepcopy(folded)
     lower(folded)
@@ -115,7 +115,7 @@ def test_the_folded_model_keeps_its_own_layout() -> None:
         assert torch.equal(ours, theirs)
 
 
-def test_weights_are_shared_where_that_is_asked_for() -> None:
+def test_share_weights_shares_the_unchanged_tensors() -> None:
     folded, _ = reparameterize(random_swin())
     named = dict(folded.named_parameters())
     shared = dict(lower(folded, Lowering("flat"), share_weights=True).named_parameters())

@@ -1,4 +1,4 @@
-"""Every lowering answers as the folded model, in float64, for every variant of the layer."""
+"""Every lowering has the outputs of the folded model in float64, for every variant of the layer."""
 
 import copy
 
@@ -27,7 +27,9 @@ from tests.support import random_attention, random_swin
     strips=st.integers(1, 8),
     seed=st.integers(0, 99),
 )
-def test_attention(form, kernel_size, heads, reduction, flags, size, strips, seed) -> None:
+def test_every_form_equals_the_attention(
+    form, kernel_size, heads, reduction, flags, size, strips, seed
+) -> None:
     qkv_bias, rpb, share_dwc_kernel, share_qkv = flags
     config = SlideAttentionConfig(
         8, heads, kernel_size, qkv_bias, reduction, rpb, share_dwc_kernel, share_qkv
@@ -52,7 +54,7 @@ def test_attention(form, kernel_size, heads, reduction, flags, size, strips, see
     ],
     ids=lambda settings: "-".join(settings) or "plain",
 )
-def test_whole_models(form: str, settings: dict) -> None:
+def test_every_form_equals_the_whole_model(form: str, settings: dict) -> None:
     model = random_swin(**settings).double()
     image = torch.randn(3, 3, *model.config.image_size, dtype=torch.float64)
     lowered = lower(reparameterize(model)[0], Lowering(form, 2))
@@ -62,7 +64,7 @@ def test_whole_models(form: str, settings: dict) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("scale", [30.0, 1e4])
-def test_shares_that_vanish(form: str, scale: float) -> None:
+def test_attention_weights_that_underflow_stay_accurate(form: str, scale: float) -> None:
     """In float32: of most offsets nothing is left, of the first ones too.
 
     Relative logits are as large as the logit that is taken off them, however small the others are,
@@ -99,7 +101,7 @@ def test_the_steps_of_running_means_stay_between_0_and_1() -> None:
     assert (steps - exact)[seen].abs().max() < 1e-6
 
 
-def test_running_means_in_float16_do_not_divide_nothing_by_nothing() -> None:
+def test_running_means_in_float16_never_divide_zero_by_zero() -> None:
     model = torch.nn.Sequential(random_attention(SlideAttentionConfig(8, 2))).eval()
     form = lower(reparameterize(model)[0], Lowering("running-mean"))[0].form.half()
     # The first shares vanish in float16, which holds no e^-30.
@@ -108,7 +110,7 @@ def test_running_means_in_float16_do_not_divide_nothing_by_nothing() -> None:
     assert torch.equal(form.steps(logits), torch.zeros(1, 8, 4, dtype=torch.float16))
 
 
-def test_the_folded_model_is_untouched() -> None:
+def test_the_folded_model_is_not_changed() -> None:
     folded, _ = reparameterize(random_swin())
     before = {name: tensor.clone() for name, tensor in folded.state_dict().items()}
     with torch.no_grad():
@@ -117,7 +119,7 @@ def test_the_folded_model_is_untouched() -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in folded.state_dict().items())
 
 
-def test_refusals() -> None:
+def test_unknown_forms_and_impossible_attentions_are_refused() -> None:
     with pytest.raises(InputError, match="not a lowering: choose one of depthwise"):
         Lowering("fancy")
     with pytest.raises(InputError, match=r"layers.0.blocks.0.attn is still branched"):

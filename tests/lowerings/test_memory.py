@@ -1,4 +1,4 @@
-"""How many maps are alive at once when a graph runs in the order in which it was written."""
+"""Peak number of feature maps in memory when a graph runs in its written order."""
 
 from functools import cache
 
@@ -13,7 +13,7 @@ from tests.support import random_attention
 
 SIDE, CHANNELS, KERNEL = 24, 64, 5
 OFFSETS = KERNEL**2
-# What shares the memory of its input, wherever a runtime is worth its name.
+# Operators whose output shares the memory of the input in every reasonable runtime.
 VIEWS = (
     "view",
     "reshape",
@@ -29,7 +29,7 @@ VIEWS = (
 
 @cache
 def maps_alive(lowering: Lowering) -> float:
-    """The most numbers that are held at once between operators, in maps of all channels."""
+    """Return the peak of live numbers between operators, in feature maps of all channels."""
     config = SlideAttentionConfig(CHANNELS, 2, KERNEL)
     model = torch.nn.Sequential(random_attention(config)).eval()
     image = torch.zeros(1, CHANNELS, SIDE, SIDE)
@@ -61,17 +61,17 @@ def numbers(node: Node) -> int:
     return value.numel() if isinstance(value, torch.Tensor) else 0
 
 
-def test_the_depthwise_form_holds_a_map_for_every_offset() -> None:
+def test_the_depthwise_form_holds_one_feature_map_for_each_offset() -> None:
     assert maps_alive(Lowering("depthwise")) > OFFSETS
 
 
 @pytest.mark.parametrize("form", ["running-mean", "flat"])
-def test_the_other_forms_do_not(form: str) -> None:
-    # Queries, keys, values, and what is being worked on; the logits are K / d maps.
+def test_the_other_forms_hold_fewer_feature_maps(form: str) -> None:
+    # Queries, keys, values and intermediates; the logits are K / d feature maps.
     assert maps_alive(Lowering(form)) < OFFSETS / 2
 
 
-# A form that holds a map for every offset needs more strips to hold as little as the others.
+# A form with one feature map for each offset needs more strips to reach the same peak.
 @pytest.mark.parametrize(
     ("form", "strips"),
     [
@@ -80,7 +80,7 @@ def test_the_other_forms_do_not(form: str) -> None:
         pytest.param("flat", 4, marks=pytest.mark.slow),
     ],
 )
-def test_strips_hold_less(form: str, strips: int) -> None:
+def test_strips_reduce_the_peak(form: str, strips: int) -> None:
     whole, cut = maps_alive(Lowering(form)), maps_alive(Lowering(form, strips))
     assert cut < 0.7 * whole
     assert cut < OFFSETS / 2

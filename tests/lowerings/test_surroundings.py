@@ -1,4 +1,4 @@
-"""Padding by reflection, repetition and going around is exact in every form, in strips too."""
+"""Reflect, replicate and circular padding are exact in every form, also in strips."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ MODES = ("reflect", "replicate", "circular")
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("radius", [1, 2, 3])
-def test_surroundings_are_those_of_torch(mode: str, radius: int) -> None:
+def test_padding_equals_that_of_torch(mode: str, radius: int) -> None:
     maps = torch.randn(2, 3, radius + 1, radius + 4)
     expected = torch.nn.functional.pad(maps, [radius] * 4, mode=mode)
     assert torch.equal(surrounded(maps, (2, 3), radius, mode), expected)
@@ -38,7 +38,9 @@ def test_surroundings_are_those_of_torch(mode: str, radius: int) -> None:
     tokens=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_attention(form, kernel_size, heads, mode, flags, size, strips, tokens, seed) -> None:
+def test_every_form_equals_the_padded_attention(
+    form, kernel_size, heads, mode, flags, size, strips, tokens, seed
+) -> None:
     qkv_bias, rpb, share_dwc_kernel, share_qkv = flags
     config = SlideAttentionConfig(
         8,
@@ -63,24 +65,24 @@ def test_attention(form, kernel_size, heads, mode, flags, size, strips, tokens, 
     assert certificate.error < 1e-12
     lowered = lower(folded, Lowering(form, min(strips, size[0])))
     with torch.no_grad():
-        answer = lowered(maps) if tokens else lowered(maps)[0]
-        assert (answer - expected).abs().max() < 1e-12
+        output = lowered(maps) if tokens else lowered(maps)[0]
+        assert (output - expected).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_it_is_another_function_than_with_zeros(mode: str) -> None:
+def test_padding_modes_differ_from_zero_padding(mode: str) -> None:
     maps = torch.randn(1, 8, 5, 4)
-    answers = [
+    outputs = [
         random_attention(SlideAttentionConfig(8, 2, padding_mode=each))(maps)[0]
         for each in (mode, "zeros")
     ]
-    inside = (answers[0] - answers[1]).abs()[:, :, 1:-1, 1:-1]
+    inside = (outputs[0] - outputs[1]).abs()[:, :, 1:-1, 1:-1]
     assert inside.max() == 0
-    assert (answers[0] - answers[1]).abs().max() > 0.01
+    assert (outputs[0] - outputs[1]).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_neighbourhood_of_one_position_reads_nothing_outside(mode: str) -> None:
+def test_a_neighbourhood_of_one_position_needs_no_padding(mode: str) -> None:
     config = SlideAttentionConfig(8, 2, kernel_size=1, padding_mode=mode)
     model = torch.nn.Sequential(random_attention(config)).eval()
     model = model.double()
@@ -89,21 +91,21 @@ def test_a_neighbourhood_of_one_position_reads_nothing_outside(mode: str) -> Non
     assert (lowered(maps)[0] - model(maps)[0]).abs().max() < 1e-12
 
 
-def test_a_map_that_is_too_small_is_refused_where_it_is_known() -> None:
+def test_a_feature_map_that_is_too_small_is_refused() -> None:
     config = SlideAttentionConfig(8, 2, kernel_size=5, padding_mode="reflect")
     model = torch.nn.Sequential(random_attention(config)).eval()
     folded, _ = reparameterize(model)
     with pytest.raises(
-        InputError, match=r"^A map of 2x7 cannot be padded by 2 .* give maps of 3x3"
+        InputError, match=r"^A feature map of 2x7 cannot be padded by 2 .* gives 3x3"
     ):
         lower(folded, Lowering("flat"))(torch.zeros(1, 8, 2, 7))
     folded[0].layout, folded[0].resolution = "tokens", (2, 7)
-    with pytest.raises(InputError, match="0 as flat: A map of 2x7 cannot be padded"):
+    with pytest.raises(InputError, match="0 as flat: A feature map of 2x7 cannot be padded"):
         lower(folded, Lowering("flat"))
 
 
 @pytest.mark.parametrize("target", ["onnxruntime:cpu", "openvino:cpu", "coreml:all"])
-def test_auto_chooses_a_form_that_can(target: str) -> None:
+def test_auto_chooses_a_form_that_can_pad(target: str) -> None:
     config = SlideAttentionConfig(96, 3, padding_mode="circular")
     model = torch.nn.Sequential(random_attention(config)).eval()
     lowered = lower(reparameterize(model)[0], chooser(target, map_size=(6, 5)))
@@ -111,6 +113,6 @@ def test_auto_chooses_a_form_that_can(target: str) -> None:
     assert (lowered(maps)[0] - model(maps)[0]).abs().max() < 1e-5
 
 
-def test_no_other_padding_is_known() -> None:
+def test_an_unknown_padding_mode_is_refused() -> None:
     with pytest.raises(InputError, match="padding_mode is 'wrap': give one of zeros, reflect, rep"):
         SlideAttentionConfig(8, 2, padding_mode="wrap")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""``python -m tests.mutants``: damage valid files in every way and say who sees it."""
+"""``python -m tests.mutants``: damage valid files in every way and print what catches it."""
 
 import argparse
 import os
@@ -19,7 +19,7 @@ from tests.mutants.report import LEGEND, Row, as_table, summary
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table; 1 if a mutant survives, or an error of a runtime is let through."""
+    """Print the table; return 1 if a mutant survives, or a runtime's own error reaches the user."""
     torch.set_num_threads(1)
     chosen = _chosen(_parser(), arguments)
     rows = list(_judged(chosen))
@@ -43,7 +43,7 @@ def _chosen(
     options = parser.parse_args(arguments)
     unknown = set(options.only or ()) - {mutant.name for mutant in CATALOGUE}
     if unknown:
-        parser.error(f"{min(unknown)} is not a kind of damage: see the table without --only.")
+        parser.error(f"{min(unknown)} is not a kind of damage: run without --only to list them.")
     return [
         (mutant, format)
         for mutant in CATALOGUE
@@ -74,7 +74,7 @@ def _judged(chosen: Sequence[tuple[Mutant, str]]) -> Iterator[Row]:
 
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Runtimes report what is wrong with a file there, past Python."""
+    """Discard stderr, to which runtimes write about a wrong file without using Python."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

@@ -1,4 +1,4 @@
-"""The valid files that get damaged: golden checkpoints, written once for all test processes."""
+"""The valid files to be damaged: golden checkpoints, exported once for all test processes."""
 
 import copy
 import functools
@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from exporters.base import ExportRequest, Traces
+from exporters.base import ExportRequest, Traces, exporter_for
 from exporters.outcome import ExportResult
-from exporters.registry import exporter_for
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.folding.model import reparameterize
@@ -45,12 +44,12 @@ class Base:
 
     @functools.cached_property
     def lowered(self) -> nn.Module:
-        """The model with its attentions as they are written."""
+        """The model with its attentions lowered."""
         return lowered(self.checkpoint.model)
 
     @functools.cached_property
     def trained(self) -> Deployable:
-        """The classifier that every file, damaged or not, is held against."""
+        """The classifier with which every file, damaged or not, is compared."""
         return deployable_checkpoint(self.checkpoint)
 
     @functools.cached_property
@@ -78,7 +77,7 @@ class Base:
         return exported(self.checkpoint, dynamic_batch=self.open_batch, lowering=LOWERING)
 
     def _alone(self, format: str) -> ExportResult:
-        """The file of a format that is not written with the others, as its converter is slow."""
+        """The file of a format that is written separately, because its converter is slow."""
         return exported(self.checkpoint, lowering=LOWERING, formats=(format,))
 
     def copy(self, format: str, folder: Path) -> Path:
@@ -86,7 +85,7 @@ class Base:
         return copied(self.path(format), folder)
 
     def export(self, rebuild: Rebuild, format: str, folder: Path) -> Path:
-        """Write a damaged network, which says of itself what the valid file says."""
+        """Write a damaged network with the declarations of the valid file."""
         folder.mkdir(parents=True, exist_ok=True)
         exporter = exporter_for(format)
         path = folder / self.path(format).name

@@ -1,4 +1,4 @@
-"""Damage to the bytes of a file, whatever they mean."""
+"""Damage to the bytes of a file, independent of their meaning."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ def structure_of(path: Path) -> Path:
 
 
 def weights_of(path: Path) -> Path:
-    """The file that holds the weights, where they have one of their own."""
+    """The file that holds the weights, if they are in a separate one."""
     return next(path.rglob("weight.bin")) if path.is_dir() else path.with_suffix(".bin")
 
 
@@ -32,7 +32,7 @@ def weights_missing(path: Path) -> None:
 
 
 def weights_shifted(path: Path) -> None:
-    """Four bytes are lost at the beginning and as many added at the end."""
+    """Four bytes are removed at the beginning and four are added at the end."""
     file = weights_of(path)
     file.write_bytes(file.read_bytes()[4:] + bytes(4))
 
@@ -42,13 +42,13 @@ def manifest_missing(path: Path) -> None:
 
 
 def weights_left_over(path: Path) -> None:
-    """A thousand numbers that no operator refers to stand behind the weights."""
+    """A thousand numbers that no operator uses follow the weights."""
     file = weights_of(path)
     file.write_bytes(file.read_bytes() + bytes(range(250)) * 16)
 
 
 def replaced(path: Path) -> Path:
-    """The file, or every file of the package, holds something else."""
+    """The content of the file, or of every file of the package, is replaced."""
     inner = path.rglob("*") if path.is_dir() else (path,)
     for file in inner:
         if file.is_file():

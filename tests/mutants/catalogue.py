@@ -1,4 +1,4 @@
-"""All mutants: what is wrong in each, and who must see it."""
+"""All mutants: what is wrong in each, and what must catch it."""
 
 from tests.mutants.catalogue_devices import COREAI, EXECUTORCH
 from tests.mutants.catalogue_files import FILES

@@ -1,4 +1,4 @@
-"""Mutants of Core AI and ExecuTorch files, whose libraries are in an environment of their own."""
+"""Mutants of Core AI and ExecuTorch files, whose libraries are in a separate environment."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.mutants.mutant import REFUSED, Catcher, Mutant
 
 
 def of_one_format(format: str) -> Callable[..., Mutant]:
-    """Kinds of damage that one format has."""
+    """Make the function that creates mutants of one format."""
 
     def kind(
         name: str,

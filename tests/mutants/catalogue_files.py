@@ -1,4 +1,4 @@
-"""Mutants of the written file."""
+"""Mutants of the exported file."""
 
 from onnx import TensorProto
 

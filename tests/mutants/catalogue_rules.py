@@ -1,4 +1,4 @@
-"""Mutants that the rules of ``check`` are there for: damage to what a file's message says."""
+"""Mutants for the rules of ``check``: damage to the content of a file in its own format."""
 
 from slide_deploy.graph_checks.census import CENSUS_KEY
 from tests.mutants import declared

@@ -1,4 +1,4 @@
-"""Damage to a written Core AI asset: to its program, by Apple's own classes, and to its files."""
+"""Damage to an exported Core AI asset: to its program, by Apple's classes, and to its files."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def in_program(edit: Callable[[Any, Any], object]) -> Edit:
 
 
 def in_metadata(edit: Callable[[dict[str, Any]], object]) -> Edit:
-    """Damage to what the asset says of itself."""
+    """Damage to the metadata of the asset."""
 
     def damage(asset: Path) -> None:
         held = json.loads((asset / METADATA).read_text())
@@ -45,7 +45,7 @@ def constant(ir: Any, like: Any, text: str) -> Any:
 
 
 def in_place_of(ir: Any, old: Any, kind: str, operands: list[Any]) -> None:
-    """Another operator that computes what an operator computed."""
+    """Replace an operator by one of another kind."""
     with ir.InsertionPoint(old):
         made = ir.Operation.create(
             f"coreai.{kind}", results=[old.results[0].type], operands=operands
@@ -55,7 +55,7 @@ def in_place_of(ir: Any, old: Any, kind: str, operands: list[Any]) -> None:
 
 
 def detour(ir: Any, behind: Any, steps: list[tuple[str, str, list[str]]]) -> None:
-    """What an operator computes passes through others: their kinds, types and constants."""
+    """Insert operators after an operator, given by kinds, types and constants."""
     value = behind.results[0]
     block = behind.operation.block
     after = list(block.operations)
@@ -105,7 +105,7 @@ def softmax_over_another_axis(graph: Any, ir: Any) -> None:
 
 
 def epsilon(number: str) -> Callable[[Any, Any], None]:
-    """All normalisations of a size add another number, and declare it."""
+    """All normalisations of a size have another epsilon, and declare it."""
 
     def edit(graph: Any, ir: Any) -> None:
         module = graph.operation.parent.regions[0].blocks[0]
@@ -122,7 +122,7 @@ def epsilon(number: str) -> Callable[[Any, Any], None]:
 
 
 def renamed(attribute: str) -> Callable[[Any, Any], None]:
-    """An input, ``arg_attrs``, or an output, ``res_attrs``, is called another name."""
+    """Rename an input, ``arg_attrs``, or an output, ``res_attrs``."""
 
     def edit(graph: Any, ir: Any) -> None:
         name = ir.StringAttr.get("other")
@@ -148,14 +148,14 @@ def through(type: str) -> Callable[[Any, Any], None]:
 
 
 def in_doubles(graph: Any, ir: Any) -> None:
-    """GELU in float64. Casts there and back alone would be taken out when the asset is saved."""
+    """GELU in float64. A pair of casts alone would be removed when the asset is saved."""
     gelu = _first(graph, "gelu")
     sizes = _sizes(gelu.results[0])
     _around(ir, gelu, "cast", [f"tensor<{sizes}xf64>", f"tensor<{sizes}xf32>"], [[], []])
 
 
 def rank_6(graph: Any, ir: Any) -> None:
-    """GELU in rank 6. Reshapes there and back alone would be taken out, too."""
+    """GELU in rank 6. A pair of reshapes alone would be removed as well."""
     gelu = _first(graph, "gelu")
     sizes = [int(size) for size in gelu.results[0].type.shape]
     shapes = [[1] * (6 - len(sizes)) + sizes, sizes]
@@ -170,7 +170,7 @@ def rank_6(graph: Any, ir: Any) -> None:
 
 
 def _around(ir: Any, gelu: Any, kind: str, types: list[str], constants: list[list[str]]) -> None:
-    """One operator before and one behind, with the types that they give."""
+    """Insert one operator before and one after, with their result types."""
     inner, outer = (ir.Type.parse(text) for text in types)
     held = [[constant(ir, gelu, text) for text in texts] for texts in constants]
     with ir.InsertionPoint(gelu):
@@ -218,7 +218,7 @@ def border_replicated(graph: Any, ir: Any) -> None:
 
 
 def map_transposed(graph: Any, ir: Any) -> None:
-    """Height and width change places on the way to the tokens."""
+    """Height and width are exchanged before the tokens."""
     for transpose in operators(graph, "transpose"):
         if len(transpose.results[0].type.shape) == 4:
             sizes = [int(size) for size in transpose.results[0].type.shape]

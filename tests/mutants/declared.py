@@ -1,4 +1,4 @@
-"""Changes to what a file declares, alike in every format."""
+"""Changes to the declarations of a file, the same in every format."""
 
 import json
 from collections.abc import Callable
@@ -58,7 +58,7 @@ counted_twice = _census(lambda entries: entries.append(entries[0]))
 
 
 def no_json(text: str) -> str:
-    """Half a sentence."""
+    """Text that is not JSON."""
     return "[{"
 
 

@@ -54,7 +54,7 @@ def literal(model: Any, name: str) -> Any:
 
 
 def declare(format: str, key: str, text: str | None) -> Callable[[Any], None]:
-    """An edit of what a file says of itself; None takes the entry away."""
+    """An edit of a metadata entry; None removes the entry."""
 
     def in_onnx(model: onnx.ModelProto) -> None:
         kept = [(held.key, held.value) for held in model.metadata_props if held.key != key]

@@ -1,4 +1,4 @@
-"""Damage to a written ExecuTorch file, by its bytes: its format has no editor."""
+"""Damage to the bytes of an exported ExecuTorch file, because its format has no editor."""
 
 import json
 import struct
@@ -14,7 +14,7 @@ from slide_deploy.saved.pte.xnnpack import read_xnnpack
 from tests.saved.pte.networks import small
 
 Damage = Callable[[Path, bytearray], None]
-"""From the valid file and a copy of its content to other content."""
+"""A function of the valid file's path and a copy of its content, which it changes."""
 
 
 def in_content(damage: Damage) -> Callable[[Path], None]:
@@ -60,7 +60,7 @@ def another_epsilon(path: Path, content: bytearray) -> None:
 
 
 def inside_the_convolution(path: Path, field: str, by: int) -> int:
-    """Where a number of the depthwise convolution stands, found by how it reads when changed."""
+    """The offset of a number of the depthwise convolution, found by reading changed copies."""
     method = map_program(path).methods["forward"]
     for delegate in method.delegates:
         if any(node.operator == "DepthwiseConv2d" for node in read_xnnpack(delegate.payload).nodes):

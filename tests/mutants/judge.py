@@ -1,4 +1,4 @@
-"""Who sees a mutant: the graph rules, or the comparison with the trained model."""
+"""Find out what catches a mutant: the graph rules, or the comparison with the trained model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.mutants.mutant import REFUSED, Catcher, Mutant
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the two say of a damaged file.
+    """The results of check and verify for a damaged file.
 
     Attributes:
         check: identifiers of the rules that it breaks, "refused", or empty if it passes.
@@ -27,18 +27,18 @@ class Outcome:
 
     @property
     def caught_by(self) -> str:
-        """The catchers that see it; empty if it survives."""
+        """The catchers that find it; empty if it survives."""
         if self.check and self.parity:
             return "both"
         return "check" if self.check else "parity" if self.parity else ""
 
     def keeps(self, expected: Catcher) -> bool:
-        """Whether everyone sees it who should; more is better."""
+        """Whether all required catchers find it; others may find it as well."""
         return self.caught_by in (expected, "both")
 
 
 def judge(mutant: Mutant, format: str, folder: Path) -> Outcome:
-    """Make a mutant in an empty folder and see what becomes of it."""
+    """Make a mutant in an empty folder, then check and verify it."""
     valid = base(mutant.open_batch)
     path = mutant.damage(valid, format, folder)
     check = check_outcome(path)
@@ -52,7 +52,7 @@ def judge(mutant: Mutant, format: str, folder: Path) -> Outcome:
 
 
 def check_outcome(path: Path) -> str:
-    """What the graph rules say of a file."""
+    """The result of the graph rules for a file, in words."""
     try:
         report = check_file(path, standard_ops())
     except InputError:

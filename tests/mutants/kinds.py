@@ -1,4 +1,4 @@
-"""The kinds of mutants: where each is damaged, and how that becomes a file."""
+"""Constructors of mutants, by what is damaged: weights, network or file."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -40,7 +40,7 @@ def network(
 def pooling(
     edit: Callable[[Any, Any], Any], description: str, *, open_batch: bool = False
 ) -> Mutant:
-    """Another way from the last tokens to the logits, exported to every format."""
+    """Other layers between the last tokens and the logits, exported to every format."""
     damage, catchers = written_anew(pooled_by(edit)), by_format("parity")
     name = _name(edit)
     return Mutant(name, description, damage, catchers, {}, open_batch=open_batch, exports=True)
@@ -55,7 +55,7 @@ def file(
     rule: str | Mapping[str, str] = "",
     open_batch: bool = False,
 ) -> Mutant:
-    """Damage to the written file, in the formats for which there is an edit."""
+    """Damage to the exported file, in the formats for which there is an edit."""
 
     def damage(base: Base, format: str, folder: Path) -> Path:
         path = base.copy(format, folder)
@@ -74,7 +74,7 @@ def edits(
     coreml: Callable[[Program], object] | None = None,
     litert: Callable[[Any], object] | None = None,
 ) -> dict[str, FileEdit]:
-    """The edit of each format, as its module has it."""
+    """The edit of each format, wrapped by the function of its damage module."""
     found: dict[str, FileEdit] = {}
     if onnx is not None:
         found["onnx"] = in_graph(onnx)

@@ -1,4 +1,4 @@
-"""Damage to a written LiteRT file, through the objects of LiteRT's own schema."""
+"""Damage to an exported LiteRT file, through the objects of LiteRT's schema."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -18,7 +18,7 @@ FLOAT32, FLOAT16, INT32, BOOL, FLOAT64 = (
 
 
 def schema() -> Any:
-    """LiteRT's own, which is loaded late: the catalogue is read without it."""
+    """LiteRT's schema, imported late so that the catalogue can be read without LiteRT."""
     return import_module("ai_edge_litert.schema_py_generated")
 
 
@@ -46,7 +46,7 @@ def nodes(model: Any, name: str) -> list[Any]:
 
 
 def code(model: Any, name: str, version: int = 1) -> int:
-    """The number of a kind of operator that is added."""
+    """Add a kind of operator; return its number."""
     added = schema().OperatorCodeT()
     added.builtinCode = OPERATORS.index(name)
     added.deprecatedBuiltinCode = min(added.builtinCode, 127)
@@ -60,7 +60,7 @@ def tensor(model: Any, place: int) -> Any:
 
 
 def added_tensor(model: Any, name: str, shape: Any, type: int, numbers: Any = None) -> int:
-    """The number of a tensor that is added, constant where there are numbers."""
+    """Add a tensor, constant if there are numbers; return its number."""
     added = schema().TensorT()
     added.name, added.type, added.buffer, added.hasRank = name.encode(), type, 0, True
     added.shape = np.array(shape, np.int32)
@@ -74,7 +74,7 @@ def added_tensor(model: Any, name: str, shape: Any, type: int, numbers: Any = No
 
 
 def added_operator(model: Any, name: str, inputs: list[int], outputs: list[int], at: int) -> Any:
-    """An operator without options, at a place of the order."""
+    """Insert an operator without options at a position in the order."""
     added = schema().OperatorT()
     added.opcodeIndex = code(model, name)
     added.inputs, added.outputs = (np.array(each, np.int32) for each in (inputs, outputs))
@@ -104,7 +104,7 @@ def shape_of_first(model: Any, operator: str = "GELU") -> list[int]:
 
 
 def reshaped(model: Any, *shapes: list[int], operator: str = "GELU") -> None:
-    """Through other shapes and back."""
+    """Insert reshapes to other shapes and back."""
     steps = []
     for shape in (*shapes, shape_of_first(model, operator)):
         pattern = added_tensor(model, "pattern", [len(shape)], INT32, np.array(shape, np.int32))

@@ -1,4 +1,4 @@
-"""The table of mutants: a line a kind, a column a format, who caught it in the cells."""
+"""The table of mutants: a row for each kind, a column for each format, and what caught it."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ _NOBODY = "[bold red]nobody[/]"
 
 
 def as_table(rows: Sequence[Row]) -> Table:
-    """Who caught what."""
+    """The table of what caught each mutant."""
     formats = [format for format in TITLES if any(format == held for _, held, _ in rows)]
     grid = table("", [("damage", False), *((TITLES[format], False) for format in formats)])
     kinds: dict[str, dict[str, str]] = {}
@@ -31,13 +31,13 @@ def as_table(rows: Sequence[Row]) -> Table:
         kinds.setdefault(mutant.name, {})[format] = cell(outcome)
     for name, cells in kinds.items():
         grid.add_row(name, *(cells.get(format, "-") for format in formats))
-    # Names are looked for with --only: whole ones, whatever room the cells would like.
+    # Names are shown in full, because --only needs them.
     grid.columns[0].no_wrap = True
     return grid
 
 
 def cell(outcome: Outcome) -> str:
-    """Who caught a mutant, in a few words."""
+    """What caught a mutant, in a few words."""
     first, *others = outcome.check.split() or [""]
     check = "refused" if first == REFUSED else first + (f" +{len(others)}" if others else "")
     figure, _, _ = outcome.parity.partition(",")
@@ -47,7 +47,7 @@ def cell(outcome: Outcome) -> str:
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """How many there are, and how many each of the two caught."""
+    """The number of mutants, and how many each catcher found."""
     kinds = len({mutant.name for mutant, _, _ in rows})
     counts = {
         who: sum(outcome.caught_by == who for _, _, outcome in rows)

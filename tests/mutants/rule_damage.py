@@ -1,4 +1,4 @@
-"""Damage that a rule of ``check`` is there for, to the message of a file in its own format.
+"""Damage for the rules of ``check``, to the content of a file in its own format.
 
 Where two formats have the same damage, the kind is named once, in ``catalogue_rules``.
 """
@@ -52,7 +52,7 @@ def shift_branch_left_in(model: ModelProto) -> None:
 
 
 def one_side_missing(model: ModelProto) -> None:
-    """The convolution of the values is gone: what read it reads that of the keys."""
+    """The convolution of the values is removed, and its readers read that of the keys."""
     keys, values = onnx.grouped(model, 0), onnx.grouped(model, 1)
     for found in model.graph.node:
         names = {values.output[0]: keys.output[0]}
@@ -68,7 +68,7 @@ def neighbours_copied_by_a_convolution(model: ModelProto) -> None:
     held.CopyFrom(numpy_helper.from_array(kernels, held.name))
 
 
-# ONNX: what is declared and stored.
+# ONNX: declarations and constants.
 
 
 def stored_shape_declared_wrong(model: ModelProto) -> None:
@@ -154,7 +154,7 @@ def pads_missing(root: Element) -> None:
 
 
 def of_type(kind: str) -> Callable[[Element], None]:
-    """Another operator in the place of the first GELU."""
+    """Another operator instead of the first GELU."""
     return lambda root: ir.layer(root, "Gelu").set("type", kind)
 
 
@@ -162,7 +162,7 @@ def of_type(kind: str) -> Callable[[Element], None]:
 
 
 def _declared(program: Program, kind: str = "gelu") -> Any:
-    """The declared type of what an operation computes."""
+    """The declared type of an operation's output."""
     return program.find(kind).outputs[0].type.tensorType
 
 
@@ -195,7 +195,7 @@ def bias_cut_off(program: Program) -> None:
 
 
 def infinite(program: Program) -> None:
-    """A number of a vector that stands in the program."""
+    """A number of a vector that is stored in the program becomes infinite."""
     tensors = (
         held.attributes["val"].immediateValue.tensor
         for held in program.operations
@@ -209,7 +209,7 @@ def pads_missing_in_a_program(program: Program) -> None:
 
 
 def of_kind(kind: str) -> Callable[[Program], None]:
-    """Another operator in the place of the first GELU."""
+    """Another operator instead of the first GELU."""
 
     def edit(program: Program) -> None:
         program.find("gelu").type = kind

@@ -1,4 +1,4 @@
-"""Every mutant of a Core AI asset is seen by those who must see it.
+"""Every mutant of a Core AI asset is caught by what must catch it.
 
 Weights and networks are damaged as in every format, and the asset itself by `COREAI`.
 """
@@ -62,7 +62,7 @@ def programs() -> Iterator[object]:
 
 
 @pytest.mark.parametrize("mutant", programs())
-def test_damage_to_the_asset_is_seen(mutant: Mutant, tmp_path: Path) -> None:
+def test_damage_to_the_asset_is_found(mutant: Mutant, tmp_path: Path) -> None:
     valid = base(open_batch=False)
     outcome = judge(mutant.damage(valid, FORMAT, tmp_path), valid)
     assert outcome.keeps(mutant.caught_by[FORMAT]), outcome
@@ -78,7 +78,7 @@ def models() -> Iterator[object]:
 
 
 @pytest.mark.parametrize("mutant", models())
-def test_damage_to_the_model_is_seen(mutant: Mutant, tmp_path: Path) -> None:
+def test_damage_to_the_model_is_found(mutant: Mutant, tmp_path: Path) -> None:
     valid = base(mutant.open_batch)
     asset = mutant.damage(valid, FORMAT, tmp_path)
     hashed_again(asset)

@@ -1,4 +1,4 @@
-"""Every mutant is seen by those who must see it, and no valid file is refused."""
+"""Every mutant is caught by what must catch it, and no valid file is refused."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,7 +42,7 @@ def files() -> Iterator[object]:
 
 
 @pytest.mark.parametrize(("mutant", "format"), files())
-def test_damage_is_seen(mutant: Mutant, format: str, tmp_path: Path) -> None:
+def test_damage_is_found(mutant: Mutant, format: str, tmp_path: Path) -> None:
     outcome = judge(mutant, format, tmp_path)
     assert outcome.keeps(mutant.caught_by[format]), outcome
     if format in mutant.rule:
@@ -51,7 +51,7 @@ def test_damage_is_seen(mutant: Mutant, format: str, tmp_path: Path) -> None:
 
 
 def wrong_files() -> Iterator[object]:
-    """Every file that parity must see. Quick is one kind in 24; ``make full`` has the rest."""
+    """Every file that parity must catch. Quick is one kind in 24; ``make full`` has the rest."""
     number = 0
     for mutant in CATALOGUE:
         for format in mutant.formats:
@@ -145,7 +145,7 @@ def test_a_mutant_that_survives_or_leaks_an_error_fails_the_table(
         assert words in capsys.readouterr().out
 
 
-def test_cells_are_short_and_say_both() -> None:
+def test_cells_are_short_and_name_both_catchers() -> None:
     assert cell(Outcome("SD002 SD017 SD019", "refused")) == "SD002 +2, no run"
     assert cell(Outcome("refused", "refused")) == "refused, no run"
     assert cell(Outcome("", "-6 dB, faint")) == "-6 dB"

@@ -1,4 +1,4 @@
-"""Whether a damaged file would get a figure, on any target that times its kind here."""
+"""Find out whether a damaged file would be timed, on any target that times its format here."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from slide_deploy.verification.reference_outputs.reference_file import (
 def timed_on(path: Path, valid: Path) -> list[str]:
     """Names of the targets that would time a file which has the valid file's reference outputs.
 
-    The reference outputs are bound to the damaged file, so that its answers must give it away.
+    The reference outputs are bound to the damaged file, so only its outputs can show the damage.
     """
     reference = read_reference(valid)
     assert reference is not None
@@ -34,6 +34,6 @@ def _is_timed(path: Path, target: str) -> bool:
         worker.load(candidate)
         if worker.prove(None).left:
             worker.prove_open(candidate)
-    except Exception:  # as the race takes it: the candidate has no figure
+    except Exception:  # as in the race, the candidate then has no figure
         return False
     return True

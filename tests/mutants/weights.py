@@ -31,7 +31,7 @@ def in_weights(edit: Edit) -> Damage:
 
 
 def before_folding(edit: Callable[[SlideSwin], object]) -> Damage:
-    """Damage to the trained model's weights, which then is folded and lowered."""
+    """Damage to the trained model's weights, before it is folded and lowered."""
 
     def damage(base: Base, format: str, folder: Path) -> Path:
         trained = copy.deepcopy(base.checkpoint.model)
@@ -54,7 +54,7 @@ def overwrite(path: Path, before: Mapping[str, Tensor], after: Mapping[str, Tens
     changed = {name: new for name, new in after.items() if not torch.equal(before[name], new)}
     assert changed, "the damage changes no weight"
     contents = {file: bytearray(file.read_bytes()) for file in _files(path)}
-    # All places first: a swapped tensor would be found twice afterwards.
+    # All places are found before any change, because a swapped tensor would then be found twice.
     places = [
         (file, place, new_bytes)
         for name, new in changed.items()
@@ -75,7 +75,7 @@ def _files(path: Path) -> list[Path]:
 def _place(
     contents: Mapping[Path, bytearray], name: str, before: Tensor, after: Tensor
 ) -> tuple[Path, int, bytes]:
-    """The one file and place of a tensor, and what to write there."""
+    """The file and offset of a tensor, and the bytes to write there."""
     found = [
         (file, place, new)
         for old, new in _orders(before, after)

@@ -32,7 +32,7 @@ def test_the_worker_of_a_race(marker: Path) -> None:
     process = Process(threads=1, timeout=60, environment={})
     try:
         with pytest.raises(WorkerFailed, match="nothing"):
-            process.ask("nothing")
+            process.call("nothing")
     finally:
         process.stop()
     assert not marker.exists()

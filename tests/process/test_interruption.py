@@ -215,7 +215,7 @@ def test_bench_keeps_what_was_measured_and_ends_its_workers(
 def test_a_bench_without_measurements_keeps_the_older_result(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("an older result")
     bench = ("bench", steady(tmp_path, "hangs"), "--target", SCRIPTED, "--json", "run.json")
-    with at_step("load, prove and warm up", *bench, cwd=tmp_path) as (process, _):
+    with at_step("load, verify and warm up", *bench, cwd=tmp_path) as (process, _):
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=100)

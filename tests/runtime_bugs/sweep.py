@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from exporters.base import Exporter, ExportRequest
-from exporters.registry import exporter_for
+from exporters.base import Exporter, ExportRequest, exporter_for
 from slide_deploy.backends import Session, open_file
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.folding.model import reparameterize

@@ -12,7 +12,7 @@ from slide_deploy.backends.base import Configuration, untimed
 from slide_deploy.backends.web import assets, browser
 from slide_deploy.backends.web.targets import TARGETS
 from slide_deploy.graph_checks import Policy, check_file, load_policy
-from slide_deploy.graph_checks.runtime_bugs import RUNTIME_BUGS
+from slide_deploy.graph_checks.rules.runtime_bugs import RUNTIME_BUGS
 from slide_deploy.hosts import load_checkpoint
 from slide_deploy.lowerings import FORMS, Lowering
 from slide_deploy.presets import preset_named

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from exporters.quiet import quiet
+from exporters.base import quiet
 
 # Versions of litert-torch that store wrong numbers for weights whose strides are not those of
 # their shape, row by row. It keys what it has stored by the address of a copy that is gone by then.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from torch import Tensor, nn
 
-from slide_deploy.graph_checks.runtime_bugs import RUNTIME_BUGS
+from slide_deploy.graph_checks.rules.runtime_bugs import RUNTIME_BUGS
 from slide_deploy.lowerings import FORMS
 from tests.runtime_bugs.patterns import Head, Map, other_parts, slide_parts, trained, window_parts
 from tests.runtime_bugs.sweep import Outcome, run_everywhere, sweep, written_parts

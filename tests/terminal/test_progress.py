@@ -33,18 +33,18 @@ def test_a_log_has_a_line_for_each_tenth_with_the_time_left(
     assert lines[-1] == "… 1,000 of 1,000 pictures, 0:00 left"
 
 
-def test_hours_are_hours() -> None:
+def test_durations_above_an_hour_show_hours() -> None:
     assert [progress._duration(each) for each in (4.6, 61, 3723)] == ["0:05", "1:01", "1:02:03"]
 
 
-def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with Counted(True, 2, "pictures") as done:
         done(1)
         done(1)
     assert capsys.readouterr() == ("", "")
 
 
-def test_nothing_to_count_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_total_of_zero_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
     with Counted(False, 0, "pictures"):
         pass
     assert capsys.readouterr() == ("", "")
@@ -105,13 +105,13 @@ def test_a_log_has_a_line_for_each_step(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr() == ("", "… load\n… write [onnx]\n")
 
 
-def test_quiet_steps_say_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_steps_print_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with Steps(True, 1) as step:
         step("load")
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_total_that_nobody_knows_gives_no_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_total_prints_no_lines(capsys: pytest.CaptureFixture[str]) -> None:
     count = Counted(False, 0, "KB")
     with count:
         for done in range(0, 500, 100):

@@ -32,7 +32,7 @@ def certificate() -> object:
 
 
 @pytest.mark.parametrize("width", [30, 40, 44, 50, 60, 80, 100])
-def test_names_and_figures_stay_whole_and_every_column_is_there(width: int) -> None:
+def test_names_and_figures_are_not_broken_and_no_column_is_missing(width: int) -> None:
     out = printed(certificate(), width)
     assert max(map(len, out.splitlines())) <= width
     for text in (*LAYERS, *FIGURES, "Certificate", "error,", "float64", "rounding"):
@@ -40,19 +40,19 @@ def test_names_and_figures_stay_whole_and_every_column_is_there(width: int) -> N
     assert all(sum(layer in line for line in out.splitlines()) == 1 for layer in LAYERS)
 
 
-def test_a_table_that_has_room_is_one_line_a_row() -> None:
+def test_a_table_with_enough_width_has_one_line_for_each_row() -> None:
     lines = printed(certificate(), 100).rstrip().splitlines()
     assert len(lines) == 4 + len(LAYERS)
     assert "error, float64   after rounding" in lines[2]
 
 
-def test_headers_go_on_in_the_next_line_before_anything_else_does() -> None:
+def test_headers_wrap_first() -> None:
     lines = printed(certificate(), 60).rstrip().splitlines()
     assert len([line for line in lines if FIGURES[1] in line]) == len(LAYERS)
     assert all(layer in line for layer, line in zip(LAYERS, lines[-len(LAYERS) :], strict=True))
 
 
-def test_prose_goes_on_beside_its_name_and_a_long_path_in_it_is_broken() -> None:
+def test_prose_wraps_beside_its_name_and_breaks_long_paths() -> None:
     path = "/a/folder/that/is/deep/" * 5
     grid = table("", [("subject", False), ("", False), ("", False)])
     grid.add_row("onnxruntime:directml", "yes", "some words that tell what would help here")
@@ -64,7 +64,7 @@ def test_prose_goes_on_beside_its_name_and_a_long_path_in_it_is_broken() -> None
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])
-def test_violations_name_the_node_in_one_piece(width: int) -> None:
+def test_violations_do_not_break_the_name_of_the_node(width: int) -> None:
     node = "/layers.0/blocks.0/attn/MatMul_3"
     remedy = "Write the operator in terms of listed ones, or add it to the policy where it is."
     violation = Violation("SD004", "error", node, "Swish is no operator.", remedy)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from slide_deploy.checkpoint.overrides import Overrides
+from slide_deploy.checkpoint.choice import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
 from slide_deploy.checkpoint.stated import Vocabulary
 from slide_deploy.errors import InputError
@@ -125,7 +125,7 @@ def fits(stored: StoredWeights, config: ToyConfig) -> bool:
 
 TOY = Host(
     name="toy",
-    sought=NamedNetworks(
+    finder=NamedNetworks(
         family="Toy",
         first_layer="stem",
         names=re.compile(

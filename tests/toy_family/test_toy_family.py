@@ -12,7 +12,7 @@ from benchmarks.baselines.subject import network
 from benchmarks.candidates import Sweep
 from benchmarks.suite import members
 from slide_deploy.backends import open_file
-from slide_deploy.checkpoint.overrides import Overrides
+from slide_deploy.checkpoint.choice import Overrides
 from slide_deploy.cli.source import Source
 from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.errors import InputError

@@ -29,7 +29,7 @@ def chosen(wanted, *tables, target="onnxruntime:cpu", precision="float32") -> st
     return str(choose(target, precision, wanted, tables).lowering)
 
 
-def test_the_measured_geometry_is_chosen_as_measured() -> None:
+def test_a_measured_geometry_gets_its_winner() -> None:
     found = choose("onnxruntime:cpu", "float32", geometry(), [table(entry("flat/4"))])
     assert found.lowering == Lowering("flat", 4)
     assert found.source == (
@@ -50,21 +50,21 @@ def test_the_same_geometry_in_the_second_table_beats_a_near_one_in_the_first() -
     assert chosen(geometry(), own, table(entry("flat/4"))) == "flat/4"
 
 
-def test_another_target_does_not_count() -> None:
+def test_entries_of_another_target_are_ignored() -> None:
     measured = table(entry("flat/4"))
     assert chosen(geometry(), measured, target="openvino:cpu") == "running-mean"
 
 
-def test_float32_counts_where_nothing_was_measured_in_a_precision() -> None:
+def test_float32_entries_are_used_where_a_precision_has_none() -> None:
     floats, integers = table(entry("flat/4")), table(entry("running-mean", precision="int8"))
     found = choose("onnxruntime:cpu", "int8", geometry(), [floats])
     assert str(found.lowering) == "flat/4"
-    assert "in float32, as nothing is near in int8" in found.source
+    assert "in float32, because nothing near is in int8" in found.source
     assert chosen(geometry(), floats, integers, precision="int8") == "running-mean"
     assert chosen(geometry(), integers) == "running-mean"
 
 
-def test_float32_that_is_near_beats_what_is_far_in_the_precision() -> None:
+def test_a_near_float32_entry_beats_a_far_one_of_the_precision() -> None:
     far = entry("running-mean", precision="int8", geometry=geometry(channels=8, heads=1))
     assert chosen(geometry(), table(far), table(entry("flat/4")), precision="int8") == "flat/4"
     assert chosen(geometry(), table(far), precision="int8") == "running-mean"
@@ -88,13 +88,13 @@ def test_openvino_computes_float16_files_in_float32() -> None:
         ("another:cpu", "depthwise"),
     ],
 )
-def test_where_nothing_was_measured_the_default_is_chosen(target: str, form: str) -> None:
+def test_a_target_without_entries_gets_the_default(target: str, form: str) -> None:
     found = choose(target, "float32", geometry(), [table()])
     assert str(found.lowering) == form
     assert found.source == f"the default for {target}: nothing was measured there"
 
 
-def test_the_nearest_geometry_is_that_of_the_least_distance() -> None:
+def test_the_nearest_geometry_has_the_smallest_distance() -> None:
     tables = table(
         entry("flat", geometry=geometry(channels=96)),
         entry("running-mean", geometry=geometry(channels=192, heads=6, height=28, width=28)),
@@ -148,7 +148,7 @@ def test_near_is_a_factor_of_two_and_the_same_kernel(wanted: dict, near: bool) -
     assert ("--tune" in found.source) is not near
 
 
-def test_near_winners_of_the_table_in_the_wheel_are_fast_here_too() -> None:
+def test_winners_of_near_shipped_entries_are_fast_here_too() -> None:
     """What the factor of near rests on: they take at most 1.05 times as long as the winner."""
     entries = read_table(shipped_file()).entries
     held = 0
@@ -175,7 +175,7 @@ def trained(path: Path) -> Iterator[FoldedSlideAttention]:
 
 @pytest.mark.parametrize("target", ["onnxruntime:cpu", "openvino:cpu"])
 @pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
-def test_small_networks_were_measured_for_the_wheel(path: Path, target: str) -> None:
+def test_the_shipped_table_covers_small_networks(path: Path, target: str) -> None:
     shipped = [read_table(shipped_file())]
     for attention in trained(path):
         found = chooser(target, tables=shipped).choice(attention)
@@ -195,22 +195,22 @@ def test_small_networks_were_measured_for_the_wheel(path: Path, target: str) -> 
         ("flat", {"height": 400, "width": 400}, "flat"),
     ],
 )
-def test_strips_hold_as_many_numbers_as_where_they_were_measured(winner, wanted, expected) -> None:
+def test_strips_are_scaled_to_the_measured_size(winner, wanted, expected) -> None:
     assert chosen(geometry(**wanted), table(entry(winner))) == expected
 
 
-def test_a_strip_is_as_high_as_its_halo_at_least() -> None:
+def test_a_strip_is_at_least_as_high_as_its_halos() -> None:
     assert sensible_strips(geometry()) == 28
     assert sensible_strips(geometry(kernel_size=5)) == 14
     assert sensible_strips(geometry(kernel_size=1)) == 56
     assert sensible_strips(geometry(height=1)) == 1
 
 
-def test_entries_of_a_form_that_is_gone_are_passed_over_with_a_remark() -> None:
+def test_entries_with_a_removed_form_are_skipped_with_a_remark() -> None:
     gone, near = entry("dual/2"), entry("flat", geometry=geometry(height=28))
     found = choose("onnxruntime:cpu", "float32", geometry(), [table(gone), table(near)])
     assert found.entry is near
-    remark = "1 in the table name a form of another version: run slide-deploy tune again"
+    remark = "entries with a form of another version were skipped: 1; run slide-deploy tune again"
     assert found.source.endswith(remark)
     alone = choose("onnxruntime:cpu", "float32", geometry(), [table(gone)])
     assert (str(alone.lowering), alone.entry) == ("running-mean", None)
@@ -219,7 +219,7 @@ def test_entries_of_a_form_that_is_gone_are_passed_over_with_a_remark() -> None:
     assert "another version" not in elsewhere.source
 
 
-def test_a_chooser_is_asked_for_each_attention_of_a_model() -> None:
+def test_a_chooser_chooses_for_each_attention_of_a_model() -> None:
     folded, _ = reparameterize(random_swin())
     attentions = [folded.get_submodule(f"layers.{stage}.blocks.0.attn") for stage in range(2)]
     sizes = [(8, 8), (4, 4)]
@@ -240,16 +240,16 @@ def test_a_chooser_is_asked_for_each_attention_of_a_model() -> None:
     ]
 
 
-def test_a_module_that_does_not_know_its_map_is_told() -> None:
+def test_a_module_without_a_size_gets_the_given_one() -> None:
     folded, _ = reparameterize(random_attention(SlideAttentionConfig(96, 3)))
     measured = [table(entry("depthwise/2", geometry=geometry(layout="nchw")))]
     assert str(chooser("onnxruntime:cpu", "float32", (56, 56), measured)(folded)) == "depthwise/2"
     unknown = chooser("onnxruntime:cpu", tables=measured).choice(folded)
     assert str(unknown.lowering) == "running-mean"
-    assert "the size of the map is not known" in unknown.source
+    assert "the size of the feature map is not known" in unknown.source
 
 
-def test_a_form_that_cannot_write_an_attention_is_not_chosen() -> None:
+def test_a_form_that_cannot_write_the_attention_is_not_chosen() -> None:
     folded, _ = reparameterize(random_attention(SlideAttentionConfig(96, 3)))
     with torch.no_grad():
         folded.value_conv.weight[0] += 1.0  # a kernel of the first head alone
@@ -260,7 +260,7 @@ def test_a_form_that_cannot_write_an_attention_is_not_chosen() -> None:
 
 
 @pytest.mark.parametrize("target", ["onnxruntime:cpu", "executorch:xnnpack"])
-def test_depthwise_writes_what_neither_the_fastest_nor_the_default_form_can(target: str) -> None:
+def test_depthwise_is_the_fallback_of_the_fastest_and_the_default_form(target: str) -> None:
     alone = SlideAttentionConfig(96, 3, kernel_size=1)
     folded, _ = reparameterize(random_attention(alone))
     measured = [table(entry("flat", target, geometry=geometry(kernel_size=1)))]

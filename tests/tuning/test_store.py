@@ -47,7 +47,7 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert [path.name for path in table.path.parent.iterdir()] == ["tuning.json"]
 
 
-def test_an_entry_takes_the_place_of_an_older_one_of_the_same_contest(tmp_path: Path) -> None:
+def test_an_entry_replaces_an_older_one_with_the_same_key(tmp_path: Path) -> None:
     old, other, new = entry(threads=1), entry(geometry=geometry(channels=192, heads=6)), entry()
     table = Table(tmp_path / "t.json").with_entry(old).with_entry(other).with_entry(new)
     assert set(map(id, table.entries)) == {id(other), id(new)}
@@ -74,17 +74,17 @@ def trial(**changed: object) -> dict:
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"winner": "depthwise"}, "another candidate has won"),
-        ({"winner": "running-mean"}, "another candidate has won"),
+        ({"winner": "depthwise"}, "the winner is not the fastest candidate"),
+        ({"winner": "running-mean"}, "the winner is not the fastest candidate"),
         ({"baseline": "running-mean"}, "the baseline was not in the long race"),
-        ({"threads": 0}, "there are no threads"),
+        ({"threads": 0}, "threads is below 1"),
         ({"threads": "2"}, "threads should be a whole number, and is 2"),
         ({"threads": True}, "threads should be a whole number, and is True"),
         ({"precision": "float8"}, "float8 is not a precision"),
-        ({"target": "cpu"}, "cpu is not a target"),
+        ({"target": "cpu"}, "cpu is not RUNTIME:DEVICE"),
         ({"faster": True}, "entries[0].faster is not a key here; known: target, precision"),
         ({"trials": {}}, "trials should be a list"),
-        ({"trials": [trial(), trial()]}, "a candidate is there twice"),
+        ({"trials": [trial(), trial()]}, "a candidate is listed twice"),
         ({"trials": [trial(lowering="running-mean/57")]}, "more strips than rows"),
         ({"trials": [trial(lowering="running-mean/0")]}, "'running-mean/0' is not a lowering"),
         ({"trials": [trial(ratio=2.0)]}, "the ratio of running-mean lies outside its interval"),
@@ -98,7 +98,7 @@ def trial(**changed: object) -> dict:
         ),
     ],
 )
-def test_what_contradicts_itself_is_refused(tmp_path: Path, changed, sentence) -> None:
+def test_contradictory_entries_are_refused(tmp_path: Path, changed, sentence) -> None:
     path = tmp_path / "tuning.json"
     path.write_text(json.dumps(document(**changed)))
     with pytest.raises(InputError) as caught:
@@ -112,8 +112,8 @@ def test_what_contradicts_itself_is_refused(tmp_path: Path, changed, sentence) -
     ("content", "sentence"),
     [
         ("", "not valid JSON"),
-        ("[]", "states no version"),
-        ('{"version": 0, "entries": []}', "states no version"),
+        ("[]", "its version is not 1"),
+        ('{"version": 0, "entries": []}', "its version is not 1"),
         ('{"version": true, "entries": []}', "version should be a whole number"),
         ('{"version": 1}', "entries is missing"),
         ('{"version": 1, "entries": [NaN]}', "not valid JSON"),
@@ -121,7 +121,9 @@ def test_what_contradicts_itself_is_refused(tmp_path: Path, changed, sentence) -
         ('{"version": 2, "shape": "new"}', "written by a newer slide-deploy"),
     ],
 )
-def test_damage_is_refused_in_one_sentence(tmp_path: Path, content: str, sentence: str) -> None:
+def test_damaged_tables_are_refused_in_one_sentence(
+    tmp_path: Path, content: str, sentence: str
+) -> None:
     path = tmp_path / "tuning.json"
     path.write_text(content)
     with pytest.raises(InputError, match=sentence) as caught:
@@ -130,11 +132,11 @@ def test_damage_is_refused_in_one_sentence(tmp_path: Path, content: str, sentenc
     assert "\n" not in str(caught.value)
 
 
-def test_two_entries_of_one_contest_are_refused(tmp_path: Path) -> None:
+def test_two_entries_with_one_key_are_refused(tmp_path: Path) -> None:
     plain = document()
     plain["entries"] *= 2
     (tmp_path / "t.json").write_text(json.dumps(plain))
-    with pytest.raises(InputError, match="two entries are of the same contest"):
+    with pytest.raises(InputError, match="two entries have the same target, precision"):
         read_table(tmp_path / "t.json")
 
 

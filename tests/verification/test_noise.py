@@ -39,8 +39,8 @@ def test_the_layer_that_adds_most_noise_comes_first(format: str) -> None:
     verdict = slide_deploy.verify(
         quantised(format, "first"), colours("first"), image(), calibration=pictures(), locate=True
     )
-    assert verdict.parting is not None
-    noise = {each.layer: each for each in verdict.parting.noise}
+    assert verdict.first_divergence is not None
+    noise = {each.layer: each for each in verdict.first_divergence.noise}
     assert set(noise) == {"patches", "first", "second", "head"}
     patches = noise["patches"]
     assert patches.snr_db is not None
@@ -48,7 +48,7 @@ def test_the_layer_that_adds_most_noise_comes_first(format: str) -> None:
     assert patches.reads_db == math.inf
     first = noise["first"]
     assert first.snr_db is None or first.snr_db < 20
-    entry = json.loads(json.dumps(verdict.to_dict()))["parting"]["noise"][0]
+    entry = json.loads(json.dumps(verdict.to_dict()))["first_divergence"]["noise"][0]
     assert entry["layer"] == "patches"
 
 
@@ -67,7 +67,7 @@ def test_the_command_line_shows_a_table_and_a_line(format: str, run, tmp_path: P
     assert code == 0, err
     text = " ".join(out.split())
     assert "Noise by layer, against the trained network in float64" in text
-    assert "noise: 4 of 4 layers are found, SNR" in text
+    assert "noise: 4 of 4 layers measured, SNR" in text
     noise = json.loads(target.read_text())["locate"]["noise"]
     assert [each["layer"] for each in noise] == ["patches", "first", "second", "head"]
     code, out, _ = run(*told, "--precision", "float32", "--locate")

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 class _MapNorm(nn.Module):
-    """Layer normalisation over the channels of maps, as the authors write it."""
+    """Layer normalisation over the channels of NCHW feature maps, as the authors write it."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -40,9 +40,9 @@ class ConvNeXt(nn.Module):
     """(batch, 3, height, width) to logits.
 
     Args:
-        dims: channels of each stage.
-        depths: blocks of each stage.
-        classes: number of logits.
+        dims: Channels of each stage.
+        depths: Blocks of each stage.
+        classes: Number of logits.
     """
 
     def __init__(self, dims: Sequence[int], depths: Sequence[int], classes: int) -> None:
@@ -57,6 +57,6 @@ class ConvNeXt(nn.Module):
         self.head = nn.Linear(dims[-1], classes)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Classify."""
+        """Return logits, (batch, classes)."""
         logits: Tensor = self.head(self.norm(self.layers(image).mean((-2, -1))))
         return logits

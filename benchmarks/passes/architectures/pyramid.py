@@ -26,12 +26,12 @@ class _Block(nn.Module):
 
 
 class FeaturePyramid(nn.Module):
-    """(batch, 3, height, width) to maps of one width at strides of 4, 8, 16 and 32.
+    """(batch, 3, height, width) to feature maps at strides 4, 8, 16 and 32.
 
     Args:
-        dims: channels of each stage of the residual network.
-        depth: blocks of each stage.
-        width: channels of the pyramid.
+        dims: Channels of each stage of the residual network.
+        depth: Blocks of each stage.
+        width: Channels of each feature map.
     """
 
     def __init__(self, dims: Sequence[int], depth: int, width: int) -> None:
@@ -53,7 +53,7 @@ class FeaturePyramid(nn.Module):
         self.smooth = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in dims)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """The maps, the largest first."""
+        """Return the feature maps, the largest first."""
         x = self.stem(image)
         maps = []
         for stage, lateral in zip(self.stages, self.lateral, strict=True):

@@ -1,6 +1,6 @@
-"""A plain convolutional network that is trained with parallel branches (Ding et al., RepVGG, 2021).
+"""A convolutional network that is trained with parallel branches (Ding et al., RepVGG, 2021).
 
-It is written as it is trained: what puts the branches together is up to the export.
+This is the training form. Merging the branches is left to the export.
 """
 
 from collections.abc import Sequence
@@ -33,10 +33,10 @@ class RepVGG(nn.Module):
     """(batch, 3, height, width) to logits.
 
     Args:
-        stem: channels after the first block.
-        dims: channels of each stage.
-        depths: blocks of each stage; the first of them halves the map.
-        classes: number of logits.
+        stem: Channels after the first block.
+        dims: Channels of each stage.
+        depths: Blocks of each stage. The first one halves the resolution.
+        classes: Number of logits.
     """
 
     def __init__(self, stem: int, dims: Sequence[int], depths: Sequence[int], classes: int) -> None:
@@ -52,6 +52,6 @@ class RepVGG(nn.Module):
         self.head = nn.Linear(before, classes)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Classify."""
+        """Return logits, (batch, classes)."""
         logits: Tensor = self.head(self.pool(self.blocks(image)).flatten(1))
         return logits

@@ -1,4 +1,4 @@
-"""A segmenter whose blocks go from maps to tokens and back (Xie et al., SegFormer, 2021)."""
+"""A segmenter with blocks that convert between NCHW and tokens (Xie et al., SegFormer, 2021)."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ def _maps(tokens: Tensor, height: int, width: int) -> Tensor:
 
 
 class _Attention(nn.Module):
-    """Each position attends to a smaller map."""
+    """Attention of each position to a feature map of lower resolution."""
 
     def __init__(self, dim: int, heads: int, reduction: int) -> None:
         super().__init__()
@@ -80,11 +80,11 @@ class Segmenter(nn.Module):
     """(batch, 3, height, width) to logits of the classes at a quarter of its size.
 
     Args:
-        dims: channels of each stage.
-        heads: of each stage's attentions.
-        depth: blocks of each stage.
-        width: channels of the head.
-        classes: number of logits of each position.
+        dims: Channels of each stage.
+        heads: Attention heads of each stage.
+        depth: Blocks of each stage.
+        width: Channels of the head.
+        classes: Number of logits per position.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Segmenter(nn.Module):
         self.stages = nn.ModuleList()
         before = 3
         for stage, (dim, count) in enumerate(zip(dims, heads, strict=True)):
-            # Every attention sees as many positions as the smallest map has.
+            # Every attention has as many keys as the smallest feature map has positions.
             reduction = 2 ** (len(dims) - 1 - stage)
             stride = 2 if stage else 4
             self.stages.append(_Stage(before, dim, count, reduction, depth, stride))
@@ -105,7 +105,7 @@ class Segmenter(nn.Module):
         self.head = nn.Conv2d(width, classes, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Segment."""
+        """Return logits, (batch, classes, height / 4, width / 4)."""
         maps: list[Tensor] = []
         x = image
         for stage, lateral in zip(self.stages, self.lateral, strict=True):

@@ -34,14 +34,14 @@ class _Block(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Patches of 16x16, a class token, learned positions; (batch, 3, size, size) to logits.
+    """(batch, 3, size, size) to logits, with 16x16 patches, a class token and learned positions.
 
     Args:
-        size: of the image.
-        dim: features of a token.
-        depth: number of blocks.
-        heads: of each attention.
-        classes: number of logits.
+        size: Height and width of the image in pixels.
+        dim: Features per token.
+        depth: Number of blocks.
+        heads: Heads of each attention.
+        classes: Number of logits.
     """
 
     def __init__(self, size: int, dim: int, depth: int, heads: int, classes: int) -> None:
@@ -54,7 +54,7 @@ class VisionTransformer(nn.Module):
         self.head = nn.Linear(dim, classes)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Classify."""
+        """Return logits, (batch, classes)."""
         x = self.patches(image).flatten(2).transpose(1, 2)
         x = torch.cat([self.token.expand(len(x), -1, -1), x], dim=1) + self.positions
         logits: Tensor = self.head(self.norm(self.blocks(x))[:, 0])

@@ -1,4 +1,4 @@
-// One candidate: opened, proved, warmed up and timed in a worker of its own.
+// Opens, verifies, warms up and times one candidate in a worker of its own.
 
 import { tensorOf } from "./draws.js";
 import { handleCommands } from "./process.js";
@@ -11,7 +11,7 @@ let ports;
 let repetitions = 1;
 
 handleCommands({
-  /** Open the file and run it once: its facts, what it takes, and the seconds of each stage. */
+  /** Open the file and run it once. Return its facts, inputs, and the seconds of each stage. */
   async open({ configuration, ...wanted }) {
     const cold = {};
     session = await staged(cold, "compile", () => openSession(wanted));
@@ -21,7 +21,7 @@ handleCommands({
     return { facts: session.facts, inputs: ports, cold };
   },
 
-  /** Hold it against its reference outputs, and leave it bound as it was. */
+  /** Compare outputs with the reference outputs, then bind random inputs again. */
   async prove(buffer) {
     const reference = readReference(buffer);
     const found = await prove(session, ports, reference);
@@ -29,7 +29,7 @@ handleCommands({
     return { ...found, precision: reference.precision };
   },
 
-  /** Call until the latency has settled. */
+  /** Call until the latency is steady. */
   async warmUp(limit) {
     const { latency, ...warm } = await warmUp(call, limit);
     repetitions = repetitionsOf(latency, timerStep());
@@ -51,18 +51,18 @@ async function staged(cold, name, work) {
   return made;
 }
 
-/** An input with its open sizes filled in: the first is the batch, others are given by name. */
+/** Fill in the open sizes of an input: the first is the batch, others come from `shapes`. */
 function sized({ name, dtype, shape }, { batch, shapes }) {
   const given = shapes[name];
   if (given) return { name, dtype, shape: given };
   const sizes = shape.map((size, axis) => size ?? (axis === 0 ? batch : null));
   if (sizes.includes(null)) {
-    throw new Error(`it leaves a size of ${name} open: give --shape ${name}=… to the command`);
+    throw new Error(`a size of ${name} is open: give --shape ${name}=… to the command`);
   }
   return { name, dtype, shape: sizes };
 }
 
-/** Bell-shaped numbers; whole numbers are 0 or 1, an index into whatever has two entries. */
+/** Normal numbers for float inputs. Integers are 0 or 1 (valid indices); uint8 images, 0 to 255. */
 function randomFeeds(inputs) {
   const feeds = {};
   for (const [seed, { name, dtype, shape }] of inputs.entries()) {

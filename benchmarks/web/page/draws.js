@@ -1,10 +1,10 @@
-// Inputs that any language makes again from a few numbers, bit for bit; see docs/reference-outputs.md.
+// Inputs that any language can reproduce bit for bit from a few numbers: docs/reference-outputs.md.
 
 import { sizeOf, typed } from "./tensors.js";
 
 const MEAN_OF_FOUR = 131070;
 
-/** A hash of a word of 32 bits. */
+/** Hash a 32-bit word. */
 export function mix(word) {
   word ^= word >>> 16;
   word = Math.imul(word, 0x7feb352d);
@@ -14,15 +14,15 @@ export function mix(word) {
   return word >>> 0;
 }
 
-/** The word at a place of a seed's sequence. */
+/** The word at an index of a seed's sequence. */
 export function word(seed, place) {
   return mix((mix(place) + mix(seed)) | 0);
 }
 
-/** The tensor that a recipe makes: {dtype, shape, values}, in the order that the file takes. */
+/** The tensor of a recipe, {dtype, shape, values}, in the layout of the file. */
 export function tensorOf(recipe, stored) {
   const { dtype, shape, frame, axes, reverse } = recipe;
-  // Rounded to the tensor's type at once: what follows only moves numbers.
+  // Rounded to the tensor's type first, as the later steps only move numbers.
   let made = { dtype, shape, values: typed(dtype, drawn(recipe, stored)) };
   if (frame) framed(made, frame);
   if (axes) made = transposed(made, axes);
@@ -54,7 +54,7 @@ const DRAWS = {
   constant: ({ value }) => value,
 };
 
-/** Give every position that is not at the edge of the last two axes one number. */
+/** Set every position except the frame around the last two axes to one number. */
 function framed({ dtype, shape, values }, { width, inside }) {
   const [value] = typed(dtype, [inside]);
   const [height, breadth] = shape.slice(-2);
@@ -67,14 +67,14 @@ function framed({ dtype, shape, values }, { width, inside }) {
   }
 }
 
-/** The tensor with its axes in another order. */
+/** Permute the axes of a tensor. */
 function transposed({ dtype, shape, values }, axes) {
   const strides = stridesOf(shape);
   const order = axes.map((axis) => strides[axis]);
   return gathered(dtype, axes.map((axis) => shape[axis]), values, order, 0);
 }
 
-/** The tensor with one axis backwards. */
+/** Reverse one axis of a tensor. */
 function reversed({ dtype, shape, values }, axis) {
   const strides = stridesOf(shape);
   const start = (shape[axis] - 1) * strides[axis];
@@ -90,7 +90,7 @@ function stridesOf(shape) {
   return strides;
 }
 
-/** Numbers from places that each axis's stride tells, in rows. */
+/** Gather numbers by strides into a row-major tensor. */
 function gathered(dtype, shape, values, strides, start) {
   const taken = new values.constructor(values.length);
   const index = new Array(shape.length).fill(0);

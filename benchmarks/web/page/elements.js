@@ -1,11 +1,11 @@
-// Elements of the page, made of texts: nothing that a file or a browser says becomes markup.
+// Makes elements of the page from text, so that text from files or browsers is never markup.
 
-/** An element with attributes and children, which are elements or texts. */
+/** Make an HTML element with attributes and children (elements or texts). */
 export function element(tag, attributes = {}, ...children) {
   return filled(document.createElement(tag), attributes, children);
 }
 
-/** The same for what is drawn. */
+/** Make an SVG element with attributes and children. */
 export function shape(tag, attributes = {}, ...children) {
   return filled(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 }
@@ -16,13 +16,13 @@ function filled(made, attributes, children) {
   return made;
 }
 
-/** The element of an id. */
+/** The element with an id. */
 export function byId(id) {
   return document.getElementById(id);
 }
 
-/** Show an element with a text, or hide it where the text is empty. */
-export function say(id, text) {
+/** Show a text in an element, or hide the element if the text is empty. */
+export function showText(id, text) {
   byId(id).textContent = text;
   byId(id).hidden = !text;
 }

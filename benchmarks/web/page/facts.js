@@ -1,22 +1,22 @@
-// What this browser is, as far as it tells: for the page, and for the result.
+// Facts about this browser and device, for the page and the result.
 
 import { deviceFacts, missing } from "./session.js";
 import { threadsOf } from "./race.js";
 import { timerStep } from "./timing.js";
 
-/** Facts of the device by name, as a result holds them; what is unknown is absent. */
+/** Facts by name, as in a result. Unknown facts are absent. */
 export async function machineFacts() {
   const agent = navigator.userAgentData;
   const hints = ["model", "platformVersion", "architecture", "bitness"];
-  const told = (await agent?.getHighEntropyValues?.(hints).catch(() => ({}))) ?? {};
-  const platform = [agent?.platform ?? navigator.platform, told.platformVersion]
+  const values = (await agent?.getHighEntropyValues?.(hints).catch(() => ({}))) ?? {};
+  const platform = [agent?.platform ?? navigator.platform, values.platformVersion]
     .filter(Boolean)
     .join(" ");
   const facts = {
-    model: told.model || "",
-    // Browsers are as different as machines: results of two must not pass for one machine's.
+    model: values.model || "",
+    // With the browser, so that results of two browsers never count as the same machine.
     system: `${browserName(agent).replace(/ [\d.]+$/, "")} on ${platform}`,
-    architecture: [told.architecture, told.bitness].filter(Boolean).join(" "),
+    architecture: [values.architecture, values.bitness].filter(Boolean).join(" "),
     "usable cores": String(navigator.hardwareConcurrency ?? ""),
     memory: navigator.deviceMemory ? `${navigator.deviceMemory} GiB or more` : "",
     browser: browserName(agent),
@@ -31,9 +31,9 @@ export async function machineFacts() {
   );
 }
 
-/** What the page shows: [name, text] in order. */
-export async function shownFacts(facts, asked) {
-  const threads = threadsOf(asked);
+/** Facts that the page shows, [name, text] in order. */
+export async function shownFacts(facts, planned) {
+  const threads = threadsOf(planned);
   const reason = await missing("webgpu");
   const adapter = reason ? `none: ${reason}` : (await deviceFacts("webgpu", 1)).adapter;
   return [
@@ -46,14 +46,14 @@ export async function shownFacts(facts, asked) {
   ];
 }
 
-/** Why there is one thread only, and what would help; empty where nothing is missing. */
+/** Why there is only one thread, and what to do; empty if there are more. */
 export function hint() {
   if (self.crossOriginIsolated) return "";
-  if (location.protocol === "file:") return "A page from a file runs with one thread.";
+  if (location.protocol === "file:") return "A page from a file has only one thread.";
   return isSecureContext
-    ? "The server does not send the headers that threads need, so one thread runs: see docs/web.md."
-    : "Browsers give threads, a fine timer and WebGPU to pages of https and of localhost only. An " +
-        "Android phone on a cable has all of them: slide-deploy bench FILE --adb";
+    ? "Only one thread, as the server does not send the headers for more: see docs/web.md."
+    : "Threads, a fine timer and WebGPU need https or localhost. With an Android phone on a " +
+        "cable, use slide-deploy bench FILE --adb";
 }
 
 function stepText(step) {
@@ -68,7 +68,7 @@ function browserName(agent) {
   return found ? `${found[1].replace("Version", "Safari")} ${found[2]}` : "a browser";
 }
 
-/** A text without what a terminal or a table would trip over, of bounded length. */
+/** Replace control characters, and limit the length. */
 function plain(text) {
   return text.replace(/[^\x20-\x7e\u00a0-\uffff]/g, "?").slice(0, 300);
 }

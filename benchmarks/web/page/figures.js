@@ -1,8 +1,8 @@
-// What samples say: a median, and where most calls lie.
+// Median and range of the samples.
 
 import { median } from "./timing.js";
 
-/** Milliseconds: the median of all calls, and what 5 % and 95 % of them stay below. */
+/** Median, 5th and 95th percentile of all calls, in milliseconds. */
 export function figuresOf({ rounds }) {
   const samples = rounds.flatMap((round) => round.samples).sort((a, b) => a - b);
   if (!samples.length) return null;
@@ -10,7 +10,7 @@ export function figuresOf({ rounds }) {
   return { median: median(samples) / 1e6, low: at(0.05) / 1e6, high: at(0.95) / 1e6 };
 }
 
-/** Milliseconds with three digits. */
+/** Format milliseconds with three digits. */
 export function milliseconds(value) {
   return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
 }

@@ -1,4 +1,4 @@
-// Where a page of one file gets its files from: itself.
+// Source of files for the single-file page: its own elements.
 
 /** The plan. */
 export async function readPlan() {
@@ -19,13 +19,13 @@ export const source = {
   async runtime() {
     const { runtime } = await readPlan();
     const [library, binary] = runtime.wasm;
-    // Not as a blob, which a page of a file may not import from a worker.
+    // Not a blob, as workers of a page from a file cannot import one.
     const address = `data:text/javascript;base64,${document.getElementById(library).textContent}`;
     return { library: address, binary: bytesOf(binary) };
   },
 
   newWorker() {
-    // Not of modules: a page of a file may not start such a worker.
+    // Not a module worker, as a page from a file cannot start one.
     const script = new Blob([bytesOf("worker")], { type: "text/javascript" });
     return new Worker((workerAddress ??= URL.createObjectURL(script)));
   },

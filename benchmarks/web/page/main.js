@@ -1,6 +1,6 @@
-// The page: starts and stops the race, and shows what is known of it.
+// The page: starts and stops the race, and shows its progress and results.
 
-import { byId, element, say } from "./elements.js";
+import { byId, element, showText } from "./elements.js";
 import { hint, machineFacts, shownFacts } from "./facts.js";
 import { figuresOf, milliseconds } from "./figures.js";
 import { bars } from "./plot.js";
@@ -24,7 +24,7 @@ async function main() {
   for (const [name, text] of await shownFacts(machine, first?.threads ?? null)) {
     byId("facts").append(element("dt", {}, name), element("dd", {}, text));
   }
-  say("hint", hint());
+  showText("hint", hint());
   document.addEventListener("visibilitychange", () => {
     wasHidden ||= document.hidden;
   });
@@ -34,14 +34,14 @@ async function main() {
   if (plan.post) await measure(plan, machine);
   else {
     byId("start").hidden = false;
-    say("status", `Ready: about ${duration(plan)}. Keep this page in front.`);
+    showText("status", `Ready: about ${duration(plan)}. Keep this page in front.`);
   }
 }
 
 async function measure(plan, machine) {
   const started = new Date().toISOString().slice(0, 19) + "+00:00";
   const race = new Race(plan, source, (text) => {
-    say("status", text);
+    showText("status", text);
     show(race);
   });
   for (const id of ["start", "again", "download", "handed"]) byId(id).hidden = true;
@@ -56,7 +56,7 @@ async function measure(plan, machine) {
   const result = resultOf(plan, race, facts, started);
   byId("progress").value = 1;
   show(race);
-  say("status", verdict(race));
+  showText("status", verdict(race));
   byId("download").hidden = false;
   byId("download").onclick = () => download(result);
   byId("again").hidden = Boolean(plan.post) && !race.isStopped;
@@ -65,20 +65,20 @@ async function measure(plan, machine) {
 
 async function giveBack(address, result) {
   try {
-    say("handed", await handBack(address, result));
+    showText("handed", await handBack(address, result));
   } catch (error) {
-    say("handed", sentence(error));
+    showText("handed", sentence(error));
   }
 }
 
 function verdict({ entries, isStopped }) {
-  if (isStopped) return "Stopped. What was measured until then can be downloaded.";
+  if (isStopped) return "Stopped. You can download the measurements so far.";
   const wrong = entries.filter(({ state }) => state === "wrong").length;
   const failed = entries.filter(({ state }) => state === "failed").length;
   const parts = [];
   if (wrong) parts.push(`${wrong} of ${entries.length} wrong, and not timed`);
   if (failed) parts.push(`${failed} of ${entries.length} could not be measured`);
-  if (wasHidden) parts.push("the page was hidden for a while, which browsers slow down");
+  if (wasHidden) parts.push("the page was hidden for a while, and browsers slow hidden pages");
   return `Done${parts.length ? `: ${parts.join("; ")}` : ""}.`;
 }
 
@@ -97,7 +97,7 @@ function show(race) {
     }))
     .filter(({ figures }) => figures !== null);
   byId("comparison").hidden = timed.length === 0;
-  if (timed.length) byId("comparison").replaceChildren(element("h2", {}, "Milliseconds a call"), bars(timed));
+  if (timed.length) byId("comparison").replaceChildren(element("h2", {}, "Milliseconds per call"), bars(timed));
 }
 
 function card({ measurement, state, proof, remark }) {
@@ -122,11 +122,11 @@ function card({ measurement, state, proof, remark }) {
   return element("article", { class: "card" }, ...parts);
 }
 
-/** How it ran: on how many threads or which adapter, and how many calls a sample holds. */
+/** Threads or adapter of a candidate, and the calls per sample. */
 function settingsOf({ candidate, runtime, repetitions }) {
   const { threads } = candidate.configuration;
   const where = runtime.adapter ?? (threads === 1 ? "1 thread" : `${threads} threads`);
-  return repetitions === 1 ? where : `${where}, ${repetitions} calls a sample`;
+  return repetitions === 1 ? where : `${where}, ${repetitions} calls per sample`;
 }
 
 function proofLine(proof) {
@@ -138,6 +138,6 @@ function proofLine(proof) {
 }
 
 main().catch((error) => {
-  say("status", `This page cannot start: ${sentence(error)}.`);
+  showText("status", `This page cannot start: ${sentence(error)}.`);
   byId("progress").hidden = true;
 });

@@ -1,4 +1,4 @@
-// Bars of medians, each with the range that 90 % of its calls lie in.
+// Bars of medians, each with the range of 90 % of its calls.
 
 import { shape } from "./elements.js";
 import { milliseconds } from "./figures.js";
@@ -7,9 +7,9 @@ const WIDTH = 340;
 const ROW = 50;
 const BAR = 12;
 
-/** A picture of [{name, figures}], which is as wide as its place. */
+/** Draw [{name, figures}] as an SVG that fills the width of its parent. */
 export function bars(rows) {
-  // One slow call must not make every bar a point.
+  // Limited, as one slow call would shrink every bar to a point.
   const longest = Math.max(...rows.map(({ figures }) => figures.median)) * 1.35;
   const scale = (value) => (Math.min(value, longest) / longest) * WIDTH;
   const parts = rows.flatMap(({ name, figures }, index) => {
@@ -35,7 +35,7 @@ export function bars(rows) {
         rx: 3,
       }),
       shape("line", { class: "range", x1: left, x2: right, y1: middle, y2: middle }),
-      // What runs out of the picture has no end there.
+      // A range beyond the picture has no end mark.
       ...(figures.high > longest ? [left] : [left, right]).map((x) =>
         shape("line", { class: "range", x1: x, x2: x, y1: middle - 4, y2: middle + 4 }),
       ),

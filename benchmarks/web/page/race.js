@@ -1,26 +1,26 @@
-// Runs candidates against each other: a worker each, in turns, in an order of each round's own.
+// Races candidates: a worker each, taking turns, in a random order in each round.
 
 import { word } from "./draws.js";
 import { Process, sentence } from "./process.js";
 import { missing } from "./session.js";
 
-// Threads of one candidate spin for a while after its last call and slow down whoever is next.
+// Milliseconds between slices. Threads of a candidate spin after its last call and slow the next.
 const REST = 150;
-const MORE_THREADS_DO_NOT_PAY = 4;
+const MAX_THREADS = 4;
 
-/** Threads for one call: what was asked for, or half of the cores, as phones have small ones. */
-export function threadsOf(asked) {
+/** Threads per call: those of the plan or, as phones have small cores, half the cores up to 4. */
+export function threadsOf(planned) {
   if (!self.crossOriginIsolated) return 1;
   const cores = navigator.hardwareConcurrency || 1;
-  return asked ?? Math.min(MORE_THREADS_DO_NOT_PAY, Math.ceil(cores / 2));
+  return planned ?? Math.min(MAX_THREADS, Math.ceil(cores / 2));
 }
 
-/** A race that can be stopped; `measurements` holds what is known at any time. */
+/** A race that can be stopped. `entries` contains the measurements so far. */
 export class Race {
   /**
-   * @param plan what to measure.
-   * @param source gives files: model(candidate), runtime(device), newWorker().
-   * @param changed called with a text whenever there is something to show.
+   * @param plan the plan of the page.
+   * @param source source of files: files(candidate), runtime(device), newWorker().
+   * @param changed called with a text for each change.
    */
   constructor(plan, source, changed) {
     this._plan = plan;
@@ -38,18 +38,18 @@ export class Race {
     this.step = 0;
   }
 
-  /** End every call now; what was measured is kept. */
+  /** End every call now. The measurements so far are kept. */
   stop() {
     this.isStopped = true;
     for (const process of this._alive.values()) process.stop();
   }
 
-  /** Prove every candidate, and time those that are right. */
+  /** Verify every candidate, and time the correct ones. */
   async run() {
     this._begin = performance.now();
     for (const entry of this.entries) {
       if (this.isStopped) break;
-      this._say(`${entry.measurement.candidate.name}: loading`);
+      this._changed(`${entry.measurement.candidate.name}: loading`);
       await this._failing(entry, () => this._start(entry));
       this.step += 1;
     }
@@ -57,7 +57,7 @@ export class Race {
       const order = shuffled([...this._alive.keys()], round);
       for (const entry of order) {
         if (this.isStopped) break;
-        this._say(`round ${round + 1} of ${this._plan.rounds}`);
+        this._changed(`round ${round + 1} of ${this._plan.rounds}`);
         await new Promise((resolve) => setTimeout(resolve, REST));
         await this._failing(entry, () => this._round(entry));
       }
@@ -75,7 +75,7 @@ export class Race {
       if (!candidate.fallback) throw new Error(`not measured: ${reason}`);
       device = "wasm";
       entry.measurement = structuredClone(candidate.fallback);
-      entry.measurement.runtime.fallback = `web:wasm in place of web:${candidate.device}: ${reason}`;
+      entry.measurement.runtime.fallback = `web:wasm instead of web:${candidate.device}: ${reason}`;
       entry.remark = `${reason}, so WebAssembly runs it`;
     }
     const { measurement } = entry;
@@ -98,7 +98,7 @@ export class Race {
     measurement.cold = { stages: opened.cold };
     await this._prove(entry, process, reference);
     entry.state = "warming up";
-    this._say(`${measurement.candidate.name}: warming up`);
+    this._changed(`${measurement.candidate.name}: warming up`);
     const { warm, repetitions } = await process.send("warmUp", this._plan.warm_up);
     measurement.warm_up = warm;
     measurement.repetitions = repetitions;
@@ -109,7 +109,7 @@ export class Race {
     const { measurement } = entry;
     if (reference) {
       entry.state = "proving";
-      this._say(`${measurement.candidate.name}: comparing with the trained network`);
+      this._changed(`${measurement.candidate.name}: comparing with the trained network`);
       entry.proof = await process.send("prove", reference);
       if (entry.proof.wrong) throw new Error(entry.proof.wrong);
       measurement.proof = recorded(entry.proof);
@@ -124,7 +124,7 @@ export class Race {
     measurement.rounds.push({ start, seconds, samples });
   }
 
-  /** A candidate that fails leaves the race; what it had measured stays. */
+  /** Record a failure and remove the candidate from the race. Its measurements stay. */
   async _failing(entry, work) {
     try {
       await work();
@@ -139,26 +139,22 @@ export class Race {
       this._alive.delete(entry);
     }
   }
-
-  _say(text) {
-    this._changed(text);
-  }
 }
 
-/** What a proof says in a few words. */
+/** A proof in a few words. */
 export function proofText(proof) {
   if (!proof?.tested) return "unproven";
   const cases = proof.tested === 1 ? "1 case" : `${proof.tested} cases`;
   return `${cases}, at worst ${worstText(proof)}`;
 }
 
-/** Noise in dB; where there are only whole numbers, the share of them that differs. */
+/** Signal-to-noise ratio in dB or, for integer outputs, the share that differs. */
 function worstText({ relative, snr }) {
   if (Number.isFinite(snr)) return `${snr.toFixed(0)} dB`;
   return relative === 0 ? "exact" : `${Number((100 * relative).toPrecision(2))} % differ`;
 }
 
-/** A proof as a result holds it; null where no case had the sizes that were measured. */
+/** A proof as in a result; null if no case has the measured sizes. */
 function recorded({ tested, relative, snr, precision }) {
   if (!tested) return null;
   return { cases: tested, relative, snr_db: Number.isFinite(snr) ? snr : null, precision };

@@ -1,10 +1,10 @@
-// Reference outputs, read from the file that stands beside a model, and answers held against them.
+// Reads reference outputs from the file beside a model, and compares outputs with them.
 
 import { tensorOf, word } from "./draws.js";
 import { numbers, sizeOf } from "./tensors.js";
 
 const KEY = "slide_deploy.reference";
-// Types of safetensors, as ONNX Runtime spells them.
+// Types of safetensors, with their names in ONNX Runtime.
 const TYPES = {
   F64: ["float64", Float64Array],
   F32: ["float32", Float32Array],
@@ -19,10 +19,10 @@ const TYPES = {
   F16: ["float16", globalThis.Float16Array ?? Uint16Array],
   BOOL: ["bool", Uint8Array],
 };
-// Sums of some thousand terms in float64 are off by less, of their largest term.
+// Upper bound of the error of a float64 sum of thousands of terms, relative to the largest term.
 const ROUNDING = 1e-12;
 
-/** What a file of reference outputs holds: its JSON, and `tensors` by name. */
+/** Read a file of reference outputs: its JSON, and `tensors` by name. */
 export function readReference(buffer) {
   const length = Number(new DataView(buffer).getBigUint64(0, true));
   const { __metadata__: metadata, ...entries } = JSON.parse(
@@ -31,7 +31,7 @@ export function readReference(buffer) {
   const tensors = {};
   for (const [name, { dtype, shape, data_offsets: [start, end] }] of Object.entries(entries)) {
     const [type, array] = TYPES[dtype];
-    // Copied, since a tensor may begin at any byte.
+    // Copied, as a tensor may begin at any byte.
     const bytes = buffer.slice(8 + length + start, 8 + length + end);
     tensors[name] = { dtype: type, shape, values: new array(bytes) };
   }
@@ -39,10 +39,10 @@ export function readReference(buffer) {
 }
 
 /**
- * The parts of a case that are run one after the other, each {name: tensor}.
+ * The parts of a case that run one after the other, each {name: tensor}.
  *
- * @param ports inputs of the session, whose open sizes are filled in.
- * @returns null where the case has not the sizes that the session takes.
+ * @param ports inputs of the session, with open sizes filled in.
+ * @returns null if the session does not accept the sizes of the case.
  */
 export function partsOf(reference, number, ports) {
   const made = reference.cases[number];
@@ -66,33 +66,33 @@ export function partsOf(reference, number, ports) {
 }
 
 /**
- * Why a file cannot be the one that its reference outputs were made for; null if it can.
+ * Why reference outputs cannot belong to a file; null if they can.
  *
- * @param inputs of the session, whose open sizes are null.
+ * @param inputs inputs of the session, with null for open sizes.
  */
 export function foreign(reference, inputs) {
   const fits = reference.cases.some(
     (made) =>
       Object.keys(made.inputs).length === inputs.length &&
       inputs.every(({ name, shape }) => {
-        const taken = made.inputs[name] && handed(made, made.inputs[name]);
-        // The first may be a batch that goes into the file's own several times.
+        const sizes = made.inputs[name] && handed(made, made.inputs[name]);
+        // The file's batch may be a multiple of the case's.
         const isSize = (size, axis) =>
           shape[axis] === null || shape[axis] === size || (!axis && shape[axis] % size === 0);
-        return taken?.length === shape.length && taken.every(isSize);
+        return sizes?.length === shape.length && sizes.every(isSize);
       }),
   );
-  return fits ? null : "wrong: it takes other inputs than its reference outputs have";
+  return fits ? null : "wrong: its inputs differ from those of its reference outputs";
 }
 
-/** The shape of what a case's recipe hands over at a time. */
+/** The shape of one part of a case's input. */
 function handed({ rows }, { shape, axes }) {
   const sizes = axes ? axes.map((axis) => shape[axis]) : [...shape];
   if (rows && sizes.length) sizes[0] = rows;
   return sizes;
 }
 
-/** How often a case goes into the session's batch; null where its sizes are others. */
+/** How many copies of a case fill the session's batch; null if the sizes do not fit. */
 function copiesOf(made, ports) {
   if (Object.keys(made.inputs).length !== ports.length) return null;
   let copies = 1;
@@ -126,7 +126,7 @@ function repeated({ dtype, shape, values }, copies) {
   return { dtype, shape: [shape[0] * copies, ...shape.slice(1)], values: all };
 }
 
-/** The ports with the open sizes of a session filled in from a case, whatever sizes are timed. */
+/** The session's ports with open sizes filled in from a case. */
 function portsOfCase(made, inputs) {
   return inputs.map((port) => {
     const recipe = made.inputs[port.name];
@@ -136,14 +136,14 @@ function portsOfCase(made, inputs) {
 }
 
 /**
- * Hold a session against every case that it takes.
+ * Compare a session with every case that it accepts.
  *
- * A case that does not have the sizes of `ports` runs at its own sizes, where the session leaves
- * them open: a file that is wrong there must not be timed at any size.
+ * A case with other sizes than `ports` runs at its own sizes if the session has open sizes: a file
+ * with wrong outputs at any size must not be timed.
  *
- * @param ports inputs of the session at the sizes that are timed.
- * @returns {tested, relative, snr, wrong}: how many cases have the sizes of `ports`, the worst
- *   figures of these, and a clause that says what is wrong in any case, or null.
+ * @param ports inputs of the session at the timed sizes.
+ * @returns {tested, relative, snr, wrong}: the number of cases with the sizes of `ports`, their
+ *   largest errors, and a clause on a wrong output in any case, or null.
  */
 export async function prove(session, ports, reference) {
   const scales = scalesOf(reference);
@@ -154,24 +154,24 @@ export async function prove(session, ports, reference) {
     const timed = partsOf(reference, number, ports);
     const fitted = timed ?? partsOf(reference, number, portsOfCase(made, session.inputs));
     if (fitted === null) continue;
-    const answers = [];
+    const results = [];
     for (const part of fitted.parts) {
       session.bind(part);
       await session.run();
-      answers.push(Object.fromEntries(session.read().map((each) => [each.name, each])));
+      results.push(Object.fromEntries(session.read().map((each) => [each.name, each])));
     }
     if (timed) found.tested += 1;
     for (const [name, output] of Object.entries(made.outputs)) {
       const wanted = reference.tensors[`output/${made.name}/${name}`];
-      for (const answer of copiesApart(answers.map((each) => each[name]), fitted.copies, output)) {
-        const figures = compare(answer, wanted, output, scales[name], made.rows !== null);
+      for (const copy of copiesApart(results.map((each) => each[name]), fitted.copies, output)) {
+        const figures = compare(copy, wanted, output, scales[name], made.rows !== null);
         const { relative, snr } = figures;
         const isRight = relative <= reference.limit.relative && snr >= reference.limit.snr_db;
         if (timed) {
           found.relative = Math.max(found.relative, relative);
           found.snr = Math.min(found.snr, snr);
         }
-        // The deepest case is named; one without a figure is deeper than any.
+        // The message names the case with the lowest ratio. A missing ratio counts as the lowest.
         const depth = Number.isNaN(snr) ? -Infinity : snr;
         if (!isRight && (found.wrong === null || depth < deepest)) {
           deepest = depth;
@@ -184,7 +184,7 @@ export async function prove(session, ports, reference) {
   return found;
 }
 
-/** The figure that says most of a wrong answer. */
+/** The most informative figure of a wrong output. */
 function shown({ relative, snr, remark }, limit) {
   if (remark) return remark;
   return snr < limit.snr_db ? `${Math.round(snr)} dB` : `an error of ${relative.toPrecision(1)}`;
@@ -200,7 +200,7 @@ function scalesOf({ cases }) {
   return scales;
 }
 
-/** An output's answers to each copy of a case, with its parts joined. */
+/** The values of an output for each copy of a case, with the parts joined. */
 function copiesApart(parts, copies, { shape }) {
   if (parts.some((part) => part === undefined)) return [undefined];
   if (parts.length === 1 && copies === 1) return parts;
@@ -208,7 +208,7 @@ function copiesApart(parts, copies, { shape }) {
   for (let copy = 0; copy < copies; copy += 1) {
     const rows = parts.map((part) => {
       const size = part.shape[0] / copies;
-      // An output without the batch answers all copies at once.
+      // An output without a batch axis is shared by all copies.
       const isShared = copies > 1 && part.values.length === sizeOf(shape);
       return isShared ? part : rowsOf(part, copy * size, size);
     });
@@ -226,24 +226,24 @@ function copiesApart(parts, copies, { shape }) {
 }
 
 /**
- * An answer beside its reference: {relative, snr, remark}.
+ * Compare an output with its reference: {relative, snr, remark}.
  *
- * Of whole numbers and truth values, `relative` is the share that differs and `snr` is infinite.
+ * For integers and booleans, `relative` is the share that differs and `snr` is infinite.
  *
- * @param answer {dtype, shape, values}, or undefined where the file lacks the output.
- * @param wanted {dtype, shape, values}: the whole, or the numbers at the sampled places.
- * @param output shape, samples and scale, as they are stored.
+ * @param found {dtype, shape, values}, or undefined if the file lacks the output.
+ * @param wanted {dtype, shape, values}: all values, or those at the sampled indices.
+ * @param output stored shape, samples and scale.
  * @param scale largest absolute value of this output over all cases.
- * @param isCentred whether the energy is that of the reference without its mean over the rows.
+ * @param isCentred whether to remove the reference's mean over the rows from its energy.
  */
-export function compare(answer, wanted, output, scale, isCentred) {
+export function compare(found, wanted, output, scale, isCentred) {
   const nothing = (remark) => ({ relative: NaN, snr: NaN, remark });
-  if (answer === undefined) return nothing("an output is missing");
+  if (found === undefined) return nothing("an output is missing");
   const { shape, samples } = output;
-  if (answer.shape.length !== shape.length || !fits(answer.shape, shape)) {
+  if (found.shape.length !== shape.length || !fits(found.shape, shape)) {
     return nothing("an output has another shape");
   }
-  const all = numbers(answer.dtype, answer.values);
+  const all = numbers(found.dtype, found.values);
   const truth = numbers(wanted.dtype, wanted.values);
   const given = samples
     ? Float64Array.from(truth, (_, index) => all[word(samples.seed, index) % all.length])
@@ -254,17 +254,17 @@ export function compare(answer, wanted, output, scale, isCentred) {
   for (let index = 0; index < truth.length; index += 1) {
     const value = truth[index];
     if (!Number.isFinite(value)) {
-      // What the trained network masks must be masked alike.
+      // Infinite or NaN values of the trained network, such as masks, must be equal.
       if (!Object.is(given[index] + 0, value + 0)) return nothing("an output is not a number");
       continue;
     }
     if (!Number.isFinite(given[index])) return nothing("an output is not a number");
     const difference = given[index] - value;
-    const told = rows ? value - rows[index % rows.length] : value;
+    const centred = rows ? value - rows[index % rows.length] : value;
     worst = Math.max(worst, Math.abs(difference));
     noise += difference * difference;
-    largest = Math.max(largest, Math.abs(told));
-    signal += told * told;
+    largest = Math.max(largest, Math.abs(centred));
+    signal += centred * centred;
     count += 1;
   }
   if (!count) return nothing("no output can be compared");
@@ -273,14 +273,14 @@ export function compare(answer, wanted, output, scale, isCentred) {
   return { relative: worst / largest, snr: 10 * Math.log10(signal / noise) };
 }
 
-/** Classes have no energy, and so no noise; rounding may exchange two that are nearly alike. */
+/** Compare integers, such as classes. Rounding may swap two classes with almost equal scores. */
 function compareExactly(given, truth) {
   if (!truth.length) return { relative: NaN, snr: NaN, remark: "no output can be compared" };
   const differing = truth.filter((value, index) => given[index] !== value).length;
   return { relative: differing / truth.length, snr: Infinity };
 }
 
-/** The mean over the first axis, of each number of a row. */
+/** The mean over the first axis. */
 function meanOverRows(values, shape) {
   const one = values.length / shape[0];
   const means = new Float64Array(one);

@@ -1,6 +1,6 @@
-// The result as `slide-deploy bench --json` writes it, handed back or downloaded.
+// Builds, sends or downloads the result, in the format of `slide-deploy bench --json`.
 
-/** The run, of a plan, its race and the facts of the machine. */
+/** The run, from a plan, its race and the facts of the machine. */
 export function resultOf(plan, race, machine, started) {
   return {
     ...plan.run,
@@ -11,23 +11,23 @@ export function resultOf(plan, race, machine, started) {
   };
 }
 
-/** Post the result; gives what the command says, and throws with what went wrong. */
+/** Post the result. Return the command's reply, or throw an error with the reason. */
 export async function handBack(address, result) {
-  let answer;
+  let response;
   try {
-    answer = await fetch(address, {
+    response = await fetch(address, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(result),
     });
   } catch {
     throw new Error(
-      "The command does not answer: it may have ended. Download the result and show it with " +
+      "The command does not respond; it may have ended. Download the result and read it with " +
         "slide-deploy report.",
     );
   }
-  const text = await answer.text();
-  if (!answer.ok) throw new Error(text || `The command refused the result (${answer.status}).`);
+  const text = await response.text();
+  if (!response.ok) throw new Error(text || `The command refused the result (${response.status}).`);
   return text;
 }
 

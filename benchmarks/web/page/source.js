@@ -1,4 +1,4 @@
-// Where a page that is served gets its files from: addresses beside it.
+// Source of files for the served page: addresses relative to it.
 
 /** The plan. */
 export async function readPlan() {
@@ -33,12 +33,12 @@ async function bytes(address) {
 }
 
 async function fetched(address) {
-  let answer;
+  let response;
   try {
-    answer = await fetch(address);
+    response = await fetch(address);
   } catch {
-    throw new Error(`${address} cannot be loaded: the server does not answer any more`);
+    throw new Error(`${address} cannot be loaded: the server does not respond any more`);
   }
-  if (!answer.ok) throw new Error(`${address} cannot be loaded: the server says ${answer.status}`);
-  return answer;
+  if (!response.ok) throw new Error(`${address} cannot be loaded: status ${response.status}`);
+  return response;
 }

@@ -1,1 +1,1 @@
-"""Is what the page says true? Its medians beside those of a loop that is written by hand."""
+"""Checks the page's medians against those of a hand-written loop."""

@@ -1,7 +1,7 @@
-"""``python -m benchmarks.web.trust FILE``: the page and a loop by hand, in turns, in one browser.
+"""``python -m benchmarks.web.trust FILE``: the page and a hand-written loop, in turns.
 
-Each has a page of its own, which is closed before the other one opens. A ratio is taken pair by
-pair, so that a machine whose speed drifts does not matter.
+Each runs in a browser tab that is closed before the next one opens. Ratios are paired, so that
+drift of the machine's speed cancels.
 """
 
 import sys
@@ -28,9 +28,9 @@ _MILLISECONDS = 120_000
 
 
 def main(
-    file: Annotated[Path, typer.Argument(help="An ONNX file with inputs of float32.")],
-    pairs: Annotated[int, typer.Option(min=1, help="How often each is measured.")] = 5,
-    seconds: Annotated[float, typer.Option(min=0.5, help="Of measuring, each time.")] = 3.0,
+    file: Annotated[Path, typer.Argument(help="ONNX file with float32 inputs.")],
+    pairs: Annotated[int, typer.Option(min=1, help="Number of pairs.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0.5, help="Measuring time of each side.")] = 3.0,
     threads: Annotated[int, typer.Option(min=1)] = 1,
 ) -> None:
     """Print the page's median, the loop's, and their ratio, pair by pair."""
@@ -44,10 +44,10 @@ def main(
 
 
 def compared(file: Path, pairs: int, seconds: float, threads: int) -> Iterator[tuple[float, float]]:
-    """Milliseconds of a call: the page's median, and that of the loop by hand.
+    """Yield pairs of medians in milliseconds per call: the page's and the loop's.
 
     Raises:
-        InputError: if the file cannot be measured.
+        InputError: The file cannot be measured.
     """
     with _browser() as browser:
         for number in range(pairs):
@@ -60,7 +60,7 @@ def compared(file: Path, pairs: int, seconds: float, threads: int) -> Iterator[t
 
 
 def by_page(browser: Any, file: Path, seconds: float, threads: int) -> float:
-    """The page's median."""
+    """Return the page's median in milliseconds."""
     candidates = elsewhere([file], BROWSER, WantedPage())
     artifacts = {each.name: describe_artifact(file) for each in candidates}
     plan = RacePlan(candidates, artifacts, seconds=seconds, rounds=6, warm_up=seconds)
@@ -71,19 +71,19 @@ def by_page(browser: Any, file: Path, seconds: float, threads: int) -> float:
         page.close()
         [measured] = served.result().measurements
     if not measured.rounds:
-        raise InputError(f"{file} was not measured: {measured.error}.")
+        raise InputError(f"{file} was not measured ({measured.error}): give another file.")
     return median(measured.pooled_samples) / 1e6
 
 
 def by_hand(browser: Any, file: Path, seconds: float, threads: int) -> float:
-    """The median of the loop by hand, whose first half is its warm-up."""
+    """Return the median of the loop in milliseconds. The first half of its calls is warm-up."""
     folder = assets.require()
     resources = {f"runtime/{name}": folder / name for name in assets.WASM}
     site = Site({"by_hand.html": _BY_HAND, "model.onnx": file, **resources})
     with serving(site) as port:
         page = browser.new_page()
-        asked = f"model=model.onnx&threads={threads}&seconds={2 * seconds}"
-        page.goto(f"http://127.0.0.1:{port}/by_hand.html?{asked}")
+        query = f"model=model.onnx&threads={threads}&seconds={2 * seconds}"
+        page.goto(f"http://127.0.0.1:{port}/by_hand.html?{query}")
         page.wait_for_function("document.title === 'done'", timeout=_MILLISECONDS)
         found = float(page.evaluate("median"))
         page.close()
@@ -96,7 +96,7 @@ def _browser() -> Iterator[Any]:
 
     found = find_browser()
     if found is None:
-        raise InputError("No browser of Chromium's kind is here: install chromium.")
+        raise InputError("No Chromium-based browser was found: install chromium.")
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=str(found), args=["--no-sandbox"])
         yield browser

@@ -1,13 +1,12 @@
-"""One reader a format: a file from a stranger to the common graph, or one sentence why not.
+"""Read an untrusted model file into the common graph. Each format has one reader.
 
-``slide_deploy.formats`` names the module of each reader. It has one function::
+``slide_deploy.formats`` names the module of each reader, which has one function::
 
     read(path: Path, sizes: Mapping[str, Shape] | None = None) -> Graph
 
-``sizes`` are those of inputs, by name, instead of those that the file leaves open. The function
-raises InputError where the file is damaged, absurdly large or names data outside its folder, and
-MissingExtra without a library that it needs. The graph that it gives carries the format's
-``Dialect``.
+``sizes`` holds shapes of inputs, by name, that replace open sizes. The function raises InputError
+if the file is damaged, absurdly large or refers to data outside its folder, and MissingExtra if a
+library that it needs is not installed. The graph that it returns holds the format's ``Dialect``.
 """
 
 import os
@@ -22,18 +21,18 @@ from slide_deploy.parsing import refuse_other_shapes
 
 
 def read_graph(path: str | os.PathLike[str]) -> Graph:
-    """Read a model file; its suffix says which reader.
+    """Read a model file with the reader of its suffix.
 
     Raises:
-        InputError: the suffix is unknown, or the file is missing, damaged, absurdly large or names
-            data outside its folder.
+        InputError: the suffix is unknown, or the file is missing, damaged, absurdly large or refers
+            to data outside its folder.
         MissingExtra: the library of the format is not installed.
     """
     return _read(Path(path))
 
 
 def read_sized(path: str | os.PathLike[str], shapes: Mapping[str, tuple[int, ...]]) -> Graph:
-    """Read a model file as it is where its inputs have given sizes.
+    """Read a model file with given sizes for its inputs.
 
     An open batch, which is the first size of an input, is 1 unless it is given.
 

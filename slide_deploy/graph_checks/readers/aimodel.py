@@ -1,8 +1,8 @@
-"""Core AI assets to the common graph.
+"""Read Core AI assets.
 
-Apple's library tells the program in a process of its own, and the weights are read from the file.
-Core AI gives numbers that steer an operator, such as strides, as inputs; where the operator is one
-that rules reason about they are attributes here.
+Apple's library decodes the program in a separate process. The weights are read from the file. Core
+AI passes the parameters of an operator, such as strides, as inputs; for operators that rules depend
+on they become attributes here.
 """
 
 import base64
@@ -30,7 +30,7 @@ from slide_deploy.graph_checks.readers.limits import check_bytes, checked_shape,
 from slide_deploy.saved.aimodel import open_asset, program_of
 from slide_deploy.saved.aimodel.bytecode import Place, resources
 
-# Inputs that steer an operator, by their place, and what they are called here.
+# Attribute name for each input that is a parameter, by operator and position.
 _CONVOLUTION = {2: "strides", 3: "dilations", 4: "groups"}
 _TRANSPOSED = {2: "strides", 3: "pads", 4: "dilations", 5: "output_pads", 6: "groups"}
 _STEERING = {
@@ -41,7 +41,7 @@ _STEERING = {
     "transpose": {1: "permutation"},
     "reshape": {1: "shape"},
 }
-# Attributes that other formats have as well, under the name that rules know.
+# Attributes with other names than in the other formats.
 _WORDS = {"padding_mode": "mode"}
 _BITS = {"bool": 8, "bfloat16": 16}
 
@@ -102,7 +102,7 @@ def _shape(path: Path, name: str, sizes: list[int | None] | None) -> Shape | Non
 def _outputs(
     named: list[tuple[str, str]], values: Mapping[str, Value]
 ) -> tuple[tuple[Value, ...], tuple[Node, ...]]:
-    """The outputs under the names that callers use, and what gives the values those names."""
+    """The outputs under the names that callers use, and the nodes that rename the values."""
     outputs, nodes = [], []
     for name, value in named:
         outputs.append(Value(name, values[value].dtype, values[value].shape))

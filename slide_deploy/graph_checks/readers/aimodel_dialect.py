@@ -1,4 +1,4 @@
-"""How Core AI's programs write what the rules reason about."""
+"""The dialect of Core AI's programs."""
 
 import re
 

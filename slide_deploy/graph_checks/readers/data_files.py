@@ -1,4 +1,4 @@
-"""Files that a model file names: followed only if they lie beside or below it."""
+"""Data files that a model file refers to; only those in or below its folder are read."""
 
 import mmap
 from pathlib import Path
@@ -38,7 +38,7 @@ def beside(model: Path, location: str) -> Path:
 
 
 def map_file(model: Path, path: Path) -> NDArray[np.uint8]:
-    """The bytes of a file, read-only; the system loads them as they are touched.
+    """Map the bytes of a file, read-only; the system loads them on first access.
 
     Args:
         model: the file that the user named, for messages.

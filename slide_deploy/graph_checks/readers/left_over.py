@@ -1,7 +1,7 @@
-"""Bytes of a weight file that no constant points to.
+"""Bytes of a weight file that no constant uses.
 
-A writer aligns tensors by zeros between them; anything longer, or not zero, is a weight that nobody
-reads.
+Writers align tensors by zeros between them. A longer gap, or one with other bytes, is a weight that
+nothing reads.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,23 +11,23 @@ from numpy.typing import NDArray
 
 from slide_deploy.graph_checks.graph import LeftOver
 
-# Core ML puts every tensor at a multiple of 64 bytes; ONNX and OpenVINO do with less.
+# Core ML aligns every tensor to 64 bytes; ONNX and OpenVINO align to less.
 _ALIGNMENT = 64
 
 Place = tuple[int, int]
-"""The first byte, and the one behind the last."""
+"""The first byte, and the one after the last."""
 
 
 def unread(
     name: str, content: NDArray[np.uint8], read: Iterable[Place], alignment: int = _ALIGNMENT
 ) -> Iterator[LeftOver]:
-    """What stands between the places that a graph reads, and behind them.
+    """Yield the bytes between and after the places that a graph reads.
 
     Args:
-        name: of the file, for messages.
+        name: name of the file, for messages.
         content: its bytes.
         read: places in any order; they may overlap.
-        alignment: at whose multiples the format puts tensors.
+        alignment: the format's alignment of tensors, in bytes.
     """
     behind = 0
     for start, end in (*sorted(read), (content.size, content.size)):

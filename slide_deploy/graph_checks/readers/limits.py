@@ -1,4 +1,4 @@
-"""What bounds the memory and the time of reading a file from a stranger."""
+"""Limits on the memory and time that reading an untrusted file takes."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ MAX_RANK = 64
 MAX_DIMENSION = 2**31 - 1
 # 2**40 elements are 4 TiB of float32: a shape like that is an attack or a broken byte.
 MAX_ELEMENTS = 2**40
-# What a file holds beside its weights: names, shapes, attributes.
+# Bytes of a file other than its weights: names, shapes, attributes.
 MAX_STRUCTURE_BYTES = 64 << 20
 
 
@@ -23,7 +23,7 @@ def damaged(path: Path, what: str) -> InputError:
 
 
 def checked_shape(path: Path, name: str, sizes: Iterable[int]) -> tuple[int, ...]:
-    """The sizes of a tensor, refused if no memory could hold it.
+    """Check the sizes of a tensor, which must fit into memory.
 
     Raises:
         InputError: a size is negative or the shape absurd.
@@ -54,7 +54,7 @@ def check_node_count(path: Path, count: int) -> None:
 
 
 def check_bytes(path: Path, name: str, shape: Sequence[int], bits: int, size: int) -> int:
-    """Compare what a tensor needs with what the file stores for it.
+    """Compare the bytes that a tensor needs with the bytes that the file stores for it.
 
     Returns:
         The bytes that it needs; 0 for an empty tensor, for which OpenVINO stores one.
@@ -69,6 +69,6 @@ def check_bytes(path: Path, name: str, shape: Sequence[int], bits: int, size: in
 
 
 def short(name: str, limit: int = 80) -> str:
-    """A text from a file, fit for a message of one line."""
+    """A text from a file, shortened and made printable for a one-line message."""
     printable = "".join(character if character.isprintable() else "?" for character in name)
     return printable if len(printable) <= limit else printable[: limit - 1] + "…"

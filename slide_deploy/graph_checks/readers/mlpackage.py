@@ -1,7 +1,7 @@
-"""Core ML packages to the common graph.
+"""Read Core ML packages.
 
-MIL names its parameters: ``conv(x=..., weight=..., strides=...)``. The tensors among them become
-inputs, in one order for all operators; the others are attributes where they are literals.
+MIL has named parameters: ``conv(x=..., weight=..., strides=...)``. Tensors among them become
+inputs, in one order for all operators. Other literals become attributes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -40,7 +40,7 @@ from slide_deploy.saved.mlpackage import PackageConstant as Literal
 from slide_deploy.saved.mlpackage.folder import find_model
 from slide_deploy.saved.mlpackage.protobuf import model_messages
 
-# Position among the inputs: weights stand second and biases third, as in the other formats.
+# Positions among the inputs: weights are second and biases third, as in the other formats.
 _TENSORS = (
     *("x", "values", "cond", "data", "query", "a", "loop_vars", "input", "quantized_data"),
     *("y", "weight", "key", "b", "indices", "lut", "scale"),
@@ -100,11 +100,11 @@ class _Reader:
     _steering: set[str] = field(default_factory=set)
 
     def output(self, name: str) -> Value:
-        """A value that leaves the program."""
+        """An output of the program."""
         return self.values.get(name, Value(name, "undefined", None))
 
     def function(self, function: Function, prefix: str) -> None:
-        """Gather a function; ``prefix`` is empty for the one that runs."""
+        """Add a function to the graph; ``prefix`` is empty for the main function."""
         self._declare(function.inputs, prefix)
         if prefix:
             self.bound.update(prefix + value.name for value in function.inputs)
@@ -148,7 +148,7 @@ class _Reader:
                     attributes[parameter] = steering
                 else:
                     inputs.extend(self._names(argument, f"{name}.{parameter}", prefix))
-        # Old constexpr operators have attributes in the place of inputs.
+        # Old constexpr operators have attributes instead of inputs.
         for parameter in sorted(operation.attributes, key=_position):
             value = operation.attributes[parameter]
             steering = self._attribute(parameter, value, prefix)
@@ -160,7 +160,7 @@ class _Reader:
             self._declare(block.inputs, prefix)
             self.bound.update(prefix + value.name for value in block.inputs)
             self._block(block, prefix, depth + 1)
-            # What leaves a block is read by the operation that runs it.
+            # The operation that runs a block reads the block's outputs.
             inputs.extend(prefix + output for output in block.outputs)
         self.nodes.append(
             Node(
@@ -174,7 +174,7 @@ class _Reader:
         )
 
     def _attribute(self, parameter: str, argument: Argument, prefix: str) -> Attribute | None:
-        """A literal that steers the operator; None for tensors."""
+        """The value of a parameter that is a literal; None for tensors."""
         name = prefix + argument.name if isinstance(argument, ValueReference) else ""
         literal = self._literals.get(name) if name else argument
         if parameter in _TENSORS or not isinstance(literal, Literal):
@@ -186,7 +186,7 @@ class _Reader:
         return items if literal.shape else items[0]
 
     def _names(self, argument: Argument, name: str, prefix: str) -> Iterator[str]:
-        """The values that an argument stands for; a literal becomes a constant of its own."""
+        """The names of an argument's values; a literal becomes a new constant."""
         if isinstance(argument, ValueReference):
             yield prefix + argument.name
         elif isinstance(argument, Literal):
@@ -204,7 +204,7 @@ def _position(parameter: str) -> tuple[int, str]:
 
 
 def _described(feature: Feature) -> Value:
-    """An input or output as an application sees it."""
+    """An input as an application sees it."""
     shape = tuple(size if isinstance(size, int) else None for size in feature.shape)
     if feature.kind == "image":  # Core ML makes a batch of one out of it, in the program's type
         return Value(feature.name, "undefined", (1, *shape))
@@ -212,7 +212,7 @@ def _described(feature: Feature) -> Value:
 
 
 def _described_output(feature: Feature) -> Value:
-    """The same; converters leave the shape of an output to the program where the batch is open."""
+    """An output as an application sees it; without a shape, which converters may leave out."""
     value = _described(feature)
     return value if value.shape else Value(value.name, value.dtype, None)
 

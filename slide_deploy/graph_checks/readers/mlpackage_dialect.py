@@ -1,4 +1,4 @@
-"""How Core ML's MIL writes what the rules reason about."""
+"""The dialect of Core ML's MIL."""
 
 import re
 
@@ -9,7 +9,7 @@ DIALECT = Dialect(
     format="coreml",
     domain="mil",
     unread_input="identity",
-    # Features have no smaller integers and no truth values.
+    # Inputs and outputs have no smaller integers and no booleans.
     interface_types={
         "bool": "int32 float32",
         "int8": "int32",

@@ -1,4 +1,4 @@
-"""How ONNX writes what the rules reason about."""
+"""The dialect of ONNX."""
 
 import re
 
@@ -49,10 +49,10 @@ DIALECT = Dialect(
         ),
         "epsilon",
     ),
-    # The standard defines it for all five. Where the other formats leave it out there is no number
-    # to read: it may be computed, or stand in the weight file.
+    # The standard defines it for all five. If it is missing in another format, there is no number
+    # to read: it may be computed, or stored in the weight file.
     default_epsilon=1e-5,
-    # ONNX Runtime alone has forty such operators, which follow these words.
+    # ONNX Runtime alone has forty such operators, whose names match these patterns.
     quantising=re.compile(
         r"[Qq]uantize|^QLinear|^QOrdered|^Q(Gemm|Attention|MoE)$|Integer(16|ToFloat)?$"
         r"|NBits|Bnb4$|Fp(Q)?4|Float8$|BFP$"

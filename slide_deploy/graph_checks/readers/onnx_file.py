@@ -1,4 +1,4 @@
-"""ONNX files to the common graph."""
+"""Read ONNX files."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -38,7 +38,7 @@ _NESTED = 10  # subgraphs inside subgraphs
 def read(path: Path, sizes: Mapping[str, Shape] | None = None) -> Graph:
     """Read an ONNX file and the data files beside it; see ``readers``.
 
-    The onnx library tells what becomes of inner values where inputs have these sizes.
+    The onnx library infers the shapes of intermediates from the sizes of the inputs.
 
     Raises:
         InputError: it is damaged, absurdly large, or names data outside its folder.
@@ -74,7 +74,7 @@ def _parse(path: Path) -> Any:
 
 
 class _Reader:
-    """Gathers the parts of one file."""
+    """Builds the graph of one file."""
 
     def __init__(self, path: Path, model: Any) -> None:
         self._path = path
@@ -86,7 +86,7 @@ class _Reader:
         self._bound: set[str] = set()
 
     def graph(self) -> Graph:
-        """The whole file."""
+        """Build the graph of the whole file."""
         model = self._model
         self._body(model.graph, "", 0)
         inputs = self._interface(model.graph.input)
@@ -118,14 +118,14 @@ class _Reader:
         )
 
     def _left_over(self) -> Iterator[LeftOver]:
-        """Training graphs, which no runtime for inference reads, and unread external data."""
+        """Training graphs, which inference runtimes ignore, and unread external data."""
         for training in self._model.training_info:
             yield LeftOver("a training graph", training.ByteSize())
         for file, content in self._tensors.external.items():
             yield from unread(file.name, content, self._tensors.read[file])
 
     def _body(self, graph: Any, prefix: str, depth: int) -> None:
-        """Gather a graph; ``prefix`` names the node that runs it, empty for the model's own."""
+        """Add a graph; ``prefix`` names the node that runs it, and is empty for the main graph."""
         if depth > _NESTED:
             raise damaged(self._path, f"graphs are nested deeper than {_NESTED} levels")
         check_node_count(self._path, len(self._nodes) + len(graph.node))
@@ -147,7 +147,7 @@ class _Reader:
         self._constants[name] = self._tensors.constant(name, tensor)
 
     def _literal(self, node: Any) -> bool:
-        """Take a ``Constant`` node for the tensor that it holds; False if it holds none."""
+        """Store the tensor of a ``Constant`` node; False if it holds none."""
         import onnx
 
         held = {attribute.name: attribute for attribute in node.attribute}
@@ -173,7 +173,7 @@ class _Reader:
             for body in (attribute.g, *attribute.graphs) if _has_graph(attribute) else ():
                 self._body(body, f"{name}/", depth + 1)
                 self._bound.update(value.name for value in body.input)
-                # What leaves a body is read by the node that runs it.
+                # The node that runs a body reads the body's outputs.
                 inputs.extend(value.name for value in body.output)
             held = _attribute(attribute)
             if held is not None:
@@ -218,7 +218,7 @@ def _dimension(message: Any) -> Dimension:
 
 
 def _merged(inferred: Value, declared: Value | None) -> Value:
-    """What the operators give; where they leave a size open, what the file declares."""
+    """The inferred value; its open sizes are replaced by those that the file declares."""
     if declared is None or declared.shape is None:
         return inferred
     if inferred.shape is None:

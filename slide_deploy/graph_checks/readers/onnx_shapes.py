@@ -1,9 +1,9 @@
-"""Shapes of an ONNX file, computed by the onnx library and not believed.
+"""Shapes of an ONNX file, inferred by the onnx library instead of taken from the file.
 
-A file may declare any shape for an inner value; what runtimes use is what the operators give. So
-declared shapes are dropped and inferred, on a copy without weights: ``infer_shapes`` serialises
-what it is given, and the numbers of large tensors decide no shape. Where nothing can be inferred
-the declared shape stands.
+A file may declare any shape for an intermediate, but runtimes use the shapes that the operators
+compute. So declared shapes are dropped and inferred again. This happens on a copy without weights:
+``infer_shapes`` serialises its argument, and no shape depends on the numbers of large tensors. If
+a shape cannot be inferred, the declared one is used.
 """
 
 from collections.abc import Mapping
@@ -11,17 +11,17 @@ from typing import Any
 
 from slide_deploy.graph_checks.graph import Constant
 
-# What the onnx library calls a size that it cannot express through the others.
+# Prefix of the onnx library's names for sizes that it cannot express through the others.
 UNEXPRESSED = "unk__"
-# Operators read shapes, axes and permutations from constants; these are shorter than this.
+# Elements. Constants with shapes, axes and permutations are smaller than this.
 _SMALL = 1024
 
 
 def inferred_values(model: Any, constants: Mapping[str, Constant]) -> dict[str, Any]:
-    """The ``TypeProto`` of every inner value and output that the onnx library can infer, by name.
+    """Infer the ``TypeProto`` of every intermediate and output, by name, where onnx can.
 
     Args:
-        model: the ``ModelProto``; it is left as it is.
+        model: the ``ModelProto``, which is not changed.
         constants: its initialisers, wherever their bytes are.
     """
     import onnx

@@ -1,8 +1,9 @@
-"""Sizes that an ONNX file leaves open.
+"""Open sizes of an ONNX file.
 
-A negative size of an input, an output or an inner value is open: PaddlePaddle and others write -1,
-and ONNX Runtime clears every size below 0 as it loads a file. A size of 0 is one to it. So is it
-here. The onnx library's inference would compute with the -1, which is why it goes first.
+A negative size of an input, output or intermediate is open: PaddlePaddle and others write -1, and
+ONNX Runtime clears every negative size when it loads a file. It keeps a size of 0 as a fixed size.
+This module does the same. It runs before the onnx library's shape inference, which would compute
+with the -1.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,11 +13,11 @@ from slide_deploy.graph_checks.graph import Shape
 
 
 def clear_negative_sizes(graph: Any, nested: int) -> None:
-    """Make every negative size of a ``GraphProto`` one that the file does not know.
+    """Make every negative size of a ``GraphProto`` an open size.
 
     Args:
-        graph: changed in place, the bodies of its control flow too.
-        nested: how many levels of bodies are looked at.
+        graph: changed in place, including the bodies of its control flow.
+        nested: how many levels of bodies are changed.
     """
     for value in (*graph.input, *graph.output, *graph.value_info):
         for size in _sizes(value):
@@ -31,13 +32,14 @@ def clear_negative_sizes(graph: Any, nested: int) -> None:
 
 
 def fix_input_sizes(graph: Any, shapes: Mapping[str, Shape]) -> None:
-    """Give the inputs of a ``GraphProto`` sizes, so that inference knows those of inner values.
+    """Set sizes of a ``GraphProto``'s inputs, so that inference finds those of intermediates.
 
-    A size that has a name is the same wherever inputs and outputs have it.
+    A named size gets the same number everywhere among the inputs and outputs.
 
     Args:
         graph: changed in place.
-        shapes: by the name of the input, of its rank; what is no number stays as it is.
+        shapes: a shape of the input's rank by its name; entries that are not numbers change
+            nothing.
     """
     named: dict[str, int] = {}
     for value in graph.input:

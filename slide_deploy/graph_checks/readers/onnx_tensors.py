@@ -1,4 +1,4 @@
-"""Tensors of ONNX files: their bytes, wherever the file keeps them, with every size checked."""
+"""Tensors of ONNX files: their bytes, inside or outside the file, with every size checked."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from slide_deploy.graph_checks.readers.limits import check_bytes, checked_shape,
 
 Bytes = Callable[[], NDArray[np.uint8]]
 
-# TensorProto.DataType: our name, bits of an element in raw data, field and type of typed data.
+# TensorProto.DataType: dtype name, bits of an element in raw data, field and type of typed data.
 _TYPES: dict[int, tuple[str, int, str, str]] = {
     1: ("float32", 32, "float_data", "<f4"),
     2: ("uint8", 8, "int32_data", "u1"),
@@ -49,7 +49,7 @@ _EXTERNAL = 1
 
 
 def type_name(code: int) -> str:
-    """Our name of a ``TensorProto.DataType``."""
+    """The dtype name of a ``TensorProto.DataType``."""
     if code == _STRING:
         return "string"
     return _TYPES[code][0] if code in _TYPES else "undefined"
@@ -61,8 +61,8 @@ class TensorReader:
 
     Args:
         path: the model file.
-        external: the data files that were opened, by their place on disk.
-        read: the places of the tensors in each of them.
+        external: the opened data files, by their path.
+        read: the places of the tensors in each data file.
     """
 
     path: Path
@@ -73,7 +73,7 @@ class TensorReader:
         """A ``TensorProto`` as a constant.
 
         Raises:
-            InputError: its data are not what its shape and type need.
+            InputError: its data do not fit its shape and type.
         """
         shape = checked_shape(self.path, name, tensor.dims)
         if tensor.data_type == _STRING:

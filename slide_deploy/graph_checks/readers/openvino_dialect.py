@@ -1,4 +1,4 @@
-"""How OpenVINO IR writes what the rules reason about."""
+"""The dialect of OpenVINO IR."""
 
 import re
 

@@ -1,10 +1,10 @@
-"""OpenVINO IR to the common graph: the XML and the weights beside it, without OpenVINO.
+"""Read OpenVINO IR: the XML and the weights beside it, without OpenVINO.
 
     <net version="11"> <layers> <layer id name type version> <data .../> <input> <output> ports
                        <edges> <edge from-layer from-port to-layer to-port/>
-                       <rt_info> what the exporter stored
+                       <rt_info> metadata
 
-A layer of type Const points into the ``.bin`` file; one with a body inside is control flow.
+A layer of type Const points into the ``.bin`` file; a layer with a body inside is control flow.
 """
 
 import re
@@ -38,7 +38,7 @@ from slide_deploy.graph_checks.readers.limits import (
 from slide_deploy.graph_checks.readers.openvino_dialect import DIALECT
 from slide_deploy.graph_checks.readers.xml_tree import parse_xml
 
-# Names of element types: in <data>, in ports, ours, bits.
+# Element types: names in <data> and in ports, dtype name, bits.
 _TYPES = (
     ("f64", "FP64", "float64", 64),
     ("f32", "FP32", "float32", 32),
@@ -68,7 +68,7 @@ _PORT_TYPES = {port: name for _, port, name, _ in _TYPES}
 _STANDARD = re.compile(r"opset(\d{1,3})")
 _NUMBER = re.compile(r"\d{1,10}", re.ASCII)
 _METADATA = "slide_deploy"
-# 64 bits and a double in decimal are shorter.
+# Characters. Integers of 64 bits and doubles have fewer in decimal.
 _LONGEST_NUMBER = 32
 
 Port = tuple[str, str]  # of a layer: the layer's id and the port's id
@@ -88,14 +88,14 @@ def read(path: Path, sizes: Mapping[str, Shape] | None = None) -> Graph:
 
 @dataclass(frozen=True)
 class _Net:
-    """A net, or a body of control flow, taken apart."""
+    """Builds the graph of a net and of its control-flow bodies."""
 
     layers: tuple[ElementTree.Element, ...]
     sources: Mapping[Port, Port]
     names: Mapping[Port, str]
 
     def inputs(self, layer: ElementTree.Element) -> tuple[str, ...]:
-        """Names of the values that a layer reads; empty where an edge leads nowhere."""
+        """Names of the values that a layer reads; empty for an edge without a source."""
         ports = ((_id(layer), _id(port)) for port in layer.iterfind("input/port"))
         return tuple(self.names.get(self.sources.get(port, port), "") for port in ports)
 
@@ -118,7 +118,7 @@ class _Reader:
     _described: list[Value] = field(default_factory=list)
 
     def graph(self, root: ElementTree.Element) -> Graph:
-        """The whole file."""
+        """Build the graph of the whole file."""
         inputs, outputs = self._body(root, "")
         weights = () if self._weights is None else (self.path.with_suffix(".bin"),)
         left_over = (unread(file.name, self._content(), self._read) for file in weights)
@@ -145,7 +145,7 @@ class _Reader:
     def _body(
         self, element: ElementTree.Element, prefix: str
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Gather the layers of a net or body; names of its inputs and of its outputs."""
+        """Add the layers of a net or body; return the names of its inputs and outputs."""
         net = self._net(element, prefix)
         check_node_count(self.path, len(self.nodes) + len(net.layers))
         inputs: list[str] = []
@@ -174,7 +174,7 @@ class _Reader:
             )
             for edge in element.iterfind("edges/edge")
         }
-        # What leaves the net keeps the name by which a caller asks for it.
+        # Outputs of the net keep the names that callers use.
         published = {
             sources.get((_id(layer), _id(port)))
             for layer in layers
@@ -195,7 +195,7 @@ class _Reader:
         return _Net(layers, sources, names)
 
     def _unique(self, name: str, place: Port) -> str:
-        """Layers may share a name; values of the common graph may not."""
+        """A unique name for a layer, because layers may share one and values may not."""
         if name in self._taken:
             name = f"{name}#{place[0]}.{place[1]}"
         if name in self._taken:
@@ -250,7 +250,7 @@ class _Reader:
             if body.find("layers") is not None:
                 entering, leaving = self._body(body, f"{name}/{body.tag}/")
                 self.bound.update(entering)
-                # What leaves a body is read by the layer that runs it.
+                # The layer that runs a body reads the body's outputs.
                 inputs.extend(leaving)
         data = layer.find("data")
         self.nodes.append(
@@ -280,7 +280,7 @@ class _Reader:
 
 
 def _described(parameter: ElementTree.Element, name: str) -> Value:
-    """An input as its layer's data say it, which is what the runtime believes, not its port.
+    """An input as described by its layer's data, which the runtime uses instead of the port.
 
     A size is a number, or open: ``?``, ``-1`` or a range like ``1..1024``; ``...`` is any rank.
     """
@@ -300,7 +300,7 @@ def _id(element: ElementTree.Element) -> str:
 
 
 def _metadata(root: ElementTree.Element) -> Iterator[tuple[str, str]]:
-    """What the exporter stored: ``slide_deploy.KEY`` for each element of its section."""
+    """The exporter's metadata: an entry ``slide_deploy.KEY`` for each element of its section."""
     section = root.find(f"rt_info/{_METADATA}")
     for entry in section if section is not None else ():
         yield f"{_METADATA}.{entry.tag}", entry.get("value", "")

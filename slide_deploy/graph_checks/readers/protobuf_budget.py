@@ -1,12 +1,13 @@
-"""Walk through a protobuf before it is parsed: a parsed message can take fifty times its bytes.
+"""Bound the memory that parsing a protobuf takes, by a walk over its bytes before parsing.
 
-Two bytes in a file can be a message of a hundred bytes in memory, and a packed integer of one byte
-takes eight. So the wire format is followed first, field by field, without building anything:
+A parsed message can take fifty times its bytes: two bytes in a file can become a message of a
+hundred bytes in memory, and a packed integer of one byte takes eight. The walk follows the wire
+format field by field, without building anything:
 
     tag = varint(number << 3 | wire type);  0: varint, 1: 8 bytes, 2: length and bytes, 5: 4 bytes
 
-Fields of type bytes (the weights) are skipped; others cost one unit of the budget each, packed
-integers one for each of their bytes.
+Fields of type bytes (the weights) are skipped. Every other field costs one unit of the budget, and
+packed integers cost one unit a byte.
 """
 
 from pathlib import Path
@@ -24,7 +25,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # Descriptor numbers of the types whose packed form grows: every integer that is a varint.
 _VARINT_TYPES = frozenset((3, 4, 5, 8, 13, 14, 17, 18))
 _STRING_TYPE = 9
-# bytes, and packed double and float: they take no more room parsed than in the file.
+# bytes, and packed double and float: parsed, they take no more memory than in the file.
 _WEIGHT_TYPES = frozenset((12, 1, 2))
 
 
@@ -43,13 +44,13 @@ class Budget:
         self._structure = 0
 
     def check(self, descriptor: Any) -> None:
-        """Follow a whole file.
+        """Walk over a whole file.
 
         Args:
             descriptor: the protobuf descriptor of its outermost message.
 
         Raises:
-            InputError: the bytes are no such message, or parsing it would take too much memory.
+            InputError: the bytes are not such a message, or parsing it would take too much memory.
         """
         self._message(descriptor, 0, len(self._content), 0)
 
@@ -89,7 +90,7 @@ class Budget:
                 raise self._refused(f"holds more than {MAX_STRUCTURE_BYTES >> 20} MiB of text")
 
     def _text(self, at: int, end: int) -> None:
-        """A parser may hand over other bytes as they are, where everyone expects text."""
+        """Check that a string is UTF-8, because a parser may return other bytes unchanged."""
         try:
             str(self._content[at:end], "utf-8")
         except UnicodeDecodeError as error:

@@ -1,17 +1,17 @@
-"""ExecuTorch's ``.pte`` files to the common graph, without ExecuTorch and without torch.
+"""Read ExecuTorch's ``.pte`` files, without ExecuTorch and without torch.
 
-What XNNPACK is given is a graph of its own inside a payload; its operators stand in the common
-graph between those of ExecuTorch's own kernels, in the order in which they run. Its convolutions
-take maps with channels last, and their weights are shown as everybody else stores them::
+XNNPACK's part of the network is a graph inside a payload. Its operators are placed in the common
+graph between those of ExecuTorch's own kernels, in the order of execution. Its convolutions read
+feature maps with channels last, and their weights are given the axis order of the other formats::
 
     convolution  (outputs, k, k, inputs / groups) in the file, (outputs, inputs / groups, k, k) here
     depthwise    (1, k, k, outputs)               in the file, (outputs, 1, k, k)               here
     transposed   (outputs, k, k, inputs / groups) in the file, (inputs, outputs / groups, k, k) here
 
-What other libraries are given cannot be read, and is one operator.
+The parts for other libraries cannot be read. Each becomes one operator.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slide_deploy.graph_checks.graph import (
-    Attribute,
     Constant,
     Graph,
     Node,
@@ -33,15 +32,18 @@ from slide_deploy.graph_checks.graph import (
 from slide_deploy.graph_checks.readers.data_files import map_file
 from slide_deploy.graph_checks.readers.left_over import Place, unread
 from slide_deploy.graph_checks.readers.limits import check_node_count, checked_shape, damaged
-from slide_deploy.graph_checks.readers.pte_dialect import ARGUMENTS, DIALECT, RENAMED
+from slide_deploy.graph_checks.readers.pte_dialect import DIALECT, RENAMED
+from slide_deploy.graph_checks.readers.pte_parameters import (
+    aten_parameters,
+    common_convolution,
+    xnnpack_parameters,
+)
 from slide_deploy.saved.pte.companion import Companion, read_companion, value_names
 from slide_deploy.saved.pte.program import (
-    Held,
     Instruction,
     Method,
     PteProgram,
     PteTensor,
-    Several,
     read_program,
     tensors_in,
 )
@@ -49,10 +51,9 @@ from slide_deploy.saved.pte.xnnpack import MISSING, XnnGraph, XnnNode, read_xnnp
 
 _BYTES = {"bool": 1, "bfloat16": 2, "undefined": 0}
 _XNNPACK = "XnnpackBackend"
-# Segments stand at multiples of it.
+# Segments are aligned to this many bytes.
 _ALIGNMENT = 128
-_TRANSPOSE_WEIGHTS = 1
-# Operators that compute sizes where the batch is open.
+# Operators that compute sizes if the batch is open.
 _SIZES = ("aten::sym_size", "executorch_prim::")
 # (outputs, k, k, inputs / groups) to (outputs, inputs / groups, k, k), and of depthwise ones.
 _WEIGHT_AXES = {"Conv2d": (0, 3, 1, 2), "DepthwiseConv2d": (3, 0, 1, 2)}
@@ -92,7 +93,7 @@ class _Reader:
 
     @cached_property
     def most(self) -> int:
-        """The largest batch of a file that leaves it open; 0 if it does not."""
+        """The largest batch of a file with an open batch; 0 for a fixed one."""
         held = (self.method.values[number] for number in self.method.inputs)
         first = (
             each.sizes[0]
@@ -102,7 +103,7 @@ class _Reader:
         return next(first, 0)
 
     def graph(self) -> Graph:
-        """The whole file."""
+        """Build the graph of the whole file."""
         self.names = value_names(self.method, self.companion)
         self.places.extend(self.program.places)
         for step in self.method.instructions:
@@ -126,7 +127,7 @@ class _Reader:
         )
 
     def _end(self, number: int) -> Value:
-        """An input or output; a number that is none has no shape."""
+        """An input or output of the method; one that is no tensor has no shape."""
         name = self._value(number)
         return self.values.get(name, Value(name, "undefined", None))
 
@@ -148,11 +149,11 @@ class _Reader:
         )
 
     def _kernel(self, step: Instruction) -> None:
-        """An operator of ExecuTorch: its outputs are its last arguments, and are named twice."""
+        """Add an operator of ExecuTorch, whose outputs are its last arguments, listed twice."""
         if step.operator.startswith(_SIZES) and not any(
             any(tensors_in(self.method, number)) for number in step.arguments[-1:]
         ):
-            return  # computes a size, which is no part of the network
+            return  # it computes a size
         name = step.operator.partition(".")[0]
         held = [self.method.values[number] for number in step.arguments]
         outputs = list(tensors_in(self.method, step.arguments[-1])) if step.arguments else []
@@ -160,10 +161,10 @@ class _Reader:
         tensors = [tuple(tensors_in(self.method, number)) for number in step.arguments]
         read = [list(each) for each in tensors if not written.intersection(each)]
         inputs = [self._value(number) for number in chain.from_iterable(read)]
-        attributes = dict(_attributes(self.method, name, held))
+        attributes = dict(aten_parameters(self.method, name, held))
         if name == "aten::convolution":
-            name, attributes = _convolution(name, attributes)
-        if name == "aten::addmm":  # bias + x w, where every other operator has its bias last
+            name, attributes = common_convolution(name, attributes)
+        if name == "aten::addmm":  # bias + x w; every other operator has its bias last
             inputs = [*inputs[1:], *inputs[:1]]
         if name == "aten::linear":
             attributes["transpose_right"] = True
@@ -179,7 +180,7 @@ class _Reader:
         )
 
     def _sealed(self, library: str, step: Instruction) -> None:
-        """A delegate that cannot be read: its outputs are those that nobody computed before."""
+        """Add a delegate that cannot be read; values without a producer become its outputs."""
         names = [self._value(number) for number in step.arguments]
         known = {name for node in self.nodes for name in node.outputs}
         known |= {self.names[number] for number in self.method.inputs} | set(self.constants)
@@ -196,7 +197,7 @@ class _Reader:
         )
 
     def _value(self, number: int) -> str:
-        """The name of a tensor of the method, which is declared as it is met."""
+        """The name of a tensor of the method, which is declared on first use."""
         name = self.names[number]
         held = self.method.values[number]
         if name in self.values or name in self.constants or not isinstance(held, PteTensor):
@@ -206,7 +207,7 @@ class _Reader:
             self.values[name] = Value(name, held.dtype, self.opened(shape))
             return name
         if held.buffer >= len(self.program.constants):
-            raise ValueError(f"{name} is a constant that the file has not")
+            raise ValueError(f"{name} is a constant that the file does not have")
         if not held.is_row_major:
             raise ValueError(f"{name} is a constant whose axes are in another order")
         start, end = self.program.constants[held.buffer]
@@ -214,7 +215,7 @@ class _Reader:
         return name
 
     def opened(self, shape: tuple[int, ...]) -> Shape:
-        """A shape of the largest batch with its first size open, where the file leaves it open."""
+        """A shape at the largest batch, with its first size open if the batch is open."""
         if self.most and shape and shape[0] % self.most == 0:
             return (None, *shape[1:])
         return shape
@@ -222,14 +223,14 @@ class _Reader:
     def constant(
         self, name: str, dtype: str, shape: tuple[int, ...], start: int, most: int
     ) -> None:
-        """Declare a constant that stands in the file.
+        """Declare a constant that the file stores.
 
         Args:
-            name: in the graph.
-            dtype: as numpy spells it.
-            shape: of its axes.
-            start: its first byte.
-            most: bytes that are there for it.
+            name: name in the graph.
+            dtype: numpy's name of its type.
+            shape: its shape.
+            start: offset of its first byte.
+            most: number of bytes available from there.
         """
         size = elements_of(shape) * bytes_of(dtype)
         content = self.program.content
@@ -243,7 +244,7 @@ class _Reader:
 
 @dataclass(eq=False)
 class _Part:
-    """One graph of XNNPACK on its way into the common graph."""
+    """Adds one graph of XNNPACK to the common graph."""
 
     reader: _Reader
     graph: XnnGraph
@@ -252,7 +253,7 @@ class _Part:
     names: dict[int, str] = field(default_factory=dict)
 
     def add(self, arguments: list[str]) -> None:
-        """Add its operators; ``arguments`` are names of what it takes, then of what it answers."""
+        """Add its operators; ``arguments`` are the names of its inputs, then of its outputs."""
         ends = (*self.graph.inputs, *self.graph.outputs)
         if len(arguments) != len(ends):
             raise ValueError(f"{self.prefix} is given {len(arguments)} values and has {len(ends)}")
@@ -272,7 +273,7 @@ class _Part:
                     DIALECT.domain,
                     tuple(inputs),
                     (self._value(node.output, node, -1),),
-                    dict(_steering(node)),
+                    dict(xnnpack_parameters(node)),
                 )
             )
 
@@ -288,7 +289,7 @@ class _Part:
         stored = self.graph.constants[held.constant]
         if isinstance(stored, str):
             if stored not in self.reader.program.named:
-                raise ValueError(f"{name} has weights that the file has not")
+                raise ValueError(f"{name} has weights that the file does not have")
             start, most = self.reader.program.named[stored]
         else:
             start, most = self.start + stored[0], stored[1]
@@ -298,7 +299,7 @@ class _Part:
         return name
 
     def _turn(self, name: str, node: XnnNode) -> None:
-        """Show the weight of a convolution as other formats store it."""
+        """Transpose the weight of a convolution to the axis order of the other formats."""
         axes = _WEIGHT_AXES.get(node.operator)
         held = self.reader.constants[name]
         if node.operator == "ConvTranspose2d" and len(held.shape) == 4:
@@ -322,46 +323,5 @@ class _Part:
 
 
 def bytes_of(dtype: str) -> int:
-    """Bytes of a number."""
+    """Bytes of an element."""
     return _BYTES[dtype] if dtype in _BYTES else np.dtype(dtype).itemsize
-
-
-def _attributes(method: Method, name: str, held: list[Held]) -> Iterator[tuple[str, Attribute]]:
-    """What steers an operator of ATen, by the names of ``ARGUMENTS``, else by its place."""
-    names = ARGUMENTS.get(name, "").split()
-    for place, argument in enumerate(held):
-        known = names[place] if place < len(names) else f"argument {place}"
-        if isinstance(argument, int | float | str | tuple):
-            yield known, argument
-        elif isinstance(argument, Several) and not argument.are_tensors:
-            items = [method.values[item] for item in argument.items if item >= 0]
-            yield known, tuple(item for item in items if isinstance(item, int))
-
-
-def _convolution(name: str, attributes: dict[str, Attribute]) -> tuple[str, dict[str, Attribute]]:
-    """ATen has one operator for both directions, and names the zeros on both sides once."""
-    padding = attributes.get("padding")
-    both = padding if isinstance(padding, tuple) else ()
-    attributes["pads"] = (*both, *both)
-    return (f"{name}_transposed" if attributes.get("transposed") else name), attributes
-
-
-def _steering(node: XnnNode) -> Iterator[tuple[str, Attribute]]:
-    """What steers an operator of XNNPACK, in the words of the dialect."""
-    held = node.integers
-    for name, numbers in node.lists.items():
-        # XNNPACK's 0 is the size that follows from the others.
-        yield name, tuple(-1 if name == "shape" and size == 0 else size for size in numbers)
-    yield from node.floats.items()
-    if node.operator == "FullyConnected":
-        yield "transpose_right", not held["flags"] & _TRANSPOSE_WEIGHTS
-    elif node.operator == "StaticConstantPad":
-        pairs = zip(node.lists["before"], node.lists["behind"], strict=False)
-        yield "amounts", tuple(chain.from_iterable(pairs))
-    elif "kernel_height" in held:
-        yield "pads", (held["top"], held["left"], held["bottom"], held["right"])
-        yield "groups", held["groups"]
-        for ours, theirs in (("strides", "stride"), ("dilations", "dilation")):
-            yield ours, (held[f"{theirs}_height"], held[f"{theirs}_width"])
-    elif "axis" in held:
-        yield "axis", held["axis"]

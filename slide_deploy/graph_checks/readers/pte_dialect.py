@@ -1,30 +1,14 @@
-"""How ExecuTorch and XNNPACK write what the rules reason about.
+"""The dialect of ExecuTorch and XNNPACK.
 
 Operators of ExecuTorch's own kernels keep their names, ``aten::bmm`` for example. Those inside a
 delegate have XNNPACK's, without its prefix; three are named as rules know them: ``Pad``, ``Sqrt``
 and ``Rsqrt``. A delegate that cannot be read is one operator, with the name of its library.
 """
 
-from collections.abc import Mapping
-
 from slide_deploy.graph_checks.dialect import Dialect, Kind, PadWords, kinds
 
-# What rules know by another name.
+# Operators that the rules expect under another name.
 RENAMED = {"StaticConstantPad": "Pad", "SquareRoot": "Sqrt", "ReciprocalSquareRoot": "Rsqrt"}
-
-# Names of what steers an operator of ATen, by its place among the arguments. Tensors are inputs,
-# whatever their place.
-ARGUMENTS: Mapping[str, str] = {
-    "aten::native_layer_norm": "_ axes _ _ eps",
-    "aten::native_group_norm": "_ _ _ _ _ _ groups eps",
-    "aten::_native_batch_norm_legit_no_training": "_ _ _ _ _ momentum eps",
-    "aten::convolution": "_ _ _ strides padding dilations transposed output_padding groups",
-    "aten::permute_copy": "_ perm",
-    "aten::view_copy": "_ shape",
-    "aten::constant_pad_nd": "_ amounts value",
-    "aten::_softmax": "_ axis",
-    "aten::cat": "_ axis",
-}
 
 DIALECT = Dialect(
     format="executorch",

@@ -1,12 +1,12 @@
-"""LiteRT's ``.tflite`` files to the common graph, without LiteRT and without a FlatBuffers library.
+"""Read LiteRT's ``.tflite`` files, without LiteRT and without a FlatBuffers library.
 
     Model    operator codes, subgraphs, buffers, metadata, signatures
     Subgraph tensors, the numbers of its inputs and outputs, operators
-    Tensor   shape, type, the number of its buffer; constant where that buffer holds bytes. Scales
-             and zero points of integers, which QUANTIZE and DEQUANTIZE are shown to read
+    Tensor   shape, type, number of its buffer; it is constant if the buffer holds bytes. Scales and
+             zero points of integers, which become inputs of QUANTIZE and DEQUANTIZE
 
-The first subgraph is the network; others are bodies of control flow. A signature gives the names
-by which callers ask for inputs and outputs; the names of tensors are the converter's.
+The first subgraph is the network; the others are bodies of control flow. A signature holds the
+names that callers use for inputs and outputs; the names of tensors come from the converter.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slide_deploy.graph_checks.declarations import PREFIX
+from slide_deploy.graph_checks.dialect import Kind
 from slide_deploy.graph_checks.graph import (
     Attribute,
     Constant,
@@ -28,7 +29,6 @@ from slide_deploy.graph_checks.graph import (
     Value,
     with_sizes,
 )
-from slide_deploy.graph_checks.kinds import Kind
 from slide_deploy.graph_checks.readers.data_files import map_file
 from slide_deploy.graph_checks.readers.left_over import unread
 from slide_deploy.graph_checks.readers.limits import (
@@ -65,12 +65,12 @@ class _Reader:
     _used: set[int] = field(default_factory=set)
 
     def graph(self) -> Graph:
-        """The whole file."""
+        """Build the graph of the whole file."""
         model = self.model
         for index, subgraph in enumerate(model.subgraphs):
             for name, tensor in zip(model.names[index], subgraph.tensors, strict=True):
                 self._tensor(tensor, name)
-        # Bodies of control flow stand before the operators that run them.
+        # Bodies of control flow come before the operators that run them.
         for index in reversed(range(len(model.subgraphs))):
             self._operators(index)
         inputs, outputs = model.inputs(0), model.outputs(0)
@@ -117,7 +117,7 @@ class _Reader:
                 name, dtype, shape, end - start, source, lambda: content[start:end]
             )
             return
-        # -1 is a size that is open; ``sizes`` has 1 there.
+        # -1 is an open size; ``sizes`` has 1 there.
         signature = tensor.numbers(7, "int32") or sizes
         checked_shape(self.path, name, (size for size in signature if size != -1))
         self.values[name] = Value(
@@ -141,7 +141,7 @@ class _Reader:
                 held = _option(option, options)
                 attributes[option.name] = held
                 if option.is_body and isinstance(held, int):
-                    # What leaves a body is read by the operator that runs it.
+                    # The operator that runs a body reads the body's outputs.
                     inputs.extend(model.outputs(held))
             numbers = operator.numbers(2 if code.operator == "QUANTIZE" else 1, "int32")
             if code.operator in DIALECT.rounding and inputs and numbers:
@@ -154,15 +154,15 @@ class _Reader:
     def _scaling(
         self, tensor: FlatTable, name: str, attributes: dict[str, Attribute]
     ) -> tuple[str, ...]:
-        """Constants for the scales and the zero points that a tensor of integers says it has.
+        """Create constants for the scales and zero points of an integer tensor.
 
         Args:
-            tensor: that is rounded or widened.
-            name: of the operator that does it.
-            attributes: of that operator; gets the axis that has a scale for each of its parts.
+            tensor: the tensor that is quantised or dequantised.
+            name: name of the operator that does it.
+            attributes: attributes of that operator; the axis of per-channel scales is added.
 
         Returns:
-            Their names; none where the tensor has no scale.
+            Names of the constants; empty if the tensor has no scale.
         """
         stated = tensor.table(4)
         scales = () if stated is None else stated.numbers(2, "float32")
@@ -176,7 +176,7 @@ class _Reader:
         return tuple(each.name for each in parts)
 
     def _with_geometry(self, node: Node) -> Node:
-        """A convolution with the attributes that other formats have: steps, and groups."""
+        """Give a convolution the attributes of other formats: strides, dilations and groups."""
         attributes = dict(node.attributes)
         for name, option in (("strides", "stride"), ("dilations", "dilation")):
             pair = tuple(attributes.pop(f"{option}_{axis}", None) for axis in ("h", "w"))
@@ -202,7 +202,7 @@ class _Reader:
         return self.values[name]
 
     def _left_over(self) -> Iterator[LeftOver]:
-        """Buffers that nothing reads, and bytes behind all that was read."""
+        """Buffers that nothing reads, and bytes after the last one that was read."""
         model = self.model
         used = self._used | model.described
         for index, (start, end) in enumerate(model.buffers):
@@ -212,14 +212,14 @@ class _Reader:
 
 
 def _held(name: str, numbers: NDArray[np.generic]) -> Constant:
-    """Numbers that stand in the tables of a file, as a constant; a single one is a scalar."""
+    """A constant of numbers from the tables of a file; a single number becomes a scalar."""
     shape = () if numbers.size == 1 else numbers.shape
     content = numbers.view(np.uint8)
     return Constant(name, str(numbers.dtype), shape, numbers.nbytes, name, lambda: content)
 
 
 def _option(option: Option, table: FlatTable | None) -> Attribute:
-    """What an operator says of one parameter; its default where it says nothing."""
+    """The value of an operator's parameter, or its default."""
     if table is None:
         held: Attribute = () if option.kind == "numbers" else option.default
     elif option.kind == "numbers":

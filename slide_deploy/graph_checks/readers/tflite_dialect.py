@@ -1,4 +1,4 @@
-"""How LiteRT's ``.tflite`` files write what the rules reason about."""
+"""The dialect of LiteRT's ``.tflite`` files."""
 
 import re
 
@@ -46,7 +46,7 @@ DIALECT = Dialect(
     linear_transposed=(False, True),
     keeps_axes="keep_num_dims",
     gather="GATHER",
-    # DEQUANTIZE widens weights of float16 as well; what it reads tells those of integers.
+    # DEQUANTIZE also widens float16 weights; the type of its input tells the two apart.
     quantising=re.compile(r"^QUANTIZE$|^FAKE_QUANT$|^DENSIFY$"),
     expand={"DEQUANTIZE": dequantize},
     rounding=frozenset({"DEQUANTIZE", "QUANTIZE"}),

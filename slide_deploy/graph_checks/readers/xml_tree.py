@@ -1,4 +1,4 @@
-"""XML from strangers: no document types, no entities, a bounded number and depth of elements."""
+"""Parse untrusted XML: no document types, no entities, a bounded number and depth of elements."""
 
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -15,10 +15,10 @@ _CHUNK = 1 << 20
 
 
 def parse_xml(path: Path) -> ElementTree.Element:
-    """The root element of a file.
+    """Parse a file and return its root element.
 
     Raises:
-        InputError: it cannot be read, is no XML, is too large, or has a document type.
+        InputError: it cannot be read, is not XML, is too large, or has a document type.
     """
     builder = _Builder(path)
     try:
@@ -38,7 +38,7 @@ def parse_xml(path: Path) -> ElementTree.Element:
 
 
 class _Builder:
-    """Hands the parser's events to a tree builder, within limits."""
+    """Passes the parser's events to a tree builder, within limits."""
 
     def __init__(self, path: Path) -> None:
         self.tree = ElementTree.TreeBuilder()
@@ -65,7 +65,7 @@ class _Builder:
         self.tree.end(tag)
 
     def _refuse_document_type(self, *declaration: object) -> NoReturn:
-        # Entities, which can multiply a small file without end, are only declared there.
+        # Only a document type can declare entities, which can expand a small file without limit.
         raise _untrusted(self._path, "declares a document type")
 
 

@@ -1,4 +1,4 @@
-"""What the rules found, written for people and for CI."""
+"""Check reports and inspections as tables for people and as files for CI."""
 
 from slide_deploy.graph_checks.reports.inspection import inspection_tables
 from slide_deploy.graph_checks.reports.json_report import as_json

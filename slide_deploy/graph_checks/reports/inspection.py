@@ -1,4 +1,4 @@
-"""What a file costs, as tables for people."""
+"""The costs of a file as tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,20 +15,20 @@ from slide_deploy.terminal.console import table
 
 _ADVICE = "note: the file leaves sizes open: give --shape NAME=1x3x224x224 for its inputs"
 _LIMITS = (
-    "note: some sizes follow from the given ones in ways that are not computed here: an ONNX file "
-    "of the model tells more"
+    "note: some sizes cannot be inferred from the given ones here: inspect an ONNX file of the "
+    "model instead"
 )
 
 
 def inspection_tables(
     path: Path, inspection: Inspection, shapes: Mapping[str, Sequence[int]]
 ) -> Iterator[RenderableType]:
-    """The costs, a note where open sizes leave some unknown, then the operators.
+    """Yield the costs, a note if open sizes leave some unknown, then the operators.
 
     Args:
         path: the file.
-        inspection: of it.
-        shapes: that were given for its inputs.
+        inspection: its costs.
+        shapes: shapes that the user gave for its inputs, by name.
     """
     given = ", ".join(f"{short(name)}={written(shape)}" for name, shape in shapes.items())
     yield _costs(path, inspection, f"at {given or 'batch 1'}")
@@ -45,14 +45,16 @@ def _costs(path: Path, inspection: Inspection, where: str) -> Table:
     grid.add_row("parameters", f"{inspection.parameters:,}", "")
     macs = "unknown" if inspection.macs is None else f"{inspection.macs:,}"
     some = f"{inspection.counted_macs:,}" if inspection.counted_macs else ""
-    lacking = _lacking(inspection.uncounted, "operators", some)
-    grid.add_row("multiply-accumulates", macs, escape(lacking))
+    reason = _unknown_because(inspection.uncounted, "operators", some)
+    grid.add_row("multiply-accumulates", macs, escape(reason))
     known = inspection.largest_known
     where = "" if known is None else f"{written(known.shape)}, {short(known.name)}"
     size = "" if known is None else f"{known.size:,} bytes"
     if inspection.unsized:
-        lacking = _lacking(inspection.unsized, "values", f"{size} ({where})" if where else "")
-        grid.add_row("largest activation", "unknown", escape(lacking))
+        reason = _unknown_because(
+            inspection.unsized, "values", f"{size} ({where})" if where else ""
+        )
+        grid.add_row("largest activation", "unknown", escape(reason))
     else:
         grid.add_row("largest activation", size or "none", escape(where))
     grid.add_row("depth", f"{inspection.depth:,}", "operators on the longest path")
@@ -60,8 +62,8 @@ def _costs(path: Path, inspection: Inspection, where: str) -> Table:
     return grid
 
 
-def _lacking(names: tuple[str, ...], what: str, known: str) -> str:
-    """Why a figure is unknown, and how much is known of it; empty if it is known."""
+def _unknown_because(names: tuple[str, ...], what: str, known: str) -> str:
+    """Why a figure is unknown, with a lower bound if there is one; empty if it is known."""
     if not names:
         return ""
     least = f"at least {known}; " if known else ""

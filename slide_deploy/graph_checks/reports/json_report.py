@@ -1,4 +1,4 @@
-"""Reports as plain JSON, for scripts."""
+"""Reports as JSON, for scripts."""
 
 import json
 from collections.abc import Iterable
@@ -6,12 +6,12 @@ from dataclasses import asdict
 
 from slide_deploy.graph_checks.check import Report
 
-# 1: the first form.
+# 1: the first version.
 REPORT_VERSION = 1
 
 
 def as_json(reports: Iterable[Report]) -> str:
-    """The document: whether all passed, and every file with its violations."""
+    """The JSON document: whether all files passed, and each file with its violations."""
     entries = [
         {**asdict(report), "path": report.path.as_posix(), "passed": report.passed}
         for report in reports

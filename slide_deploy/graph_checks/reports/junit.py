@@ -1,8 +1,8 @@
-"""Reports as JUnit XML: a suite a file, a case a rule.
+"""Reports as JUnit XML: one suite for each file, one case for each rule.
 
     testsuites > testsuite (file) > testcase (rule) > failure (its errors) | system-out (warnings)
 
-A file that could not be read is one case with an error.
+A file that could not be read has one case, with an error.
 """
 
 import re
@@ -12,12 +12,12 @@ from collections.abc import Iterable, Sequence
 from slide_deploy.graph_checks.check import Report
 from slide_deploy.graph_checks.rules import RULES, Rule, Violation
 
-# XML 1.0 has no place for these, however they are escaped.
+# XML 1.0 forbids these characters, even when escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(reports: Iterable[Report]) -> str:
-    """The document, ready to be written as UTF-8."""
+    """The XML document, to be written as UTF-8."""
     root = ElementTree.Element("testsuites", name="slide-deploy check")
     for report in reports:
         _suite(root, report)

@@ -1,7 +1,7 @@
-"""Reports as SARIF 2.1.0, the format that code hosts show beside a pull request.
+"""Reports as SARIF 2.1.0, which code hosts show in pull requests.
 
 One run holds all files. A result names its rule, the file relative to the working folder, and the
-node as a logical location; its fingerprint lets a host recognise it in the next run.
+node as a logical location. Its fingerprint lets a host recognise it in the next run.
 """
 
 import hashlib
@@ -21,11 +21,11 @@ _INDEX = {rule.id: index for index, rule in enumerate(RULES)}
 
 
 def sarif(reports: Iterable[Report], root: Path | None = None) -> str:
-    """The document.
+    """The SARIF document.
 
     Args:
-        reports: one a file.
-        root: the folder that paths are relative to; the working folder if left out.
+        reports: one for each file.
+        root: the folder to which paths are relative; the working folder if left out.
     """
     base = (root or Path.cwd()).resolve()
     every = tuple(reports)
@@ -62,7 +62,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
 
 
 def _invocation(reports: tuple[Report, ...], base: Path) -> dict[str, Any]:
-    """Whether every file could be read, and why not."""
+    """Whether every file could be read, and the reasons for those that could not."""
     unusable = [report for report in reports if report.unusable]
     return {
         "executionSuccessful": not unusable,
@@ -103,7 +103,7 @@ def _location(report: Report, node: str, base: Path) -> dict[str, Any]:
 
 
 def _uri(path: Path, base: Path) -> str:
-    """Relative to ``base`` where the file lies below it, else a file URI."""
+    """The path relative to ``base`` if the file is below it, else a file URI."""
     whole = path.resolve()
     if whole.is_relative_to(base):
         return quote(whole.relative_to(base).as_posix(), errors="surrogateescape")
@@ -111,12 +111,12 @@ def _uri(path: Path, base: Path) -> str:
 
 
 def _fingerprint(report: Report, violation: Violation, base: Path) -> str:
-    """The same as long as the same rule speaks of the same node of the same file."""
+    """A hash of rule, file, node and message, which stays the same between runs."""
     parts = (violation.rule, _uri(report.path, base), violation.node, violation.message)
     text = "\0".join(parts).encode("utf-8", "replace")
     return hashlib.sha256(text).hexdigest()
 
 
 def _clean(text: str) -> str:
-    """Without lone surrogates, which a file name may hold and UTF-8 cannot."""
+    """Replace lone surrogates, which file names may hold and UTF-8 cannot."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""Reports as a table for people."""
+"""Reports as tables for the terminal."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ _COLOURS = {"error": "bold red", "warning": "yellow"}
 
 
 def report_table(report: Report) -> Table:
-    """One line a violation, the remedy below what is wrong."""
+    """One row for each violation, with the remedy below the message."""
     grid = table(
         escape(short(f"{report.path} against {report.policy}", 200)),
         [("rule", False), ("where", False), ("what is wrong, and what to do", False)],
@@ -25,7 +25,7 @@ def report_table(report: Report) -> Table:
 
 
 def summary(reports: Iterable[Report]) -> str:
-    """A line a file: whether it passed, and how many violations it has."""
+    """One line for each file: whether it passed, and how many violations it has."""
     return "\n".join(map(_line, reports))
 
 

@@ -1,27 +1,24 @@
 """The rules, in the order in which reports list them.
 
-First whether the graph holds together at all, then what it is made of, then what it stores, then
-what this project is about.
+They begin with whether the graph is valid. Then come its operators, types and shapes, then its
+constants, and last what is specific to slide attention and quantisation.
 """
 
 from slide_deploy.graph_checks.rules import (
-    control_flow,
     description,
     dimensions,
-    domains,
     duplicates,
-    file_size,
     finite,
     folded,
     interface,
     norm_epsilon,
     operators,
-    parameter_count,
     precision,
     rank,
     runtime_bugs,
     scales,
     shapes_agree,
+    size,
     types,
     unfold,
     unused,
@@ -34,15 +31,15 @@ RULES: tuple[Rule, ...] = (
     well_formed.RULE,
     shapes_agree.RULE,
     versions.RULE,
-    operators.RULE,
-    domains.RULE,
-    control_flow.RULE,
+    operators.OPERATORS,
+    operators.DOMAINS,
+    operators.CONTROL_FLOW,
     types.RULE,
     rank.RULE,
     dimensions.RULE,
     interface.RULE,
-    file_size.RULE,
-    parameter_count.RULE,
+    size.FILE_SIZE,
+    size.PARAMETER_COUNT,
     unused.RULE,
     duplicates.RULE,
     finite.RULE,
@@ -55,4 +52,14 @@ RULES: tuple[Rule, ...] = (
     scales.RULE,
 )
 
-__all__ = ["RULES", "Rule", "Severity", "Violation"]
+__all__ = ["RULES", "Rule", "Severity", "Violation", "rule_table"]
+
+
+def rule_table() -> str:
+    """The rules as a Markdown table, for the documentation."""
+    lines = ["| rule | holds if | because | where it does not |", "|---|---|---|---|"]
+    lines += [
+        f"| {rule.id} {rule.name} | {rule.title} | {rule.reason} | {rule.remedy} |"
+        for rule in RULES
+    ]
+    return "\n".join(lines) + "\n"

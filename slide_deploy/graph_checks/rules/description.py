@@ -1,9 +1,8 @@
-"""What a file tells its callers of inputs and outputs is what its graph has.
+"""SD020: inputs and outputs are described to callers as they are in the graph.
 
-A Core ML package holds a description beside the program, and applications read only that. A layer
-of an IR file that takes an input says its type and shape twice, and the runtime reads one of them.
-ONNX says it once. What a file of slide-deploy says of its image and its classes is held to the
-same.
+A Core ML package holds a description beside the program, and applications read only that. An input
+layer of an OpenVINO IR states its type and shape twice, and the runtime reads one of them. ONNX
+states them once. The rule also covers how slide-deploy describes the image and the classes.
 """
 
 from collections import Counter
@@ -27,11 +26,13 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
 def _compare(
     side: str, described: Sequence[Value], present: Sequence[Value]
 ) -> Iterator[Violation]:
-    told, there = (Counter(value.name for value in values) for values in (described, present))
-    for name in sorted(told - there):
+    names, actual_names = (
+        Counter(value.name for value in values) for values in (described, present)
+    )
+    for name in sorted(names - actual_names):
         yield RULE.broken(f"Is described as an {side}, and the graph has none of this name.", name)
-    for name in sorted(there - told):
-        yield RULE.broken(f"Is an {side} of the graph, and not described as one.", name)
+    for name in sorted(actual_names - names):
+        yield RULE.broken(f"Is an {side} of the graph, and is not described as one.", name)
     by_name = {value.name: value for value in present}
     for value in described:
         actual = by_name.get(value.name)
@@ -50,10 +51,10 @@ def _compare(
 RULE = Rule(
     id="SD020",
     name="Description",
-    title="What the file tells its callers of inputs and outputs, of its image and its "
-    "classes is what its graph has.",
-    reason="Applications ask for what is described; where the graph has something else, the "
-    "runtime refuses the file or reads bytes as what they are not.",
+    title="The graph has the inputs, outputs, image and classes that the file describes to its "
+    "callers.",
+    reason="Applications rely on the description. Where the graph differs, the runtime refuses the "
+    "file or misreads the bytes.",
     remedy="Export the model again; a tool that renames or retypes an input must do it in both "
     "places.",
     check=_check,

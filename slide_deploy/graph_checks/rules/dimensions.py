@@ -1,8 +1,8 @@
-"""Sizes are fixed, or open as the file declares and the policy allows.
+"""SD009: sizes are fixed, or open as the file declares and the policy allows.
 
-An open batch stands first, and merges with heads and windows (``2*batch``). Where the file declares
-that other sizes of its inputs are open as well, such as height and width, those inside may be. A
-policy may allow any, for files that declare nothing.
+An open batch is the first size, and merges with heads and windows (``2*batch``). If the file
+declares that other sizes of its inputs are open, such as height and width, sizes inside the graph
+may be open too. A policy may allow any open size, for files that declare nothing.
 """
 
 import re
@@ -14,14 +14,14 @@ from slide_deploy.graph_checks.policy import ANY_SIZE, Policy
 from slide_deploy.graph_checks.readers.onnx_shapes import UNEXPRESSED
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
 
-# Names of sizes, not of the functions that compute with them: floor(height/2).
+# A name of a size, not of a function that computes with it: floor(height/2).
 _NAME = re.compile(r"[A-Za-z_]\w*+(?!\()")
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
     try:
         declared = read_interface(graph.metadata)
-    except ValueError:  # SD010 says so
+    except ValueError:  # SD010 reports it
         declared = None
     outside = dict.fromkeys(value.name for value in (*graph.inputs, *graph.outputs))
     inside = dict.fromkeys(name for node in graph.nodes for name in node.outputs)
@@ -37,7 +37,7 @@ def _reason(size: Dimension, axis: int, policy: Policy, declared: DeclaredInterf
     if isinstance(size, int):
         return "" if size > 0 else "is 0"
     if not policy.dynamic_names:
-        return "is open, and the policy asks for static shapes"
+        return "is open, and the policy requires static shapes"
     if ANY_SIZE in policy.dynamic_names:
         return ""
     if axis > 0 and not (declared and declared.opens_more_than_the_first):
@@ -52,8 +52,7 @@ RULE = Rule(
     id="SD009",
     name="Dimensions",
     title="Sizes are static, or open under a name that the file declares or the policy allows.",
-    reason="A size that is open where nobody asked for it keeps runtimes from planning memory and "
-    "choosing kernels.",
-    remedy="Export for fixed sizes, or declare which are open when the model is exported.",
+    reason="An unintended open size keeps runtimes from planning memory and choosing kernels.",
+    remedy="Export with fixed sizes, or declare the open ones when you export the model.",
     check=_check,
 )

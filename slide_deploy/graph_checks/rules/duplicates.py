@@ -1,7 +1,7 @@
-"""No constant is stored twice.
+"""SD014: no constant is stored twice.
 
-Two constants that share their place in the file are one. Constants of one repeated number, as fresh
-normalisation weights are, say nothing about copying.
+Two constants that share their bytes in the file count as one. Constants that repeat one number, as
+freshly initialised normalisation weights do, are not taken for copies.
 """
 
 from collections import defaultdict
@@ -22,7 +22,7 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
         if constant.size >= policy.duplicate_bytes:
             alike[constant.dtype, constant.shape].append(constant)
     for candidates in alike.values():
-        if len(candidates) > 1:  # nothing else needs to be read
+        if len(candidates) > 1:  # the bytes of a single candidate need not be read
             yield from _copies(candidates)
 
 
@@ -46,6 +46,6 @@ RULE = Rule(
     name="Duplicates",
     title="No constant is stored twice.",
     reason="Copies cost download and memory, and one of them is often stale.",
-    remedy="Share one initialiser; onnxscript's and OpenVINO's own passes do it.",
+    remedy="Share one initialiser; the passes of onnxscript and OpenVINO do it.",
     check=_check,
 )

@@ -1,4 +1,4 @@
-"""Weights are numbers: no NaN, and no infinity where the exported program has none."""
+"""SD015: weights hold no NaN, and no infinity unless the exported program has some."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from slide_deploy.graph_checks.graph import Constant, Graph
 from slide_deploy.graph_checks.policy import Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
 
-# The exponent of a bfloat16, which numpy does not know; all ones mean NaN or infinity.
+# Exponent bits of bfloat16, which numpy lacks. All ones mean NaN or infinity.
 _BFLOAT16_EXPONENT = np.uint16(0x7F80)
 _BFLOAT16_MANTISSA = np.uint16(0x007F)
 
@@ -19,7 +19,7 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
         return
     try:
         census = read_census(graph.metadata)
-    except ValueError:  # SD017 says so
+    except ValueError:  # SD017 reports it
         census = None
     may_be_infinite = census is not None and census.infinities
     what = "NaN" if may_be_infinite else "NaN or infinite"
@@ -48,8 +48,8 @@ def _non_finite(constant: Constant, may_be_infinite: bool) -> int:
 RULE = Rule(
     id="SD015",
     name="FiniteWeights",
-    title="Weights hold no NaN, and no infinity where the exported program has none.",
-    reason="One is enough to spoil every answer, and overflow in float16 makes them silently.",
+    title="Weights hold no NaN, and no infinity unless the exported program has some.",
+    reason="A single one can spoil every output, and overflow in float16 creates them silently.",
     remedy="Export from a checkpoint with finite weights; keep float32 where float16 overflows.",
     check=_check,
 )

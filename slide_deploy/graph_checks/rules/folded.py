@@ -1,9 +1,8 @@
-"""The file mixes channels as the program that was exported does.
+"""SD017: the file mixes channels with the same operators as the exported program.
 
-The file says how many operators of which geometry mix channels in that program (see ``census``).
-A branch that nobody folded is an operator too many, and so is a geometry that the program has not;
-one that was lost is an operator too few. Two branches that are added are a pair too many, whatever
-their geometry is.
+The file declares how many operators of each geometry mix channels in that program (see ``census``).
+An unfolded branch, or a geometry that the program does not have, is an operator too many. A lost
+branch is an operator too few. A sum of two branches is a pair too many, whatever their geometry.
 """
 
 from collections import defaultdict
@@ -25,17 +24,17 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
     if census is None:
         if policy.require_declared:
             yield RULE.broken(
-                f"The file has no {CENSUS_KEY}, so that nobody can tell what it should hold.",
+                f"The file has no {CENSUS_KEY}, so its operators cannot be checked.",
                 remedy="Export it again with this version of slide-deploy, or set "
                 'structure.census = "if-declared" in the policy.',
             )
         return
     if graph.sealed:
         yield RULE.broken(
-            f"Nobody here can read what is inside: {', '.join(sorted(graph.sealed))}. What mixes "
-            f"channels there is not counted.",
+            f"The contents of {', '.join(sorted(graph.sealed))} cannot be read, so operators that "
+            f"mix channels there are not counted.",
             severity="warning",
-            remedy="Verify the answers of the file on the device that runs it.",
+            remedy="Verify the outputs of the file on the device that runs it.",
         )
     present = list(mixings(graph))
     pairs = list(branched_pairs(graph, present))
@@ -55,16 +54,16 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
 def _compare(
     found: Mapping[MixingGeometry, Sequence[str]], census: Census, whole: bool
 ) -> Iterator[Violation]:
-    """Hold the operators of a graph, by geometry, against the census.
+    """Compare the operators of a graph with the census, geometry by geometry.
 
     Args:
-        found: names of operators.
+        found: names of operators, by geometry.
         census: of the exported program.
-        whole: whether these are all; too few of a geometry are no sign of anything otherwise.
+        whole: whether these are all operators; if not, too few of a geometry is no violation.
     """
     for kind, count in census.mixings.items():
         names = found.get(kind, ())
-        hides = census.hidden_products and not kind.kernel
+        hides = census.hidden_matmuls and not kind.kernel
         if (whole and len(names) < count.least) or (len(names) > count.most and not hides):
             yield RULE.broken(
                 f"The exported program has {_number(count)} {kind}, and the graph has "
@@ -72,7 +71,7 @@ def _compare(
                 _listed(names),
             )
     for kind, names in found.items():
-        if kind not in census.mixings and not (census.hidden_products and not kind.kernel):
+        if kind not in census.mixings and not (census.hidden_matmuls and not kind.kernel):
             yield RULE.broken(
                 f"The exported program has no {kind}, and the graph has {len(names)}.",
                 _listed(names),
@@ -92,7 +91,7 @@ RULE = Rule(
     id="SD017",
     name="Folded",
     title="Channels are mixed by as many operators of each geometry as in the exported program.",
-    reason="A branch that was left in costs a second convolution; a missing one is a wrong model.",
+    reason="An unfolded branch costs a second convolution; a missing one makes the model wrong.",
     remedy="Export the model again with slide-deploy, which folds it first.",
     check=_check,
     in_floats=True,

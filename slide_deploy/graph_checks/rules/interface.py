@@ -1,8 +1,8 @@
-"""Inputs and outputs have the names, types and shapes that callers rely on.
+"""SD010: inputs and outputs have the names, types and shapes that callers rely on.
 
-The file declares what the exporter gave it (see ``graph_checks.interface``). A policy that has
-``[[inputs]]`` or ``[[outputs]]`` asks for these, and no others: whoever renames an input on purpose
-says so there. What keeps its name keeps what the file declares of it as well.
+The exporter declares them in the file (see ``graph_checks.interface``). A policy with
+``[[inputs]]`` or ``[[outputs]]`` requires exactly these, which allows intended renames. An input or
+output that keeps its name must also match the file's declaration.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,9 +18,9 @@ from slide_deploy.graph_checks.interface import (
 from slide_deploy.graph_checks.policy import ANY_SIZE, Interface, Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
 
-# Formats narrow what they have not: Core ML knows no int64, and half precision halves floats. What
-# one format alone has in the place of another type stands in its dialect.
-_ALIKE: Mapping[str, frozenset[str]] = {
+# Types that may replace each other: Core ML has no int64, and files of half precision use float16.
+# Replacements that only one format makes are in its dialect.
+_INTERCHANGEABLE: Mapping[str, frozenset[str]] = {
     type_: frozenset(family)
     for family in (("float32", "float16"), ("int64", "int32"))
     for type_ in family
@@ -38,22 +38,22 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
     except ValueError as error:
         yield RULE.broken(f"The file's {INTERFACE_KEY} {error}.")
         declared = None
-    for side, values, asked in sides:
+    for side, values, required in sides:
         ports = () if declared is None else getattr(declared, f"{side}s")
-        ports = _in_words_of(graph, ports, values)
-        if asked is not None:
-            yield from _against_policy(side, values, asked, graph, policy)
-            kept = {interface.name for interface in asked} & {value.name for value in values}
+        ports = _with_types_of_format(graph, ports, values)
+        if required is not None:
+            yield from _against_policy(side, values, required, graph, policy)
+            kept = {interface.name for interface in required} & {value.name for value in values}
             ports = tuple(port for port in ports if port.name in kept)
             values = tuple(value for value in values if value.name in {p.name for p in ports})
         if declared is not None:
             yield from _against_declaration(side, values, ports, declared, unnamed)
 
 
-def _in_words_of(
+def _with_types_of_format(
     graph: Graph, ports: Sequence[InterfacePort], values: Sequence[Value]
 ) -> tuple[InterfacePort, ...]:
-    """Declarations with the type that the format has in the place of one that it lacks."""
+    """Declarations in which each type that the format lacks is replaced by its substitute."""
     types = {value.name: value.dtype for value in values}
     known = graph.dialect.interface_types
     return tuple(
@@ -72,7 +72,7 @@ def _against_declaration(
     may_be_unnamed: bool,
 ) -> Iterator[Violation]:
     open_names = declared.open_names
-    # Where sizes of maps are open, a converter that cannot name sizes loses closed ones as well.
+    # A converter that cannot name sizes also loses fixed ones where height and width are open.
     may_be_lost = side == "output" and may_be_unnamed and declared.opens_more_than_the_first
     present = {value.name: value for value in values}
     wanted = {port.name: port for port in ports}
@@ -84,7 +84,7 @@ def _against_declaration(
             yield RULE.broken(f"The file declares this {side}, and the graph has none.", name)
             continue
         value = present[name]
-        if value.dtype not in _ALIKE.get(port.type, {port.type}):
+        if value.dtype not in _INTERCHANGEABLE.get(port.type, {port.type}):
             yield RULE.broken(f"This {side} is {value.dtype}, and declared as {port.type}.", name)
         if not _is_declared(value, port, open_names, may_be_unnamed, may_be_lost):
             yield RULE.broken(
@@ -105,7 +105,7 @@ def _is_declared(
         return False
     for size, wanted in zip(value.shape, port.shape, strict=True):
         is_open = isinstance(wanted, str) and not isinstance(size, int)
-        # Tools write one computed size, 2*height, in several ways; a name stays what it is.
+        # Tools write a computed size, such as 2*height, in several ways, but keep plain names.
         may_differ = wanted not in open_names or (size is None and may_be_unnamed)
         is_lost = size is None and may_be_lost
         if size != wanted and not (is_open and may_differ) and not is_lost:
@@ -124,7 +124,7 @@ def _against_policy(
     wanted = {interface.name: interface for interface in expected}
     for name in present.keys() - wanted.keys():
         known = ", ".join(wanted)
-        yield RULE.broken(f"This {side} is not in the policy, which knows {known}.", name)
+        yield RULE.broken(f"This {side} is not in the policy, which lists {known}.", name)
     for name, interface in wanted.items():
         if name not in present:
             yield RULE.broken(f"The graph has no {side} of this name.", name)
@@ -168,8 +168,8 @@ RULE = Rule(
     id="SD010",
     name="Interface",
     title="Inputs and outputs have the names, types and shapes that the file declares and the "
-    "policy asks for.",
-    reason="Applications ask for them by name; a renamed input or a fixed batch breaks callers, "
+    "policy requires.",
+    reason="Applications use their names; a renamed input or a fixed batch breaks callers, "
     "not the export.",
     remedy="Export the model again, or describe its inputs and outputs in the policy.",
     check=_check,

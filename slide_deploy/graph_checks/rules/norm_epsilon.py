@@ -1,8 +1,8 @@
-"""Every normalisation has the epsilon that the file declares, and the declaration keeps the policy.
+"""SD019: normalisations have the epsilons that the file declares and the policy allows.
 
-The file says how many normalisations of which epsilon it holds (see ``normalisations``). A policy
-may name the epsilons that are allowed, for whoever changes the graph can change what the file says
-of itself. A file that declares nothing is held against the policy alone.
+The file declares how many normalisations of each epsilon it holds (see ``normalisations``). A
+policy may list the allowed epsilons, because a tool that changes the graph can change the
+declaration as well. A file that declares nothing is checked against the policy alone.
 """
 
 from collections import Counter
@@ -45,14 +45,14 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
 def _compare(
     found: Sequence[Normalisation], wanted: Iterable[float], whose: str
 ) -> Iterator[Violation]:
-    """Hold each operator that normalises against the epsilons that may be."""
+    """Check the epsilon of each normalisation against the allowed ones."""
     for each in found:
         name, epsilon = each.node.name, each.epsilon
         if epsilon is None:
             yield RULE.broken("Does not hold its epsilon as a number.", name)
         elif not each.under_root:
             yield RULE.broken("Adds its epsilon to the deviation, not to the variance.", name)
-        # A sum under a root may be none of a normalisation.
+        # A sum under a root need not belong to a normalisation.
         elif each.is_operator and _among(epsilon, wanted) is None:
             yield RULE.broken(f"Has the epsilon {epsilon:g}; {whose} {_written(wanted)}.", name)
 
@@ -60,7 +60,7 @@ def _compare(
 def _count(
     found: Sequence[Normalisation], declared: Mapping[float, Declared], whole: bool
 ) -> Iterator[Violation]:
-    """Hold their number against the file's claim; some may be where nobody can read them."""
+    """Compare the counts with the declared ones; a graph with sealed nodes may show fewer."""
     present = Counter(_among(each.epsilon, declared) for each in found if each.epsilon is not None)
     for epsilon, count in declared.items():
         least = count.least if whole else 0
@@ -73,7 +73,7 @@ def _count(
 
 
 def _among(epsilon: float, wanted: Iterable[float]) -> float | None:
-    """The wanted epsilon that a stored one is; None if it is another."""
+    """The wanted epsilon that a stored epsilon equals after rounding; None if there is none."""
     return next((candidate for candidate in wanted if same_epsilon(epsilon, candidate)), None)
 
 
@@ -84,11 +84,11 @@ def _written(epsilons: Iterable[float]) -> str:
 RULE = Rule(
     id="SD019",
     name="NormEpsilon",
-    title="Normalisations have the epsilon, and are as many, as the file declares and the policy "
-    "allows.",
-    reason="A wrong epsilon deep inside moves the answers less than rounding does, until an input "
-    "comes whose variance is small.",
-    remedy="Export the model again; where it has another epsilon, name it in the policy.",
+    title="The graph has as many normalisations of each epsilon as the file declares, and the "
+    "policy allows each epsilon.",
+    reason="A wrong epsilon deep inside changes the outputs less than rounding does, until the "
+    "variance of an input is small.",
+    remedy="Export the model again; if it is meant to have another epsilon, add it to the policy.",
     check=_check,
     in_floats=True,
 )

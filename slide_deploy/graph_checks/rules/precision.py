@@ -1,21 +1,22 @@
-"""The numbers of a file have the precision that the file claims.
+"""SD021: weights and values have the precision that the file claims.
 
-``slide_deploy.precisions`` has a record of each, and the format must be written in it. Told by the
-weights of convolutions and matrix products, behind casts and whatever makes floats of stored
-integers:
+``slide_deploy.precisions`` has a record of each precision, and the format must support the claimed
+one. The rule checks the stored weights of convolutions and matmuls, before casts and
+dequantisation:
 
-    weight_bits    each of these widths occurs: all have 16 bits in a file of float16; some have
-                   16 and some 32 in one that is mixed; some have 8 in one of int8
-    spare_bits     a weight may have one of these as well, and none has any other width: in a
-                   quantised file some may be kept as floats
-    has_palettes   whether the narrow ones are places in a palette
-    value_bits     values are rounded to so many bits somewhere, and nowhere to others; or to none
+    weight_bits    each of these widths occurs: all weights have 16 bits in a float16 file, some 16
+                   and some 32 in a mixed file, some 8 in an int8 file
+    spare_bits     other widths that a weight may have; no further width is allowed. Some weights of
+                   a quantised file may stay floats
+    has_palettes   whether the narrow weights are indices into a palette
+    value_bits     some values are rounded to this number of bits, and none to another; None means
+                   that no value is rounded
 
-A quantised file may name the operators whose weights it keeps as floats; then no others are. A file
-of float16 must name those whose weights it keeps in float32, as spare_bits let it. A
-precision of 16 and 32 bits allows no numbers of low precision: a quantiser copies the claim of the
-file that it reads. Without 16 among its widths it allows no value and no constant of 16 bits. A
-file to be run in bfloat16 is one of float32 in all of this.
+A quantised file may name the operators whose weights stay floats; then no other weights may. A
+float16 file must name the weights that it keeps in float32, as spare_bits allows. A precision of 16
+and 32 bits allows no low-precision numbers, because a quantiser copies the claim of the file that
+it reads. If 16 is not among its widths, no value and no constant may have 16 bits. A file to be run
+in bfloat16 counts as float32 here.
 """
 
 from collections import Counter
@@ -44,7 +45,7 @@ _HALF = ("float16", "bfloat16")
 _NARROW = 8
 _QUANTISED = (
     f"Use the file as it was exported, or remove {PRECISION_KEY} from the metadata of the "
-    f"quantised file and prove its answers anew."
+    f"quantised file and verify its outputs again."
 )
 
 
@@ -56,11 +57,11 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
     if claimed not in known:
         yield RULE.broken(f"The file claims {claimed}; known are {', '.join(known)}.")
         return
-    written = next((each for each in known_formats() if each.name == graph.format), None)
-    if written is not None and claimed not in written.every_precision:
+    format = next((each for each in known_formats() if each.name == graph.format), None)
+    if format is not None and claimed not in format.every_precision:
         yield RULE.broken(
             f"The file claims {claimed}, and {graph.format} is written in "
-            f"{', '.join(written.every_precision)}."
+            f"{', '.join(format.every_precision)}."
         )
     precision, widths = known[claimed], weight_widths(graph)
     if precision.is_quantised:
@@ -74,7 +75,7 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
 
 
 def _floats(graph: Graph, widths: Sequence[Width], precision: Precision) -> Iterator[Violation]:
-    """Weights and values of a file of floats that are wider or narrower than it says."""
+    """Weights and values of a float file that are wider or narrower than the claim."""
     floats = [width for width in widths if "int" not in width.dtype and width.bits >= 16]
     try:
         named = set(read_names(graph.metadata.get(FLOAT_OPERATORS_KEY, "[]")))
@@ -83,12 +84,12 @@ def _floats(graph: Graph, widths: Sequence[Width], precision: Precision) -> Iter
         return
     kept = {width.node.name for width in floats if width.bits in precision.spare_bits}
     for name in sorted(named - kept):
-        yield RULE.broken("The file says that its weight is kept as floats, and it is not.", name)
+        yield RULE.broken("The file declares its weight as kept in floats, and it is not.", name)
     bits = [width.bits for width in floats if width.node.name not in named & kept]
     if floats and not bits:
         yield RULE.broken(
-            f"The file claims {precision.name}; all of its {len(floats)} weights are named as kept "
-            f"in another."
+            f"The file claims {precision.name}; all of its {len(floats)} weights are declared as "
+            f"kept in another precision."
         )
     elif bits and set(bits) != precision.weight_bits:
         yield RULE.broken(
@@ -100,12 +101,12 @@ def _floats(graph: Graph, widths: Sequence[Width], precision: Precision) -> Iter
 
 
 def _quantised_weights(widths: Sequence[Width], precision: Precision) -> Iterator[Violation]:
-    """Weights of a quantised file that are too few, of another width, or of the other kind."""
+    """Missing, wrong or wrongly stored widths of the weights of a quantised file."""
     counts = Counter(_rounded_up(width, precision) for width in widths)
     for bits in sorted(precision.weight_bits - counts.keys()):
         yield RULE.broken(
             f"The file claims {precision.name}; none of its {len(widths)} weights has {bits} bits.",
-            remedy="Quantise it, or claim the precision that it has.",
+            remedy="Quantise the file, or claim the precision that it has.",
         )
     for bits in sorted(counts.keys() - precision.weight_bits - precision.spare_bits):
         yield RULE.broken(
@@ -126,12 +127,12 @@ def _quantised_weights(widths: Sequence[Width], precision: Precision) -> Iterato
 
 
 def _rounded_up(width: Width, precision: Precision) -> int:
-    """How wide a weight is; places in a palette are as good as 8 bits where palettes are meant."""
+    """The width of a weight in bits; palette indices count as 8 in a precision with palettes."""
     return max(width.bits, _NARROW) if width.is_palette and precision.has_palettes else width.bits
 
 
 def _rounded(graph: Graph, precision: Precision) -> Iterator[Violation]:
-    """Values of a quantised file that are rounded and should not be, or to another width."""
+    """Values of a quantised file that are rounded to a wrong width, or should not be rounded."""
     found = value_widths(graph)
     if precision.value_bits is None:
         if found:
@@ -152,7 +153,7 @@ def _rounded(graph: Graph, precision: Precision) -> Iterator[Violation]:
 
 
 def _kept_floats(graph: Graph, widths: Sequence[Width]) -> Iterator[Violation]:
-    """Operators with weights of floats that the file does not name, or names wrongly."""
+    """Operators with float weights that the file does not declare, or declares wrongly."""
     text = graph.metadata.get(FLOAT_OPERATORS_KEY)
     if text is None:
         return
@@ -166,15 +167,15 @@ def _kept_floats(graph: Graph, widths: Sequence[Width]) -> Iterator[Violation]:
         if name not in named:
             yield RULE.broken(
                 f"Its weight is {width.dtype}, and the file does not name it among the operators "
-                f"that are kept as floats.",
+                f"whose weights stay floats.",
                 name,
             )
     for name in sorted(named - kept.keys()):
-        yield RULE.broken("The file says that its weight is kept as floats, and it is not.", name)
+        yield RULE.broken("The file declares its weight as kept in floats, and it is not.", name)
 
 
 def _low_precision(graph: Graph, claimed: str) -> Iterator[Violation]:
-    """What a quantiser leaves, each kind of trace told once."""
+    """Traces of a quantiser, each kind reported once."""
     operators = quantising_operators(graph)
     if operators:
         yield _quantised(f"{_listed(operators)} compute in low precision", claimed)
@@ -225,8 +226,8 @@ RULE = Rule(
     id="SD021",
     name="Precision",
     title="Weights and values have the precision that the file claims.",
-    reason="A cast that slipped in costs digits in one place, and a claim of less precision "
-    "excuses answers that are wrong.",
-    remedy="Export the model again in the precision that is meant.",
+    reason="A stray cast costs digits in one place, and a claim of lower precision widens the "
+    "tolerance for wrong outputs.",
+    remedy="Export the model again in the intended precision.",
     check=_check,
 )

@@ -1,9 +1,9 @@
-"""No value has more dimensions than the targets compute with.
+"""SD008: no value has a higher rank than the targets support.
 
-Five anywhere, because Core ML refuses six, or what the exported program has outside slide
-attention, as its census says: a network that cuts windows in rank 6 may do so where the format can.
-Four inside slide attention, which is what the lowerings promise: from each of the operators that
-mix its channels (see ``census``) to the next one.
+The limit is 5, because Core ML refuses 6, or the rank that the census states for the exported
+program outside slide attention: a network that partitions windows in rank 6 may do so in formats
+that support it. Inside slide attention, from each operator that mixes its channels (see ``census``)
+to the next, the limit is 4, which the lowerings guarantee.
 """
 
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
 
 
 def _grouped_weights(graph: Graph) -> frozenset[str]:
-    """Weights that OpenVINO writes with the groups as a dimension, and what they are cast from."""
+    """Weights that OpenVINO stores with a groups axis, and the values that they are cast from."""
     names = set()
     for node in graph.nodes:
         if not node.operator.startswith("GroupConvolution") or len(node.inputs) < 2:
@@ -62,7 +62,7 @@ def _grouped_weights(graph: Graph) -> frozenset[str]:
 
 
 def _starts(graph: Graph) -> list[Node]:
-    """What mixes channels in slide attention: operators of a geometry that only it has."""
+    """Operators whose geometry only slide attention has."""
     census = _census(graph)
     counts = census.mixings if census else {}
     own = {kind for kind, count in counts.items() if count.slide_attention}
@@ -72,16 +72,17 @@ def _starts(graph: Graph) -> list[Node]:
 def _census(graph: Graph) -> Census | None:
     try:
         return read_census(graph.metadata)
-    except ValueError:  # SD017 says so
+    except ValueError:  # SD017 reports it
         return None
 
 
 RULE = Rule(
     id="SD008",
     name="Rank",
-    title="No value has a higher rank than the policy allows, or an unknown one where it minds.",
+    title="No value has a higher rank than the policy allows, or an unknown rank unless it allows "
+    "that.",
     reason="Core ML refuses rank 6, and runtimes have fast layouts up to rank 4 only.",
-    remedy="Merge dimensions, heads into the batch for example; the lowerings of slide-deploy do.",
+    remedy="Merge dimensions, for example heads into the batch, as slide-deploy's lowerings do.",
     check=_check,
     in_floats=True,
 )

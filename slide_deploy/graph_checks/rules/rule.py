@@ -1,4 +1,4 @@
-"""What a rule is, and what it says when a graph breaks it."""
+"""A rule, and the violation that it reports when a graph breaks it."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Violation:
     Attributes:
         rule: the rule's identifier.
         severity: an error fails the check, a warning does not.
-        node: the node, value or attention; empty where the whole file is meant.
+        node: the node, value or attention; empty for the whole file.
         message: what is wrong there, a sentence.
         remedy: what to do, a sentence.
     """
@@ -31,17 +31,17 @@ class Violation:
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing that a graph must keep.
+    """One requirement on a graph.
 
     Attributes:
-        id: stable, for reports and for whoever silences it.
-        name: the same in words, for reports.
+        id: stable, so that reports and suppressions can refer to it.
+        name: the identifier in words, for reports.
         title: what must hold, a sentence.
         reason: why, a sentence.
         remedy: what to do where it does not hold.
-        check: finds the violations of a graph; must get along with any graph that a reader gives.
-        in_floats: whether it looks at the network, and so at the graph without its numbers of low
-            precision (``in_floats``), or at the file.
+        check: finds the violations of a graph. It must handle any graph that a reader returns.
+        in_floats: whether it checks the network, and so the graph without low-precision numbers
+            (``in_floats``); otherwise it checks the file as stored.
     """
 
     id: str
@@ -55,5 +55,5 @@ class Rule:
     def broken(
         self, message: str, node: str = "", *, severity: Severity = "error", remedy: str = ""
     ) -> Violation:
-        """A violation of this rule; with its own remedy unless another is given."""
+        """A violation of this rule, with the rule's remedy unless another is given."""
         return Violation(self.id, severity, node, message, remedy or self.remedy)

@@ -1,18 +1,18 @@
-"""Scales, zero points and ranges of a quantised file can be what a quantiser measured.
+"""SD022: scales, zero points and ranges of a quantised file are plausible.
 
-    weights   scales are finite and not 0, as many as what they scale has parts, and positive. Zero
-              points are numbers that the stored type has. The largest stored number is not next to
-              nothing: every quantiser chooses the scale so that it is about the largest of the type
+    weights   scales are finite and positive, and their shape fits the tensor, channels or blocks
+              that they scale. Zero points lie in the range of the stored type. The largest stored
+              number uses a fair part of that range, because every quantiser chooses the scale so
     palettes  every index has an entry
-    values    scales are finite and positive; what widens a value has the scale and the zero point
-              of what rounded it; a range has two finite ends, the lower one first
+    values    scales are finite and positive; the dequantisation of a value has the scale and the
+              zero point of its quantisation; a range has two finite ends, the lower one first
 
-One thing may be: NNCF gives symmetric weights a negative scale where the number of the largest
-magnitude is negative, so that it becomes the type's lowest. A file that rounds no values may have
-such scales; kernels that multiply integers are not asked to.
+There is one exception. NNCF gives symmetric weights a negative scale if the number of the largest
+magnitude is negative, so that it maps to the type's lowest number. Such scales are allowed in a
+file that rounds no values, because integer kernels are not used there.
 
-Whether a rounded value is read by an operator that has a kernel for integers differs from one
-version of a runtime to the next, and no file tells it.
+The rule does not check whether integer kernels read the rounded values: that differs between
+versions of a runtime, and the file does not show it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,26 +26,26 @@ from slide_deploy.graph_checks.policy import Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
 from slide_deploy.graph_checks.stored_weights import StoredWeight, numbers, stored_weights
 
-# Quantisers use at least half of the numbers of a type. A weight whose largest is below a
-# sixteenth of the type's is left with fewer levels than 4 bits have.
+# Quantisers use at least half of a type's range. A weight that stays below a sixteenth of it has
+# fewer levels than 4 bits offer.
 _LEAST_SHARE = 1 / 16
 _NARROW = 8
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
     values = rounding(graph)
-    for weight in _whole(graph):
+    for weight in _scaled_weights(graph):
         message = _wrong_weight(weight, may_be_negative=not values)
         if message:
             yield RULE.broken(message, weight.name)
     for node in values:
-        message = _wrong_range(graph, node) or _wrong_scale(graph, node) or _other(graph, node)
+        message = _wrong_range(graph, node) or _wrong_scale(graph, node) or _mismatch(graph, node)
         if message:
             yield RULE.broken(message, node.name)
 
 
-def _whole(graph: Graph) -> Iterator[StoredWeight]:
-    """Weights behind all operators of their chain, those that something scales."""
+def _scaled_weights(graph: Graph) -> Iterator[StoredWeight]:
+    """Weights at the end of their chain that have a scale, a palette or a range."""
     weights = stored_weights(graph)
     outputs = {value.name for value in graph.outputs}
     for weight in weights.values():
@@ -58,7 +58,7 @@ def _whole(graph: Graph) -> Iterator[StoredWeight]:
 
 
 def _wrong_weight(weight: StoredWeight, may_be_negative: bool) -> str:
-    """What is wrong with how a weight is stored; empty if nothing is."""
+    """Why the storage of a weight is implausible, a sentence; empty if it is plausible."""
     if _has_range(weight.graph, weight.node):
         return _wrong_range(weight.graph, weight.node)
     for scale in weight.scales:
@@ -71,12 +71,12 @@ def _wrong_weight(weight: StoredWeight, may_be_negative: bool) -> str:
     try:
         weight.expand()
     except ValueError as error:
-        return f"What it is stored as does not fit together: {error}."
+        return f"Its stored parts do not fit together: {error}."
     return "" if weight.palette is not None else _wrong_numbers(weight)
 
 
 def _wrong_numbers(weight: StoredWeight) -> str:
-    """A zero point that its type has not, or numbers that are next to nothing."""
+    """Why zero points or stored numbers of a weight are implausible; empty if they are not."""
     lowest, highest = _ends(weight)
     if lowest == highest:
         return ""
@@ -84,19 +84,19 @@ def _wrong_numbers(weight: StoredWeight) -> str:
         held = _read(zero)
         if held is not None and not np.all((held >= lowest) & (held <= highest)):
             return f"Its zero points are not numbers of {weight.data.dtype}: {_shown(held)}."
-    if weight.bits > _NARROW:  # a bias, whose scale is that of the product that it is added to
+    if weight.bits > _NARROW:  # a bias has the scale of the matmul that it is added to
         return ""
     largest = float(np.abs(weight.unscaled()).max(initial=0))
     if not largest >= _LEAST_SHARE * (highest + 1 - lowest) / 2:
         return (
             f"All of its {weight.data.elements} numbers of {weight.data.dtype} are within "
-            f"{largest:g} of their zero point: its scale leaves nothing of it."
+            f"{largest:g} of their zero point: its scale is far too large."
         )
     return ""
 
 
 def _ends(weight: StoredWeight) -> tuple[float, float]:
-    """The lowest and the highest number of a stored type; twice 0 where it is no integer."""
+    """The lowest and the highest number of a stored type; (0, 0) for floats."""
     if "int" not in weight.data.dtype:
         return 0.0, 0.0
     levels = 2.0**weight.bits
@@ -106,7 +106,7 @@ def _ends(weight: StoredWeight) -> tuple[float, float]:
 
 
 def _wrong_range(graph: Graph, node: Node) -> str:
-    """What is wrong with the ends between which a value is rounded."""
+    """Why the range to which a value is clipped is implausible; empty if it is not."""
     if not _has_range(graph, node) or len(node.inputs) < 5:
         return ""
     levels = (node.integers("levels") or (0,))[0]
@@ -126,7 +126,7 @@ def _wrong_range(graph: Graph, node: Node) -> str:
 
 
 def _wrong_scale(graph: Graph, node: Node) -> str:
-    """What is wrong with the scale with which a value is rounded or widened."""
+    """Why the scale of a rounding or dequantising operator is implausible; empty if it is not."""
     if _has_range(graph, node) or len(node.inputs) < 2:
         return ""
     held = _read(graph.constants.get(node.inputs[1]))
@@ -135,8 +135,8 @@ def _wrong_scale(graph: Graph, node: Node) -> str:
     return f"Its scale is not finite and positive: {_shown(held)}."
 
 
-def _other(graph: Graph, node: Node) -> str:
-    """What differs between an operator that widens a value and the one that rounded it."""
+def _mismatch(graph: Graph, node: Node) -> str:
+    """How a dequantisation differs from the quantisation before it; empty if it does not."""
     before = graph.producers.get(node.inputs[0]) if node.inputs else None
     is_pair = before is not None and before.operator in graph.dialect.rounding
     if before is None or not is_pair or before.operator == node.operator:
@@ -149,7 +149,7 @@ def _other(graph: Graph, node: Node) -> str:
 
 
 def _at(graph: Graph, node: Node, place: int) -> NDArray[np.float64] | None:
-    """The constant that an operator reads at a place; a zero point left out is 0."""
+    """The constant at a position among an operator's inputs; an omitted zero point is 0."""
     name = node.inputs[place] if place < len(node.inputs) else ""
     if not name and place == 2:
         return np.zeros((), np.float64)
@@ -162,7 +162,7 @@ def _has_range(graph: Graph, node: Node) -> bool:
 
 
 def _read(constant: Constant | None) -> NDArray[np.float64] | None:
-    """The numbers of a constant; None if there is none, or none that can be read."""
+    """The numbers of a constant; None if there is no constant or its type cannot be read."""
     try:
         return None if constant is None else np.asarray(numbers(constant), np.float64)
     except ValueError:
@@ -170,10 +170,10 @@ def _read(constant: Constant | None) -> NDArray[np.float64] | None:
 
 
 def _shown(held: Sequence[float] | NDArray[np.float64]) -> str:
-    """The first numbers of some that stand out."""
+    """The first three numbers that are not finite and positive, or the first three of all."""
     flat = np.asarray(held).ravel()
-    odd = flat[~(np.isfinite(flat) & (flat > 0))]
-    shown = odd if odd.size else flat
+    wrong = flat[~(np.isfinite(flat) & (flat > 0))]
+    shown = wrong if wrong.size else flat
     first = [f"{number:g}" for number in shown[:3]]
     return ", ".join(first) + (" and others" if shown.size > len(first) else "")
 
@@ -181,9 +181,9 @@ def _shown(held: Sequence[float] | NDArray[np.float64]) -> str:
 RULE = Rule(
     id="SD022",
     name="Scales",
-    title="Scales, zero points and ranges of a quantised file can be what a quantiser measured.",
-    reason="A scale of 0 or NaN, or one that is far too large, leaves nothing of a layer, and the "
-    "file loads and answers all the same.",
+    title="Scales, zero points and ranges of a quantised file are plausible.",
+    reason="A scale of 0 or NaN, or one that is far too large, wipes out a layer, and the file "
+    "still loads and runs.",
     remedy="Quantise the model again, with calibration data that reach every layer.",
     check=_check,
 )

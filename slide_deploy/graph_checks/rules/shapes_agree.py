@@ -1,17 +1,23 @@
-"""Declared shapes are those that the operators give.
+"""SD002: declared shapes are those that the operators compute.
 
-Readers of IR and Core ML packages take the shapes that the file declares. Where this package can
-compute a shape itself (see ``shapes``), the two must agree, or no other rule could be believed. The
-reader of ONNX files computes shapes and types itself and keeps apart what the file declares.
+Readers of OpenVINO IR and Core ML packages use the shapes that the file declares. Where this
+package can compute a shape itself (see ``shapes``), the two must agree, because the other rules
+rely on it. The ONNX reader computes shapes and types itself and keeps the declared ones apart.
 """
 
 from collections.abc import Iterator
 
-from slide_deploy.graph_checks.graph import Graph, Node, Value, elements_of
-from slide_deploy.graph_checks.kinds import Kind, kind_of
+from slide_deploy.graph_checks.dialect import Kind
+from slide_deploy.graph_checks.graph import Graph, Node, Value, elements_of, kind_of
 from slide_deploy.graph_checks.policy import Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
-from slide_deploy.graph_checks.shapes import Known, at_batch_one, computed, misfit, steering
+from slide_deploy.graph_checks.shapes import (
+    Known,
+    at_batch_one,
+    computed,
+    integer_parameters,
+    misfit,
+)
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
@@ -31,7 +37,7 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
     for name, declared in graph.declared.items():
         if not _agree(declared, graph.values[name]):
             yield RULE.broken(
-                f"Is declared as {_written(declared)}, and its operator gives "
+                f"Is declared as {_written(declared)}, and its operator computes "
                 f"{_written(graph.values[name])}.",
                 name,
             )
@@ -45,7 +51,7 @@ def _disagreement(graph: Graph, node: Node, known: Known) -> str:
             not isinstance(theirs, int) or ours == theirs
             for ours, theirs in zip(shape, declared, strict=True)
         )
-        return "" if fits else f"Declares {declared} and its inputs give {shape}."
+        return "" if fits else f"Declares {declared}, and its inputs result in {shape}."
     if kind_of(graph, node) is not Kind.RESHAPE or node.inputs[:1] == () or len(node.outputs) > 1:
         return ""
     source, target = known.get(node.inputs[0]), known.get(node.outputs[0])
@@ -55,10 +61,10 @@ def _disagreement(graph: Graph, node: Node, known: Known) -> str:
 
 
 def _pattern_disagreement(graph: Graph, node: Node) -> str:
-    """A constant pattern of a reshape must have the declared rank and sizes."""
+    """How the constant target of a reshape differs from the declared shape; empty if it fits."""
     if node.operator.lower() != "reshape":
         return ""
-    pattern = steering(graph, node, graph.dialect.pattern)
+    pattern = integer_parameters(graph, node, graph.dialect.pattern)
     declared = graph.shape(node.outputs[0])
     if pattern is None or declared is None:
         return ""
@@ -69,15 +75,15 @@ def _pattern_disagreement(graph: Graph, node: Node) -> str:
     return "" if fits else f"Declares {declared} and reshapes to {pattern}."
 
 
-def _agree(declared: Value, given: Value) -> bool:
-    """Whether a declared type and shape can be those that an operator gives; open sizes can be."""
-    if "undefined" not in (declared.dtype, given.dtype) and declared.dtype != given.dtype:
+def _agree(declared: Value, computed: Value) -> bool:
+    """Whether declared and computed type and shape are compatible; an open size fits any."""
+    if "undefined" not in (declared.dtype, computed.dtype) and declared.dtype != computed.dtype:
         return False
-    if declared.shape is None or given.shape is None:
+    if declared.shape is None or computed.shape is None:
         return True
-    return len(declared.shape) == len(given.shape) and all(
+    return len(declared.shape) == len(computed.shape) and all(
         ours == theirs or not (isinstance(ours, int) and isinstance(theirs, int))
-        for ours, theirs in zip(declared.shape, given.shape, strict=True)
+        for ours, theirs in zip(declared.shape, computed.shape, strict=True)
     )
 
 
@@ -88,9 +94,9 @@ def _written(value: Value) -> str:
 RULE = Rule(
     id="SD002",
     name="ShapesAgree",
-    title="Declared shapes are those that the operators give, and operands fit together.",
-    reason="Shapes decide rank, memory and the structure that other rules look for; a file that "
-    "declares others passes checks that it should fail.",
-    remedy="Export the model again; if a tool edited the file, let it infer the shapes anew.",
+    title="Declared shapes are those that the operators compute, and operands fit together.",
+    reason="Rank, memory and the structure that other rules look for follow from shapes; a file "
+    "with wrong shapes passes checks that it should fail.",
+    remedy="Export the model again; if a tool edited the file, let it infer the shapes again.",
     check=_check,
 )

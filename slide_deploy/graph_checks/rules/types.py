@@ -1,4 +1,4 @@
-"""Element types of values and constants are on the policy's lists."""
+"""SD007: element types of values and constants are on the policy's lists."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
         for name in filter(None, node.outputs):
             value = graph.values.get(name)
             if value is None:
-                yield RULE.broken("The file does not say which type this value has.", name)
+                yield RULE.broken("The file does not state the type of this value.", name)
             elif value.dtype not in policy.value_types:
                 yield RULE.broken(f"{node.operator} computes {value.dtype}.", name)
 
@@ -24,8 +24,8 @@ RULE = Rule(
     id="SD007",
     name="Types",
     title="Element types are on the policy's lists.",
-    reason="float64 has no kernels on accelerators, and a type that slipped in costs a conversion "
-    "at every edge.",
+    reason="float64 has no kernels on accelerators, and a stray type costs a conversion at every "
+    "edge.",
     remedy="Export the model in float32 or float16, or allow the type in the policy.",
     check=_check,
 )

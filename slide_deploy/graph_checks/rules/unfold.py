@@ -1,9 +1,9 @@
-"""No unfold: nothing copies every neighbourhood of a map.
+"""SD016: no operator copies every neighbourhood of a feature map.
 
-It is what folding is there to avoid. It comes in four disguises: an operator of its own; a gather
-of an activation with a table of indices; any gather that enlarges an activation; and a dense
-convolution whose kernel only copies, which is what Core ML's converter makes of ``F.unfold``. The
-file of a network that does so itself says it in its census.
+Folding exists to avoid this copy. It takes four forms: an unfold operator; a gather of an
+activation with a table of indices; any gather that enlarges an activation; and a dense convolution
+whose kernel only copies, which Core ML's converter writes for ``F.unfold``. The census states
+whether the network itself copies neighbours; then the rule does not apply.
 """
 
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ import numpy as np
 
 from slide_deploy.graph_checks.census import read_census
 from slide_deploy.graph_checks.convolutions import Convolution, convolutions
-from slide_deploy.graph_checks.graph import Graph, Node, elements_of
+from slide_deploy.graph_checks.dialect import Kind
+from slide_deploy.graph_checks.graph import Graph, Node, elements_of, kind_of
 from slide_deploy.graph_checks.graph_walks import constant_values
-from slide_deploy.graph_checks.kinds import Kind, kind_of
 from slide_deploy.graph_checks.policy import Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
 from slide_deploy.graph_checks.shapes import Known, at_batch_one
@@ -37,16 +37,16 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
     for found in convolutions(graph):
         if _only_copies(graph, found):
             yield RULE.broken(
-                "This dense convolution only copies neighbours: an unfold in disguise.",
+                "This dense convolution only copies neighbours, which makes it an unfold.",
                 found.node.name,
             )
 
 
 def _declared(graph: Graph) -> bool:
-    """Whether the network itself copies neighbours, as the file's census says."""
+    """Whether the file's census states that the network itself copies neighbours."""
     try:
         census = read_census(graph.metadata)
-    except ValueError:  # SD017 tells of it
+    except ValueError:  # SD017 reports it
         return False
     return census is not None and census.copies
 
@@ -62,7 +62,7 @@ def _gathered(graph: Graph, node: Node, known: Known) -> str:
 
 
 def _only_copies(graph: Graph, found: Convolution) -> bool:
-    """Whether the kernel of a dense convolution is 1 at one place for each output, 0 elsewhere."""
+    """Whether a dense convolution has one weight of 1 for each output and 0 elsewhere."""
     if found.groups > 1 or max(found.kernel) == 1 or found.outputs <= found.inputs_per_group:
         return False
     weight = graph.constants.get(found.node.inputs[1])
@@ -76,7 +76,7 @@ def _only_copies(graph: Graph, found: Convolution) -> bool:
 RULE = Rule(
     id="SD016",
     name="Unfold",
-    title="Nothing copies every neighbourhood of a map.",
+    title="No operator copies every neighbourhood of a feature map.",
     reason="An unfold multiplies memory traffic by the number of offsets; slide attention exists "
     "to avoid it.",
     remedy="Export the folded model with slide-deploy, whose lowerings read neighbours in place.",

@@ -1,4 +1,4 @@
-"""Nothing is stored or computed that no output needs."""
+"""SD013: everything that the file stores or computes is needed by an output."""
 
 from collections.abc import Iterator
 
@@ -25,7 +25,7 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
 
 
 def _is_unread_input(graph: Graph, node: Node) -> bool:
-    """Whether a node is how the format's converter keeps an input that the network does not use."""
+    """Whether the format's converter added a node to keep an input that the network ignores."""
     inputs = {value.name for value in graph.inputs}
     return (
         node.operator == graph.dialect.unread_input
@@ -50,7 +50,7 @@ RULE = Rule(
     name="Unused",
     title="Every constant is read, every operator leads to an output, and the files hold nothing "
     "else.",
-    reason="What is left over is a stale weight or a branch that should have been folded away.",
-    remedy="Remove it; exporters do, so find out which tool left it there.",
+    reason="Leftovers are stale weights or branches that should have been folded.",
+    remedy="Remove them; exporters do, so find out which tool left them there.",
     check=_check,
 )

@@ -1,4 +1,4 @@
-"""The file format and the operator set have versions that the targets can read."""
+"""SD003: the targets can read the versions of the file format and of the operator set."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
     version = graph.opsets.get(domain)
     if version is None:
         if graph.nodes:
-            yield RULE.broken(f"The file does not say which version of {domain} it uses.")
+            yield RULE.broken(f"The file does not state which version of {domain} it uses.")
     elif not low <= version <= high:
         yield RULE.broken(f"{domain} has version {version}; {low} to {high} are allowed.")
 
@@ -30,8 +30,8 @@ RULE = Rule(
     id="SD003",
     name="Versions",
     title="Versions of the file format and of the operator set are in the policy's range.",
-    reason="A newer version is refused by runtimes in the field; an older one computes some "
-    "operators differently.",
+    reason="Deployed runtimes refuse a newer version; an older one defines some operators "
+    "differently.",
     remedy="Export with an allowed version, or widen the range if every target reads it.",
     check=_check,
 )

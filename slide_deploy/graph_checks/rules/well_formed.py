@@ -1,4 +1,4 @@
-"""Every value is computed once, before it is read, and the outputs are computed at all."""
+"""SD001: every value is computed once and before it is read, and so is every output."""
 
 from collections.abc import Iterator
 
@@ -26,10 +26,10 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
             known.add(name)
     for value in graph.outputs:
         if value.name not in given and value.name not in graph.producers:
-            yield RULE.broken("This output is computed by nothing.", value.name)
+            yield RULE.broken("No operator computes this output.", value.name)
     if len(graph.order) < len(graph.nodes):
         yield RULE.broken(
-            f"{len(graph.nodes) - len(graph.order)} operators wait for each other in a circle."
+            f"{len(graph.nodes) - len(graph.order)} operators are on a cycle or depend on one."
         )
 
 

@@ -14,7 +14,7 @@ def _summary(config: SlideSwinConfig) -> str:
 
 SLIDE_SWIN = Host(
     name="slide_swin",
-    sought=NETWORKS,
+    finder=NETWORKS,
     settings=SlideSwinConfig,
     infer=trained_config,
     fits=settings_fit,

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from slide_deploy.checkpoint.overrides import Overrides
+from slide_deploy.checkpoint.choice import Overrides
 from slide_deploy.errors import InputError
 from slide_deploy.hosts.resize import resize_table
 from slide_deploy.models.slide_swin import SlideSwinConfig

@@ -1,4 +1,4 @@
-"""Results of devices: what may be shown, and the page that shows it."""
+"""Checks of device results, and their page."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ def proved(name: str = "digits.onnx", digest: str = "a" * 64) -> Run:
     )
 
 
-def test_proved_results_are_shown(tmp_path: Path) -> None:
+def test_verified_results_are_shown(tmp_path: Path) -> None:
     write(proved(), tmp_path / "board.json")
     measured = proved().measurements
     exact = tuple(replace(each, proof=Proof(4, 0.0, None)) for each in measured)
@@ -49,7 +49,7 @@ def first_changed(given: Run, **changes: object) -> Run:
     ("given", "why"),
     [
         (replace(proved(), interrupted=True), "interrupted"),
-        (first_changed(proved(), proof=None), "does not prove"),
+        (first_changed(proved(), proof=None), "does not verify"),
         (
             first_changed(proved(), proof=Proof(4, 2e-4, 112.0)),
             "above the limit .*0.0001 and 80 dB",
@@ -58,13 +58,13 @@ def first_changed(given: Run, **changes: object) -> Run:
         (first_changed(proved(), proof=Proof(4, 0.47, None)), "above the limit"),
         (first_changed(proved(), proof=Proof(4, 0.6, 9.0, "int8")), "0.5 and 8 dB"),
         (first_changed(proved(), proof=Proof(4, 0.4, 9.0, "unheard of")), "above the limit"),
-        (first_changed(proved(), error="wrong: 3 dB"), r"no figure of .* \(wrong: 3 dB\)"),
-        (first_changed(proved(), artifact=None), "which file"),
-        (first_changed(proved(), artifact=Artifact("a", "short", 1)), "which file"),
+        (first_changed(proved(), error="wrong: 3 dB"), r"no samples of .* \(wrong: 3 dB\)"),
+        (first_changed(proved(), artifact=None), "does not identify"),
+        (first_changed(proved(), artifact=Artifact("a", "short", 1)), "does not identify"),
         (first_changed(proved(), rounds=proved().measurements[0].rounds[:5]), "too few rounds"),
     ],
 )
-def test_what_is_no_figure_is_refused(tmp_path: Path, given: Run, why: str) -> None:
+def test_results_without_valid_figures_are_refused(tmp_path: Path, given: Run, why: str) -> None:
     write(given, tmp_path / "board.json")
     with pytest.raises(InputError, match=f"board.json .*{why}"):
         read_all(tmp_path)
@@ -79,14 +79,14 @@ def test_what_is_no_figure_is_refused(tmp_path: Path, given: Run, why: str) -> N
         (Proof(4, 0.04, None, "float16"), {}, ("4e-02", "4.0% differ")),
     ],
 )
-def test_the_looser_precision_counts(
+def test_the_looser_limit_applies(
     tmp_path: Path, proof: Proof, runtime: dict[str, str], shown: tuple[str, str]
 ) -> None:
     write(first_changed(proved(), proof=proof, runtime=runtime), tmp_path / "board.json")
     assert table(read_all(tmp_path)).rows[0][5:7] == shown
 
 
-def test_one_name_is_one_file(tmp_path: Path) -> None:
+def test_files_with_equal_names_must_be_equal(tmp_path: Path) -> None:
     write(proved(), tmp_path / "board.json")
     write(proved(digest="b" * 64), tmp_path / "phone.json")
     with pytest.raises(InputError, match=r"phone.json and board.json measured different files"):
@@ -101,18 +101,18 @@ def test_large_results_and_other_files_are_refused(
     (tmp_path / "large.json").write_text("{}")
     assert main([str(tmp_path)]) == 2
     said = capsys.readouterr().err.splitlines()
-    assert "larger than 1 MB" in said[0] and "states no version" in said[1] and len(said) == 2
+    assert "larger than 1 MB" in said[0] and "it has no version" in said[1] and len(said) == 2
 
 
 def test_the_page_has_the_results_of_its_folder() -> None:
-    """What continuous integration checks of a pull request that brings a result."""
+    """Continuous integration checks this for a pull request with a result."""
     grid = table(read_all(DOCS / "devices"))
     page = (DOCS / "devices.md").read_text()
     GeneratedPage(DOCS / "devices.md", COMMAND).around()
     assert markdown_table(grid.headers, grid.rows) in page
 
 
-def test_names_of_strangers_stay_in_their_cells(tmp_path: Path) -> None:
+def test_untrusted_names_stay_in_their_cells(tmp_path: Path) -> None:
     page = tmp_path / "devices.md"
     page.write_text((DOCS / "devices.md").read_text())
     for number, name in enumerate(HOSTILE[:4]):

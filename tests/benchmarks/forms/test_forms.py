@@ -1,4 +1,4 @@
-"""How the chosen form stands against the fastest, from runs with known latencies."""
+"""The chosen form compared with the fastest, from runs with known latencies."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ ROOT = Path(command.__file__).parents[2]
 
 
 def measured(form: str, milliseconds: float, target: str = "onnxruntime:cpu") -> Measurement:
-    # Every round has its own speed: ratios are taken round by round.
+    # Every round has its own speed, as ratios are paired by round.
     rounds = tuple(
         Round(float(turn), 1.0, tuple(round(milliseconds * 1e6 * speed) for _ in range(30)))
         for turn, speed in enumerate((1, 3, 1, 2, 1, 5, 1, 1))
@@ -36,7 +36,7 @@ def a_run(auto: float, **forms: float) -> Run:
     ("auto", "ratio", "verdict"),
     [(1.6, 1.6, "too slow"), (1.04, 1.04, "reached"), (0.9, 0.9, "reached")],
 )
-def test_the_chosen_form_is_held_against_the_fastest(auto, ratio, verdict) -> None:
+def test_the_chosen_form_is_compared_with_the_fastest(auto, ratio, verdict) -> None:
     (found,) = standings("digits", a_run(auto, flat=1.2, depthwise=1.0, running=1.1))
     assert (found.network, found.target, found.best) == ("digits", "onnxruntime:cpu", "depthwise")
     assert found.ratio.value == pytest.approx(ratio)
@@ -44,7 +44,7 @@ def test_the_chosen_form_is_held_against_the_fastest(auto, ratio, verdict) -> No
     assert found.verdict == verdict
 
 
-def test_each_target_has_a_standing_of_its_own() -> None:
+def test_each_target_has_its_own_row() -> None:
     other = "openvino:cpu"
     run = a_run(2.0, flat=1.0)
     more = (measured("auto", 1.0, other), measured("flat", 2.0, other))
@@ -55,17 +55,17 @@ def test_each_target_has_a_standing_of_its_own() -> None:
     ]
 
 
-def test_what_failed_is_named() -> None:
+def test_failed_candidates_are_named() -> None:
     run = a_run(2.0, flat=1.0)
     broken = replace(run.measurements[1], rounds=(), error="it crashed")
     with pytest.raises(InputError, match=r"flat on onnxruntime:cpu of digits .*it crashed"):
         standings("digits", replace(run, measurements=(run.measurements[0], broken)))
-    with pytest.raises(InputError, match="has not auto and other forms"):
+    with pytest.raises(InputError, match="lacks auto or other forms"):
         standings("digits", synthetic_run([measured("flat", 1.0)]))
 
 
 @pytest.mark.parametrize(("auto", "code"), [(1.6, 1), (1.0, 0)])
-def test_the_command_fills_the_page_and_fails_where_auto_is_too_slow(
+def test_the_command_writes_the_page_and_fails_if_auto_is_too_slow(
     tmp_path, auto: float, code: int
 ) -> None:
     result.write(a_run(auto, depthwise=1.0), tmp_path / "digits.json")
@@ -80,7 +80,7 @@ def test_the_command_fills_the_page_and_fails_where_auto_is_too_slow(
     assert f"| digits | onnxruntime:cpu | {auto:.3f} | depthwise | {auto:.3f} |" in text
 
 
-def test_without_a_result_the_command_says_what_makes_one(tmp_path, capsys) -> None:
+def test_without_a_result_the_command_names_the_command_that_makes_one(tmp_path, capsys) -> None:
     assert command.main([str(tmp_path)]) == 2
     assert command.COMMAND in capsys.readouterr().err
 

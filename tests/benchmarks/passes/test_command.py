@@ -1,4 +1,4 @@
-"""The whole way on a small network: files with and without passes, proved, raced and shown."""
+"""End to end on a small network: files with and without passes are verified, raced and shown."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ PAGE = (
 
 
 def clamp(editor: Editor, report: PassReport) -> None:
-    """Write what cuts off negative numbers in another word."""
+    """Replace ReLU by an equal operator."""
     for found in editor.calls("relu"):
         new = editor.insert(found.node, ops.aten.clamp_min.default, found.arguments["self"], 0)
         editor.replace(found.node, new)
@@ -33,11 +33,11 @@ def clamp(editor: Editor, report: PassReport) -> None:
 
 
 def idle(editor: Editor, report: PassReport) -> None:
-    """Find nothing."""
+    """Change nothing."""
 
 
 def wrong(editor: Editor, report: PassReport) -> None:
-    """Forget what cuts off negative numbers."""
+    """Remove ReLU, which is wrong."""
     for found in editor.calls("relu"):
         editor.replace(found.node, found.arguments["self"])
         report.change("a layer", "it went")
@@ -45,7 +45,7 @@ def wrong(editor: Editor, report: PassReport) -> None:
 
 @pytest.fixture
 def with_passes(monkeypatch):
-    """Let ONNX files have passes of these names."""
+    """Give the ONNX format passes with these names."""
 
     def install(**passes) -> None:
         for name, rewrite in passes.items():
@@ -96,7 +96,7 @@ def test_the_commands_write_race_and_show(tmp_path, with_passes, capsys) -> None
     assert "| repvgg | ONNX Runtime |" in text
     assert "| clamp | repvgg | 5 |" in text
     assert "| idle | Find nothing. |  |  | changes nothing here |" in text
-    assert "| too small to say anything | repvgg |" in text
+    assert "| too small for conclusions | repvgg |" in text
     orders = [
         [each["candidate"]["name"] for each in json.loads(path.read_text())["measurements"]]
         for path in sorted(folder.glob("left-out.*.run.json"))
@@ -118,25 +118,25 @@ def test_a_file_that_disagrees_with_its_network_is_not_raced(tmp_path, with_pass
     assert command.COMMAND in capsys.readouterr().err
 
 
-def test_openvino_has_files_of_its_own_converter(tmp_path) -> None:
+def test_openvino_files_come_from_its_own_converter(tmp_path) -> None:
     assert write(tmp_path, "--format", "openvino") == 0
     written = read(tmp_path / "repvgg" / "openvino")
     assert written.files["plain"] == "plain.xml" and written.target == "openvino:cpu"
 
 
-def test_what_does_not_exist_is_named(tmp_path, capsys) -> None:
+def test_a_missing_item_is_named(tmp_path, capsys) -> None:
     assert pass_files.main([str(tmp_path), "--network", "resnet"]) == 2
     assert "There is no network resnet: choose one of slide_swin_tiny" in capsys.readouterr().err
     (tmp_path / "net" / "onnx").mkdir(parents=True)
     (tmp_path / "net" / "onnx" / "files.json").write_text("{}")
     assert command.main([str(tmp_path)]) == 2
-    assert "write them again" in capsys.readouterr().err
+    assert "write the files again" in capsys.readouterr().err
     assert command.main([str(tmp_path), "--network", "vit_small"]) == 2
     assert "There are no files of vit_small" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda each: each.name)
-def test_networks_are_the_same_every_time_and_look_trained(network) -> None:
+def test_networks_are_reproducible_and_resemble_trained_ones(network) -> None:
     one, other = (network.deployable(quick=True) for _ in range(2))
     assert one.origin.sha256 == other.origin.sha256
     biases = [value for name, value in one.model.named_parameters() if name.endswith("bias")]

@@ -1,4 +1,4 @@
-"""What a pass gives, from runs with known latencies."""
+"""Gains of passes, from runs with known latencies."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ WRITTEN = WrittenVariant(
 
 
 def measured(name: str, milliseconds: float) -> Measurement:
-    # Every round has its own speed: ratios are taken round by round.
+    # Every round has its own speed, as ratios are paired by round.
     rounds = tuple(
         Round(float(turn), 1.0, tuple(round(milliseconds * 1e6 * speed) for _ in range(30)))
         for turn, speed in enumerate((1, 3, 1, 2, 1, 5, 1, 1))
@@ -60,7 +60,7 @@ def runs(**milliseconds: float) -> dict[str, list[Run]]:
     }
 
 
-def test_variants_keep_the_order_of_the_format_and_what_every_file_needs() -> None:
+def test_variants_keep_the_order_and_the_required_passes() -> None:
     assert variants(("one", "common_operators", "two")) == (
         PassVariant("all", ("one", "common_operators", "two")),
         PassVariant("none", ("common_operators",)),
@@ -71,19 +71,19 @@ def test_variants_keep_the_order_of_the_format_and_what_every_file_needs() -> No
     )
 
 
-def test_a_network_of_the_same_blocks_as_another_has_no_file_for_each_pass() -> None:
+def test_a_network_with_the_blocks_of_another_has_no_file_for_each_pass() -> None:
     assert [each.name for each in variants(("one", "two"), each=False)] == ["all", "none"]
 
 
-def test_files_that_are_the_same_are_raced_once_but_for_that_with_all_passes() -> None:
+def test_equal_files_are_raced_once_except_that_with_all_passes() -> None:
     left_out = {"all": "all.onnx", PLAIN: "plain.onnx", "none": "none.onnx"}
     left_out |= {"without fold": "late.onnx", "without late": "early.onnx", AGAIN: "all.onnx"}
     alone = {"none": "none.onnx", "only fold": "fold.onnx"}
     assert races(WRITTEN) == {LEFT_OUT: left_out, ALONE: alone}
 
 
-def test_what_the_first_race_has_is_not_raced_again() -> None:
-    """With one pass, the file with it alone is that with all."""
+def test_files_of_the_first_race_are_not_raced_again() -> None:
+    """If there is one pass, the file with it alone is the file with all passes."""
     files = {PLAIN: "plain.onnx", "all": "all.onnx", "none": "none.onnx"}
     files |= {"only fold": "all.onnx", "without fold": "none.onnx"}
     written = replace(WRITTEN, passes=("fold",), files=files)
@@ -93,18 +93,18 @@ def test_what_the_first_race_has_is_not_raced_again() -> None:
     assert found.alone.value == pytest.approx(12 / 8)
 
 
-def test_a_pass_gains_where_files_without_it_take_longer() -> None:
+def test_a_pass_gains_if_files_without_it_take_longer() -> None:
     fold, late = gains(WRITTEN, runs())
     assert (fold.name, fold.network, fold.changes) == ("fold", "net", 3)
     assert fold.left_out is not None and fold.alone is not None
     assert fold.left_out.value == pytest.approx(11 / 8)
     assert fold.alone.value == pytest.approx(24 / 20)
-    # It changes something only behind the other one.
+    # It changes something only after the other pass.
     assert (late.name, late.changes, late.alone) == ("late", 2, None)
     assert late.left_out is not None and late.left_out.value == pytest.approx(10 / 8)
 
 
-def test_a_network_stands_against_what_other_tools_write_of_it() -> None:
+def test_a_network_is_compared_with_files_of_other_tools() -> None:
     found = standing(WRITTEN, runs())
     assert found.against_plain.value == pytest.approx(2)
     assert found.against_none is not None and found.against_none.value == pytest.approx(12 / 8)
@@ -145,14 +145,14 @@ def test_a_pass_pays_from_one_per_cent_on(milliseconds: float, verdict: str) -> 
     assert where.startswith("net on ONNX Runtime")
 
 
-def test_what_failed_or_was_not_raced_is_named() -> None:
+def test_failed_and_unraced_files_are_named() -> None:
     raced = runs()
     first, *others = raced[LEFT_OUT]
     broken = replace(first.measurements[0], rounds=(), error="it crashed")
     failed = replace(first, measurements=(broken, *first.measurements[1:]))
     with pytest.raises(InputError, match=r"all of net on onnxruntime:cpu .*it crashed"):
         standing(WRITTEN, {**raced, LEFT_OUT: [failed, *others]})
-    with pytest.raises(InputError, match=r"only fold of net .*no figures"):
+    with pytest.raises(InputError, match=r"only fold of net .*no samples"):
         gains(WRITTEN, {**raced, ALONE: raced[LEFT_OUT]})
-    with pytest.raises(InputError, match="net was not raced 2 times on onnxruntime:cpu"):
+    with pytest.raises(InputError, match="net was raced fewer than 2 times on onnxruntime:cpu"):
         gains(WRITTEN, {**raced, ALONE: raced[ALONE][:1]})

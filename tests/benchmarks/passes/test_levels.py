@@ -9,7 +9,7 @@ NAMES = ("one", "two", "three", "four")
 
 
 def raced(random: np.random.Generator, between: float, races: int = 3) -> Levels:
-    """Files that take 1, 1.02, 1 and 1 ms; processes scatter, and each round has its own speed."""
+    """Return races of files of 1, 1.02, 1 and 1 ms, with scatter of processes and rounds."""
     found = []
     for _ in range(races):
         speeds = random.uniform(1, 3, 8)
@@ -30,7 +30,7 @@ def test_the_speed_of_a_round_does_not_matter() -> None:
 
 @pytest.mark.parametrize("races", [2, 3])
 def test_intervals_hold_for_other_processes(races: int) -> None:
-    """Of 400 intervals of equal and unequal files, some 95 % hold the truth."""
+    """Of 400 intervals of equal and unequal files, about 95 % contain the true ratio."""
     random = np.random.default_rng(1)
     held = []
     for _ in range(200):
@@ -41,7 +41,7 @@ def test_intervals_hold_for_other_processes(races: int) -> None:
     assert 0.92 <= np.mean(held) <= 0.98
 
 
-def test_a_ratio_turned_round_is_its_inverse() -> None:
+def test_swapping_the_files_inverts_the_ratio() -> None:
     levels = raced(np.random.default_rng(2), between=0.01)
     one, other = levels.ratio("two", "one"), levels.ratio("one", "two")
     assert one.value * other.value == pytest.approx(1)

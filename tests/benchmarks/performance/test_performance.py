@@ -1,4 +1,4 @@
-"""The ratios that are asked for, from runs with known latencies."""
+"""The required ratios, from runs with known latencies."""
 
 import dataclasses
 import re
@@ -24,7 +24,7 @@ ROW = RatioRow("s", "subject", "onnxruntime:cpu", "branched", 1.5, 2.5)
 
 
 def measured(label: str, milliseconds: float, activations: int = 100) -> Measurement:
-    # Every round has its own speed: ratios are taken round by round.
+    # Every round has its own speed, as ratios are paired by round.
     rounds = tuple(
         Round(float(turn), 1.0, tuple(round(milliseconds * 1e6 * speed) for _ in range(30)))
         for turn, speed in enumerate((1, 3, 1, 2, 1, 5, 1, 1))
@@ -38,7 +38,7 @@ def a_run(*measurements: Measurement) -> Run:
     return synthetic_run(measurements)
 
 
-def test_a_ratio_is_that_of_the_peer_to_ours() -> None:
+def test_a_ratio_is_baseline_to_ours() -> None:
     found = find(ROW, a_run(measured("ours", 2.0), measured("branched", 4.0)))
     assert found.value == pytest.approx(2.0)
     assert found.interval is not None and found.interval.low == pytest.approx(2.0)
@@ -51,15 +51,15 @@ def test_verdicts(theirs, verdict) -> None:
     assert find(ROW, run).verdict == verdict
 
 
-def test_the_limit_is_a_network_as_fast_as_its_products() -> None:
-    run = a_run(measured("ours", 2.0), measured("branched", 2.8), measured("products", 1.9))
+def test_the_limit_is_a_network_as_fast_as_its_matmuls() -> None:
+    run = a_run(measured("ours", 2.0), measured("branched", 2.8), measured("matmuls", 1.9))
     network = dataclasses.replace(ROW, is_network=True)
     assert find(network, run).limit == pytest.approx(2.8 / 1.9)
     assert find(dataclasses.replace(network, ours_on_top=True), run).limit == pytest.approx(
         1.9 / 2.8
     )
-    of_products = dataclasses.replace(network, baseline="products", ours_on_top=True)
-    assert find(of_products, run).limit == 1.0
+    of_matmuls = dataclasses.replace(network, baseline="matmuls", ours_on_top=True)
+    assert find(of_matmuls, run).limit == 1.0
     assert find(ROW, run).limit is None
 
 
@@ -71,7 +71,7 @@ def test_ours_on_top(ours, verdict) -> None:
     assert find(row, run).verdict == verdict
 
 
-def test_a_ratio_without_demand_is_shown_without_verdict() -> None:
+def test_a_ratio_without_requirement_has_no_verdict() -> None:
     found = find(
         dataclasses.replace(ROW, least=None, aim=None),
         a_run(measured("ours", 2.0), measured("branched", 4.0)),
@@ -81,7 +81,7 @@ def test_a_ratio_without_demand_is_shown_without_verdict() -> None:
     assert shown[3] == "2.00" and shown[6:] == ("", "", "", "")
 
 
-def test_networks_of_equal_accuracy_are_rows_that_name_both() -> None:
+def test_rows_of_equal_accuracy_name_both_networks() -> None:
     asked = {
         (row.subject, row.ratio, NAMES[row.target]): (row.least, row.aim)
         for row in ROWS
@@ -116,7 +116,7 @@ def test_memory_counts_what_running_adds() -> None:
     assert found.value == 4.0 and found.interval is None
 
 
-def test_the_size_of_a_file_is_small_and_good() -> None:
+def test_a_small_size_ratio_is_good() -> None:
     row = dataclasses.replace(
         ROW,
         baseline="float32",
@@ -137,13 +137,13 @@ def test_the_size_of_a_file_is_small_and_good() -> None:
     assert find(row, a_run(sized["float32"], unknown)).verdict == "not measured"
 
 
-def test_ours_may_have_another_name() -> None:
+def test_our_candidate_can_have_another_name() -> None:
     row = dataclasses.replace(ROW, baseline="float32", ours="int8")
     assert row.ratio == "float32 / int8"
     assert find(row, a_run(measured("float32", 4.0), measured("int8", 2.0))).value == 2.0
 
 
-def test_low_precision_is_asked_for_in_one_run() -> None:
+def test_low_precision_is_compared_within_one_run() -> None:
     asked = {
         (row.ratio, NAMES[row.target]): (row.least, row.aim)
         for row in ROWS
@@ -161,7 +161,7 @@ def test_low_precision_is_asked_for_in_one_run() -> None:
     assert entries["bfloat16"].arithmetic == entries["int8 and bfloat16"].arithmetic == "bfloat16"
 
 
-def test_what_failed_is_not_measured() -> None:
+def test_a_failed_candidate_is_not_measured() -> None:
     failed = dataclasses.replace(measured("branched", 1.0), rounds=(), memory=None)
     run = a_run(measured("ours", 1.0), failed)
     assert find(ROW, run).verdict == "not measured"
@@ -169,7 +169,7 @@ def test_what_failed_is_not_measured() -> None:
     assert medians("t", run).rows[1][1:] == ("–", "–", "–", "–")
 
 
-def test_a_run_of_something_else_is_refused() -> None:
+def test_a_run_without_the_candidates_is_refused() -> None:
     with pytest.raises(InputError, match="no candidate branched on onnxruntime:cpu"):
         find(ROW, a_run(measured("ours", 1.0)))
 
@@ -179,7 +179,7 @@ def test_every_row_has_a_suite_with_its_candidates() -> None:
     for row in ROWS:
         suite = read_suite(BASELINES / f"{row.suite}.toml")
         names = {entry.name for entry in suite.candidate}
-        wanted = {row.ours, row.baseline, *(("products",) if row.is_network else ())}
+        wanted = {row.ours, row.baseline, *(("matmuls",) if row.is_network else ())}
         assert wanted <= names and row.target in suite.targets
         assert (row.least is None) == (row.aim is None)
         if row.least is not None and row.aim is not None:
@@ -187,7 +187,7 @@ def test_every_row_has_a_suite_with_its_candidates() -> None:
         assert row.target in NAMES
 
 
-def test_the_page(tmp_path, capsys) -> None:
+def test_the_page_contains_all_tables(tmp_path, capsys) -> None:
     page = tmp_path / "performance.md"
     kept = Path(__file__).parents[3] / "docs" / "performance.md"
     page.write_text(kept.read_text())
@@ -222,11 +222,11 @@ def test_the_page_and_the_pictures_of_one_command(tmp_path, monkeypatch) -> None
     assert drawn == [tmp_path / "images"] and "**accuracy**" in page.read_text()
 
 
-def test_without_results_the_page_stays_as_it_is(tmp_path, capsys) -> None:
+def test_without_results_the_page_is_not_changed(tmp_path, capsys) -> None:
     page = tmp_path / "performance.md"
     page.write_text("as it was")
     assert command.main([str(tmp_path), "--out", str(page)]) == 2
-    assert "holds no result of a suite: run make bench-export." in capsys.readouterr().err
+    assert "contains no result of a suite: run make bench-export." in capsys.readouterr().err
     assert page.read_text() == "as it was"
 
 

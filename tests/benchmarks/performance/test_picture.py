@@ -1,4 +1,4 @@
-"""The plots of accuracy as pictures."""
+"""Plots of accuracy as SVG files."""
 
 import importlib.util
 import shutil
@@ -26,7 +26,7 @@ def a_run() -> Run:
 
 
 @browser
-def test_a_picture_for_each_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_target_has_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = tmp_path / "accuracy.json"
     result.write(a_run(), made)
     assert main([str(made), "--out", str(tmp_path)]) == 0
@@ -40,11 +40,11 @@ def test_a_picture_for_each_target(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_without_accuracies_nothing_is_drawn(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no two candidates that state an accuracy"):
+    with pytest.raises(InputError, match="fewer than two candidates with an accuracy"):
         draw(synthetic.run([synthetic.measurement("a")]), tmp_path)
 
 
-def test_without_kaleido_one_sentence_says_so(tmp_path, monkeypatch, capsys) -> None:
+def test_a_missing_kaleido_is_reported_in_one_sentence(tmp_path, monkeypatch, capsys) -> None:
     made = tmp_path / "accuracy.json"
     result.write(a_run(), made)
     monkeypatch.setattr(picture, "find_spec", lambda name: None)
@@ -55,7 +55,7 @@ def test_without_kaleido_one_sentence_says_so(tmp_path, monkeypatch, capsys) -> 
 
 
 @pytest.mark.skipif(importlib.util.find_spec("kaleido") is None, reason="needs kaleido")
-def test_without_a_browser_one_sentence_says_so(tmp_path, monkeypatch, capsys) -> None:
+def test_a_missing_browser_is_reported_in_one_sentence(tmp_path, monkeypatch, capsys) -> None:
     made = tmp_path / "accuracy.json"
     result.write(a_run(), made)
     monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "none"))

@@ -1,4 +1,4 @@
-"""What make bench-precisions says of a trained network's files."""
+"""The table of make bench-precisions."""
 
 import shutil
 from dataclasses import replace
@@ -47,19 +47,21 @@ def test_every_format_that_runs_here_is_written_in_every_precision_of_its_record
     assert [str(kind) for kind in kinds(["openvino"], ["float16"])] == ["openvino in float16"]
 
 
-def test_a_new_precision_and_a_format_that_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_precision_is_included_and_a_format_without_runtime_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     wider = replace(ONNX, precisions=("float32", "float16"))
     foreign = replace(ONNX, name="foreign", targets=("coreml:all",))
     monkeypatch.setattr(files, "known_formats", lambda: (wider, foreign))
     assert [str(kind) for kind in kinds()] == ["onnx in float32", "onnx in float16"]
 
 
-def test_a_file_stands_beside_the_trained_network() -> None:
+def test_the_table_compares_files_with_the_trained_network() -> None:
     half = written("float16", 2_100_000)
     grid = price_table(
         Path("net.pth"), [TRAINED, row(98, 0, 0, 2), row(96, 1, 2, 1)], [written(), half]
     )
-    assert grid.title == "net.pth on 100 pictures that training never saw"
+    assert grid.title == "net.pth on 100 held-out images"
     trained, whole, last = grid.rows
     assert trained[0] == "as trained" and trained[5].startswith("98.00 (93.0–99.4)")
     assert whole[3:5] == ("4.00", "1.00") and whole[7].startswith("+0.00 (")
@@ -72,14 +74,18 @@ def test_a_file_stands_beside_the_trained_network() -> None:
     ("precision", "figures", "sentence"),
     [
         ("float16", row(990, 0, 5, 5), ""),  # five of five: p is 0.06
-        ("float16", row(990, 0, 6, 4), "onnx in float16 loses 0.60 points of top-1, and that is"),
+        (
+            "float16",
+            row(990, 0, 6, 4),
+            "loses 0.60 points of top-1, which is significant",
+        ),
         ("float16", row(990, 6, 0, 4), ""),
         (INT8.name, row(990, 0, 5, 5), ""),
         (INT8.name, row(990, 0, 6, 4), "loses 0.60 points of top-1, more than 0.5."),
-        ("float32", row(990, 0, 0, 10, broken=1), "1 pictures with numbers that are not finite"),
+        ("float32", row(990, 0, 0, 10, broken=1), "outputs that are not finite for 1 image"),
     ],
 )
-def test_what_a_file_may_lose(
+def test_a_file_may_lose_accuracy_within_its_limit(
     monkeypatch: pytest.MonkeyPatch, precision: str, figures: AccuracyRow, sentence: str
 ) -> None:
     monkeypatch.setattr("slide_deploy.precisions.PRECISIONS", (*known_precisions(), INT8))
@@ -110,12 +116,14 @@ def test_the_page_has_a_row_for_each_file(tmp_path: Path, capsys) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (["--precision", "nobody"], "No such format and precision runs here"),
+        (["--precision", "nobody"], "No runtime here runs such a format"),
         (["--out", "missing.md"], "missing.md cannot be read"),
         ([], "does not exist"),
     ],
 )
-def test_what_cannot_be_used(tmp_path: Path, capsys, change: list[str], sentence: str) -> None:
+def test_unusable_input_is_refused(
+    tmp_path: Path, capsys, change: list[str], sentence: str
+) -> None:
     shutil.copy(CHECKPOINT, tmp_path / "net.pth")
     arguments = ["--data", "data", "--calibration", "data", "--files", str(tmp_path)]
     checkpoint = tmp_path / ("net.pth" if change else "nobody.pth")

@@ -1,4 +1,4 @@
-"""The whole way on a small network: files of families, proved, raced and shown."""
+"""End to end on a small network: files of families are written, verified, raced and shown."""
 
 import sys
 from dataclasses import replace
@@ -90,7 +90,7 @@ def test_the_commands_write_race_and_show(tmp_path: Path, format: str, capsys) -
     assert text.startswith("before") and text.endswith("after\n")
     assert f"**small on {written.target}**" in text
     assert f"The default is {default}." in text
-    assert "| too small to say anything | small |" in text
+    assert "| too small for conclusions | small |" in text
     capsys.readouterr()
     assert command.main([str(tmp_path), "--no-race"]) in (0, 1)
     assert "without head" in " ".join(capsys.readouterr().out.split())
@@ -133,14 +133,14 @@ def _forget(source: Path, target: Path) -> None:
     onnx.save(model, target)
 
 
-def test_a_default_that_is_wrong_is_no_row_but_an_error(tmp_path: Path, quantiser, capsys) -> None:
+def test_a_wrong_default_is_an_error(tmp_path: Path, quantiser, capsys) -> None:
     quantiser(lambda source, target, plan: _forget(source, target))
     assert write(tmp_path, "onnx") == 2
     assert "wrong: int8 is to have" in capsys.readouterr().err
 
 
-def test_what_does_not_exist_is_named(tmp_path: Path, capsys) -> None:
+def test_a_missing_item_is_named(tmp_path: Path, capsys) -> None:
     assert quantised_files.main([str(tmp_path), "--network", "resnet"]) == 2
     assert "There is no network resnet" in capsys.readouterr().err
     assert command.main([str(tmp_path)]) == 2
-    assert f"holds no files of networks: run {command.COMMAND}." in capsys.readouterr().err
+    assert f"contains no files of networks: run {command.COMMAND}." in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What a race says of families of operators, from runs with known latencies."""
+"""Verdicts on families of operators, from runs with known latencies."""
 
 import re
 from pathlib import Path
@@ -51,7 +51,7 @@ def judged(other: QuantisedVariant, run: Run) -> tuple:
         (12.0, 20.0, "slower"),
     ],
 )
-def test_a_family_gains_where_it_is_faster_and_as_right(milliseconds, snr_db, verdict) -> None:
+def test_a_family_is_better_if_it_is_faster_and_as_accurate(milliseconds, snr_db, verdict) -> None:
     run = raced(float32=20.0, default=10.0, other=milliseconds)
     written, found = judged(variant("other", snr_db), run)
     assert found[2].verdict == verdict
@@ -64,21 +64,21 @@ def test_a_family_gains_where_it_is_faster_and_as_right(milliseconds, snr_db, ve
     assert grid.rows[1][9] == "0.25"  # of the size in float32
 
 
-def test_a_file_that_is_wrong_says_so_however_fast_it_is() -> None:
+def test_a_wrong_file_is_reported_however_fast_it_is() -> None:
     run = raced(float32=20.0, default=10.0, other=1.0)
     _, found = judged(variant("other", -3.0, "wrong: int8 is to have 6 dB at least"), run)
     assert found[2].verdict.startswith("wrong") and not found[2].is_better
     assert found[2].to_float32 is not None  # what it would have gained is shown
 
 
-def test_a_file_that_does_not_load_has_a_row_that_says_so() -> None:
+def test_a_file_that_does_not_load_has_a_row_with_the_reason() -> None:
     other = variant("other", None, "other.onnx does not load", size=0)
     written, found = judged(other, raced(float32=20.0, default=10.0))
     assert found[2].verdict == "other.onnx does not load" and not found[2].is_better
     assert table(written, found).rows[2][3] == "–"
 
 
-def test_a_file_that_failed_in_the_race_says_why() -> None:
+def test_a_file_that_failed_in_the_race_has_a_reason() -> None:
     run = raced(float32=20.0, default=10.0)
     failed = Measurement(Candidate("other", "f", TARGET), error="its process ended")
     _, found = judged(variant("other"), synthetic_run((*run.measurements, failed)))

@@ -1,4 +1,4 @@
-"""The plot of accuracy beside latency: numbers, families as lines, and whose accuracy it is."""
+"""The plot of accuracy against latency: numbers, families as lines, published accuracies."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import plotly.graph_objects
 
 from benchmarks.record import Measurement
 from benchmarks.report.figures import Figure, figures
-from benchmarks.report.figures.lines import Lines
+from benchmarks.report.figures.accuracy import Lines
 from benchmarks.report.html import render_html
 from benchmarks.report.notes import settings
 from benchmarks.report.palette import SURFACE
@@ -40,7 +40,7 @@ def families() -> list[Figure]:
     return plots(*(member(*each, target) for target in RUNTIMES for each in FAMILIES))
 
 
-def test_families_are_lines_in_a_plot_for_each_target() -> None:
+def test_families_are_lines_in_one_plot_per_target() -> None:
     found = families()
     assert [each.title for each in found] == [f"Accuracy against latency on {x}" for x in RUNTIMES]
     for plot in found:
@@ -51,12 +51,12 @@ def test_families_are_lines_in_a_plot_for_each_target() -> None:
         assert plot.spec["layout"]["showlegend"]
 
 
-def test_marks_show_what_a_name_adds_to_its_line() -> None:
+def test_marks_show_the_suffix_after_the_name_of_the_line() -> None:
     marks = [each for each in families()[0].spec["data"] if "marker" in each]
     assert sorted(each["text"][0] for each in marks) == ["L", "S", "S", "T", "T"]
 
 
-def test_a_name_that_is_not_that_of_its_line_is_a_number() -> None:
+def test_a_name_without_the_name_of_its_line_shows_a_number() -> None:
     odd = (("resnet", 3), ("Swin-", 4), ("Swin-T-distilled", 5), ("SwinV2", 6))
     made = [member(name, "Swin", time, 0.8, RUNTIMES[0]) for name, time in odd]
     (plot,) = plots(*made)
@@ -77,17 +77,17 @@ def test_lines_named_after_each_other_all_have_a_colour() -> None:
     assert len({lines.colour(each) for each in lines.names}) == 1
 
 
-def test_published_accuracies_are_told_from_measured_ones() -> None:
+def test_published_and_measured_accuracies_are_distinguished() -> None:
     plot = families()[0]
     assert plot.spec["layout"]["yaxis"]["title"]["text"] == "accuracy, as published"
-    assert "Accuracy is as published of the network, not measured with these files" in str(
+    assert "Accuracy is as published for the network, not measured with these files" in str(
         plot.caption
     )
     hovers = [each["hovertext"] for each in plot.spec["data"] if "marker" in each]
     assert all("%, as published" in each for each in hovers)
 
 
-def test_a_mixed_plot_names_whose_accuracy_was_published() -> None:
+def test_a_mixed_plot_names_the_published_accuracies() -> None:
     own = synthetic.measurement("own", milliseconds=20, accuracy=0.79)
     (plot,) = plots(own, member("Swin-T", "", 30, 0.813, RUNTIMES[0]))
     assert plot.title == "Accuracy against latency"
@@ -96,20 +96,20 @@ def test_a_mixed_plot_names_whose_accuracy_was_published() -> None:
     assert "as published" not in str(plots(own, own)[0].caption)
 
 
-def test_one_accuracy_is_no_plot() -> None:
+def test_a_single_accuracy_gives_no_plot() -> None:
     assert not plots(member("Swin-T", "Swin", 30, 0.813, RUNTIMES[0]))
     one_each = [member("Swin-T", "Swin", 30, 0.813, target) for target in RUNTIMES]
     assert not plots(*one_each)
 
 
-def test_the_settings_of_a_candidate_say_that_its_accuracy_was_published() -> None:
+def test_the_settings_of_a_candidate_name_a_published_accuracy() -> None:
     run = synthetic.run([member("Swin-T", "Swin", 30, 0.813, RUNTIMES[0])])
     (row,) = summarise([run]).sections[0].views[0].rows
     assert ("accuracy, as published", "81.3%") in list(settings(row))
     assert "<dt>accuracy, as published</dt><dd>81.3%</dd>" in render_html([run])
 
 
-def test_a_line_of_a_stranger_is_text_and_short() -> None:
+def test_an_untrusted_line_name_is_shortened_text() -> None:
     made = [member(f"x-{i}", "<b>" + "y" * 300, 5 + i, 0.5, RUNTIMES[0]) for i in range(2)]
     names = [each["name"] for each in plots(*made)[0].spec["data"] if each["mode"] == "lines"]
     assert names[0].startswith("&lt;b&gt;") and len(names[0]) < 40
@@ -150,7 +150,7 @@ def test_a_file_on_two_targets_has_one_size() -> None:
     assert [each.title for each in plots(made, other)] == ["Accuracy against latency"]
 
 
-def test_accuracies_of_publications_are_no_property_of_a_file() -> None:
+def test_published_accuracies_are_not_plotted_by_file_size() -> None:
     titles = [each.title for each in families()]
     assert "Accuracy against file size" not in titles
 

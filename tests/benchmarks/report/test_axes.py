@@ -1,4 +1,4 @@
-"""Logarithmic axes: labels that a reader takes for what they are."""
+"""Labels of logarithmic axes."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The page is complete in itself and keeps strangers' texts in their place."""
+"""The page is self-contained, and untrusted text remains text."""
 
 import json
 from html.parser import HTMLParser
@@ -78,14 +78,14 @@ def test_only_the_two_scripts_of_the_page_may_run() -> None:
 
 
 @pytest.mark.parametrize("make", CASES)
-def test_every_figure_is_a_valid_one_of_plotly(make) -> None:
+def test_every_figure_is_valid_in_plotly(make) -> None:
     view = summarise([make()]).sections[0].views[0]
     for figure in figures(view):
         plotly.graph_objects.Figure(figure.spec)
         json.dumps(figure.spec, allow_nan=False)
 
 
-def test_what_is_plotted_is_what_was_measured() -> None:
+def test_plots_contain_the_measured_values() -> None:
     view = summarise([synthetic.server()]).sections[0].views[0]
     titles = [figure.title for figure in figures(view)]
     assert titles == [
@@ -102,7 +102,7 @@ def test_what_is_plotted_is_what_was_measured() -> None:
     assert not list(figures(summarise([synthetic.empty()]).sections[0].views[0]))
 
 
-def test_slow_calls_are_counted_where_they_are_not_drawn() -> None:
+def test_slow_calls_that_are_not_drawn_are_counted() -> None:
     calls = (10_000_000,) * 300 + (90_000_000,)
     item = synthetic.measurement("a")
     item = synthetic.replace(item, rounds=(synthetic.Round(0.0, 3.0, calls),))
@@ -129,12 +129,12 @@ def test_plots_treat_labels_as_text() -> None:
     )
 
 
-def test_reasons_warnings_and_errors_are_read_without_scripts() -> None:
+def test_reasons_warnings_and_errors_are_readable_without_scripts() -> None:
     text = Page(render_html([synthetic.server(), synthetic.laptop()])).text()
     for part in (
         "is fastest",
-        "480 samples of 12 rounds do not support it",
-        "had not settled",
+        "480 samples of 12 rounds are too few",
+        "was not steady",
         "needs macOS",
         "AMD EPYC 7B12",
         "Apple M2",
@@ -144,9 +144,9 @@ def test_reasons_warnings_and_errors_are_read_without_scripts() -> None:
         assert part in text
 
 
-def test_no_run_and_no_candidate_are_said() -> None:
+def test_missing_runs_and_candidates_are_reported() -> None:
     assert "No run was given." in render_html([])
-    assert "No candidate was named." in render_html([synthetic.empty()])
+    assert "The run has no candidates." in render_html([synthetic.empty()])
 
 
 def luminance(colour: str) -> float:

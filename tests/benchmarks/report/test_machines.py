@@ -1,4 +1,4 @@
-"""The table across machines, and both forms of it."""
+"""The table across machines, in both output formats."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ def test_one_machine_needs_no_table():
     assert table() is None
 
 
-def test_a_row_is_a_file_and_a_column_a_machine_and_target():
+def test_rows_are_files_and_columns_are_machines_and_targets():
     here = run(
         [
             measurement(f"a.onnx on {CPU}", milliseconds=10),
@@ -50,13 +50,13 @@ def test_a_row_is_a_file_and_a_column_a_machine_and_target():
     assert found.differing == ()
 
 
-def test_batches_have_rows_of_their_own():
+def test_batches_have_separate_rows():
     eight = measurement(f"a.onnx on {CPU}, batch 8", configuration=Configuration(batch=8))
     found = table(run([measurement(f"a.onnx on {CPU}"), eight]), run([], machine=LAPTOP))
     assert list(cells(found)) == ["a.onnx", "a.onnx, batch 8"]
 
 
-def test_what_failed_is_said():
+def test_failures_are_shown():
     found = table(run([synthetic.failing("a.onnx")]), run([], machine=LAPTOP))
     assert cells(found) == {"a.onnx": ["failed"]}
 
@@ -74,13 +74,13 @@ def test_the_last_run_of_a_machine_counts():
     assert [float(text) for text in cells(found)["a"]] == pytest.approx([20, 30], rel=0.05)
 
 
-def test_machines_of_one_name_are_told_apart():
+def test_machines_with_equal_names_are_numbered():
     twin = synthetic.SERVER | {"memory": "48 GB"}
     found = table(run([measurement("a")]), run([measurement("a")], machine=twin))
     assert [each.machine for each in found.headings] == ["AMD EPYC 7B12", "AMD EPYC 7B12 (2)"]
 
 
-def test_different_files_of_one_name_are_noticed():
+def test_different_files_with_equal_names_are_reported():
     changed = measurement("a", artifact=Artifact("a", "cd" * 32, 1))
     here = [measurement("a"), measurement("b")]
     found = table(run(here), run([changed, measurement("b")], machine=LAPTOP))
@@ -90,7 +90,7 @@ def test_different_files_of_one_name_are_noticed():
     assert table(run(here), run([elsewhere], machine=LAPTOP)).differing == ()
 
 
-def test_the_forms_begin_with_it():
+def test_both_formats_begin_with_the_table():
     runs = [synthetic.server(), synthetic.laptop()]
     markdown = render_markdown(runs)
     assert markdown.index("## All machines") < markdown.index("## `AMD EPYC 7B12`")
@@ -103,7 +103,7 @@ def test_the_forms_begin_with_it():
         assert "All machines" not in render_html(one)
 
 
-def test_strangers_texts_stay_in_their_cells():
+def test_untrusted_text_stays_in_its_cell():
     runs = [synthetic.hostile(), synthetic.laptop()]
     page = Page(render_html(runs))
     assert not page.open

@@ -1,4 +1,4 @@
-"""The page as a browser shows it: every plot is drawn, nothing is fetched, nothing fails."""
+"""The page in a browser: every plot is drawn, nothing is fetched, nothing fails."""
 
 import shutil
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
     reason=f"no browser to open the page with: none of {', '.join(NAMES)} is on PATH",
 )
 
-# A browser of its own: no sandbox, since tests may run as root; no talk with its maker.
+# Options: no sandbox, as tests may run as root; no background requests.
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -57,7 +57,7 @@ def browser() -> Iterator[Any]:
 
 
 class Visit:
-    """A page that is open, with all that it said and asked for."""
+    """An open page, with its console messages and requests."""
 
     def __init__(self, browser: Any, file: Path, width: int, theme: str) -> None:
         self.said: list[str] = []
@@ -79,7 +79,7 @@ class Visit:
         )
 
     def wait_until(self, expression: str) -> None:
-        """Ask until it is so; a wait inside of the page would need the evaluation it forbids."""
+        """Poll until it is true, as a wait in the page would need ``eval``, which it forbids."""
         for _ in range(200):
             if self.page.evaluate(expression):
                 return
@@ -87,7 +87,7 @@ class Visit:
         raise AssertionError(f"this never became true: {expression}")
 
     def fetched(self, file: Path) -> list[str]:
-        """What was asked for beside the page itself."""
+        """Requests other than the page itself."""
         return [url for url in self.asked if url != file.as_uri() and not url.startswith("data:")]
 
 
@@ -132,7 +132,7 @@ def test_plots_follow_the_theme_and_the_width_of_the_reader(visit: Any) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     before = opened.page.evaluate(ink), opened.page.evaluate(ground)
     opened.page.emulate_media(color_scheme="dark")
-    # The page hears of it with the next frame; where it never does, this times out.
+    # The page is notified with the next frame. If it never is, this times out.
     opened.wait_until(f"{ink} !== '{before[0]}' && {ground} !== '{before[1]}'")
     opened.page.set_viewport_size({"width": 360, "height": 800})
     opened.wait_until("document.querySelector('.plot .main-svg').clientWidth < 360")
@@ -140,7 +140,7 @@ def test_plots_follow_the_theme_and_the_width_of_the_reader(visit: Any) -> None:
 
 
 @pytest.mark.parametrize("width", [1280, 360])
-def test_hostile_names_stay_text(visit: Any, width: int) -> None:
+def test_hostile_names_remain_text(visit: Any, width: int) -> None:
     opened, file = visit(render_html([synthetic.hostile()]), width)
     assert opened.page.title() == "Benchmark on Unknown machine"
     assert opened.said == [] and opened.fetched(file) == []
@@ -152,7 +152,7 @@ def test_hostile_names_stay_text(visit: Any, width: int) -> None:
         assert "<b>bold</b> &lt;i&gt; $x$ %{x} {{ 7*7 }}" in labels
 
 
-def test_a_script_that_did_slip_in_would_not_run(visit: Any) -> None:
+def test_an_injected_script_would_not_run(visit: Any) -> None:
     slipped = (
         '<script>document.title = "owned"</script><img src="https://example.invalid/x.png">'
         '<img src="missing.png" onerror="document.title = \'owned\'">'
@@ -160,13 +160,13 @@ def test_a_script_that_did_slip_in_would_not_run(visit: Any) -> None:
     html = render_html([synthetic.laptop()]).replace("</header>", f"</header>{slipped}")
     opened, file = visit(html)
     assert opened.page.title() == "Benchmark on Apple M2"
-    # The browser reports what a page would like to have, also where its policy forbids it.
+    # The browser reports requests of the page even if its policy forbids them.
     assert {opened.refused[url] for url in opened.fetched(file)} == {"csp"}
     assert any("Content Security Policy" in line for line in opened.said)
 
 
 @pytest.mark.parametrize("make", [synthetic.sparse, synthetic.empty])
-def test_a_run_of_almost_nothing_is_a_page_all_the_same(visit: Any, make: Any) -> None:
+def test_a_run_with_hardly_any_data_still_has_a_page(visit: Any, make: Any) -> None:
     opened, file = visit(render_html([make()]), 360)
     assert opened.said == [] and opened.fetched(file) == []
     assert not opened.page.evaluate(SCROLLS)

@@ -1,4 +1,4 @@
-"""What the report says of a proof."""
+"""The proof in the report."""
 
 import pytest
 
@@ -18,7 +18,7 @@ from tests.benchmarks.synthetic import measurement, run
         (Proof(1, 2e-6, 112.0), "2e-6", "error of 2.0e-06 and 112 dB at worst in 1 case"),
     ],
 )
-def test_exact_is_only_what_differs_nowhere(proof: Proof, cell: str, sentence: str) -> None:
+def test_only_equal_outputs_are_called_exact(proof: Proof, cell: str, sentence: str) -> None:
     shown = summarise([run([measurement("a.onnx", proof=proof)])]).sections[0].views[0]
     (column,) = (each for each in columns(shown) if each.header == "proof")
     assert column.cells[0].text == cell

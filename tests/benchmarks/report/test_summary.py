@@ -1,4 +1,4 @@
-"""Runs become rows; what is not known says why."""
+"""Runs as rows, in which unknown figures have a reason."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ def steady(milliseconds: float, count: int = 8) -> tuple[Round, ...]:
     return tuple(Round(float(index), sum(samples) / 1e9, samples) for index in range(count))
 
 
-def test_runs_gather_by_machine_in_the_order_in_which_they_come() -> None:
+def test_runs_are_grouped_by_machine_in_their_order() -> None:
     report = summarise([synthetic.laptop(), synthetic.server(), synthetic.laptop()])
     assert [section.title for section in report.sections] == ["Apple M2", "AMD EPYC 7B12"]
     assert [len(section.views) for section in report.sections] == [2, 1]
@@ -52,9 +52,7 @@ def test_ratios_are_to_the_first_candidate_that_was_measured() -> None:
 
 
 @pytest.mark.parametrize(("milliseconds", "doubted"), [(5.0, True), (20.0, False)])
-def test_a_share_above_the_limit_is_never_shown_without_its_doubt(
-    milliseconds: float, doubted: bool
-) -> None:
+def test_a_share_above_the_limit_always_has_a_warning(milliseconds: float, doubted: bool) -> None:
     artifact = Artifact("a.onnx", "0" * 64, 1, macs=10**9)
     measured = replace(synthetic.measurement("a", rounds=steady(milliseconds)), artifact=artifact)
     threads = measured.candidate.configuration.threads
@@ -68,7 +66,7 @@ def test_a_share_above_the_limit_is_never_shown_without_its_doubt(
         assert ("limit was measured too low" in page) is doubted
 
 
-def test_batches_are_compared_by_image_and_streams_not_at_all() -> None:
+def test_batches_are_compared_per_image_and_streams_are_not_compared() -> None:
     view = view_of(
         synthetic.run(
             [
@@ -97,7 +95,7 @@ def test_throughput_counts_every_repetition() -> None:
     assert view_of(synthetic.run([item])).rows[0].throughput == 100
 
 
-def test_every_absent_figure_has_its_reason() -> None:
+def test_every_missing_figure_has_a_reason() -> None:
     for make in (synthetic.server, synthetic.laptop, synthetic.sparse):
         for column in columns(view_of(make())):
             for cell in column.cells:
@@ -105,14 +103,16 @@ def test_every_absent_figure_has_its_reason() -> None:
                 assert bool(cell.reason) == (cell.text == ABSENT or plain)
 
 
-def test_absences_are_gathered_and_failures_left_to_their_errors() -> None:
+def test_missing_figures_are_grouped_and_failures_left_out() -> None:
     lines = absences(view_of(synthetic.server()))
-    assert lines[0] == "p99 of 1–2, 4–7: 480 samples of 12 rounds do not support it"
+    assert lines[0] == "p99 of 1–2, 4–7: 480 samples of 12 rounds are too few"
     assert not any("mlpackage" in line or "8" in line.split(":")[0] for line in lines)
-    assert any("the system does not tell" in line for line in absences(view_of(synthetic.laptop())))
+    assert any(
+        "the system does not report" in line for line in absences(view_of(synthetic.laptop()))
+    )
 
 
-def test_percentiles_stay_in_the_table_even_where_nobody_has_one() -> None:
+def test_percentile_columns_remain_even_if_all_are_missing() -> None:
     headers = [column.header for column in columns(view_of(synthetic.sparse()))]
     assert headers[:3] == ["median", "p90", "p99"]
     assert "throughput" not in headers and "share of limit" not in headers
@@ -125,11 +125,11 @@ def test_a_clear_winner_is_named_with_ratio_and_interval() -> None:
     assert "the next, slide_swin_tiny-depthwise.onnx, takes 1.3" in sentence
     assert "95% interval" in sentence and "The first candidate" in sentence
     assert second.clear
-    assert not third.clear and "nothing else ran here" in text_of(third.sentence)
-    assert text_of(nothing.sentence) == "Nothing was measured."
+    assert not third.clear and "no other candidate ran here" in text_of(third.sentence)
+    assert text_of(nothing.sentence) == "No candidate was measured."
 
 
-def test_a_difference_within_the_noise_is_no_victory() -> None:
+def test_a_difference_within_the_noise_has_no_winner() -> None:
     pair = [
         synthetic.measurement("a", rounds=steady(10)),
         synthetic.measurement("b", rounds=steady(10.2)),
@@ -137,12 +137,12 @@ def test_a_difference_within_the_noise_is_no_victory() -> None:
     (quiet,) = headlines(view_of(synthetic.run(pair, noise=None)))
     (noisy,) = headlines(view_of(synthetic.run(pair, noise=1.05)))
     assert quiet.clear
-    assert not noisy.clear and "cannot be told apart" in text_of(noisy.sentence)
+    assert not noisy.clear and "are equally fast within the error" in text_of(noisy.sentence)
 
 
 def test_too_few_rounds_name_no_winner() -> None:
     (headline,) = headlines(view_of(synthetic.sparse()))
-    assert not headline.clear and "too little was measured" in text_of(headline.sentence)
+    assert not headline.clear and "too few samples to compare" in text_of(headline.sentence)
 
 
 def test_a_candidate_that_failed_halfway_does_not_win() -> None:
@@ -153,7 +153,7 @@ def test_a_candidate_that_failed_halfway_does_not_win() -> None:
     assert text_of(headline.sentence).startswith("whole takes")
 
 
-def test_operators_are_gathered_by_type_whatever_their_kernel() -> None:
+def test_operators_are_grouped_by_type_regardless_of_kernel() -> None:
     bars = operator_bars(
         [
             OperatorTime("a", "Conv (jit_avx512_dw)", 3),
@@ -169,13 +169,13 @@ def test_operators_are_gathered_by_type_whatever_their_kernel() -> None:
     assert (bars.others, bars.others_seconds) == (0, 0)
 
 
-def test_hundreds_of_nodes_of_few_types_leave_no_others() -> None:
+def test_many_nodes_of_few_types_leave_no_remainder() -> None:
     operators = [OperatorTime(str(index), f"Type{index % 12}", 1) for index in range(602)]
     bars = operator_bars(operators)
     assert bars and (len(bars.bars), bars.others) == (12, 0)
 
 
-def test_the_costliest_types_stay_and_the_rest_is_summed() -> None:
+def test_the_slowest_types_are_shown_and_the_rest_is_summed() -> None:
     operators = [OperatorTime(str(index), f"Type{index}", index + 1) for index in range(40)]
     bars = operator_bars(operators)
     assert bars
@@ -188,37 +188,42 @@ def test_the_costliest_types_stay_and_the_rest_is_summed() -> None:
     assert operator_bars([]) is operator_bars([OperatorTime("a", "b", 0)]) is None
 
 
-def test_a_long_go_is_thinned_and_starts_at_zero() -> None:
+def test_a_long_run_is_reduced_to_few_points_and_starts_at_zero() -> None:
     item = synthetic.measurement("a", sustained=synthetic.rounds(5, count=50, calls=200))
     points = sustained(item)
     assert 60 <= len(points) <= 120
     assert points[0].time == 0 and points[-1].time > points[0].time
 
 
-def test_a_median_without_an_interval_is_shown_all_the_same() -> None:
+def test_a_median_without_an_interval_is_still_shown() -> None:
     view = view_of(synthetic.sparse())
     (median,) = [column for column in columns(view) if column.header == "median"]
     none, one, _ = median.cells
     assert (none.text, one.text, one.detail) == (ABSENT, "10.0", "")
-    assert "interval of the median, p90, p99 of 2: 1 sample does not support it" in absences(view)
+    assert "interval of the median, p90, p99 of 2: 1 sample is too few" in absences(view)
 
 
 @pytest.mark.parametrize(
     ("target", "configuration", "artifact", "reason"),
     [
         ("openvino:gpu", Configuration(threads=2), {}, "those of the processor"),
-        ("openvino:cpu", Configuration(threads=2, streams=2), {}, "of 2 threads in float32"),
+        ("openvino:cpu", Configuration(threads=2, streams=2), {}, "for 2 threads in float32"),
         ("openvino:cpu", Configuration(threads=2, precision="bfloat16"), {}, "in float32"),
-        ("openvino:cpu", Configuration(threads=2), {"artifact": None}, "work is not known"),
+        (
+            "openvino:cpu",
+            Configuration(threads=2),
+            {"artifact": None},
+            "operations were not counted",
+        ),
     ],
 )
-def test_a_share_that_is_not_told_has_its_reason(target, configuration, artifact, reason) -> None:
+def test_a_missing_share_has_a_reason(target, configuration, artifact, reason) -> None:
     made = synthetic.measurement("a", target, configuration=configuration, **artifact)
     (row,) = view_of(synthetic.run([made])).rows
     assert isinstance(row.share, Missing) and reason in row.share.reason
 
 
-def test_the_settings_of_a_candidate_say_what_ranges_were_measured_on() -> None:
+def test_the_settings_of_a_candidate_name_the_calibration_data() -> None:
     plain = synthetic.measurement("own", milliseconds=20)
     assert plain.artifact is not None
     artifact = replace(plain.artifact, calibration="30 examples of noise.npz")

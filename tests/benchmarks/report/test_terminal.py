@@ -1,4 +1,4 @@
-"""The table of a terminal: it fits, and no number is cut."""
+"""The table on a terminal fits, and no number is cut."""
 
 import re
 
@@ -30,7 +30,7 @@ def table_of(lines: list[str]) -> list[str]:
 
 
 def wide():
-    """Every column there is, and long numbers in all of them."""
+    """Return a run with every column and long numbers."""
     return synthetic.run(
         synthetic.measurement(
             name, milliseconds=milliseconds, configuration=Configuration(threads=2, batch=64)
@@ -54,15 +54,15 @@ def test_no_number_is_cut(width):
     for row in section.views[0].rows:
         for end in (row.median.interval.low, row.median.interval.high):
             assert f"{end * 1e3:,.1f}" in text
-    # A thousands separator always has its three digits behind it.
+    # A thousands separator is always followed by three digits.
     assert not re.search(r"\d,(?!\d{3})", "\n".join(table_of(lines)))
 
 
-def test_an_interval_stays_in_one_line_where_there_is_room():
+def test_an_interval_stays_on_one_line_if_there_is_room():
     assert any(re.search(r"\d–\d", line) for line in rendered(synthetic.laptop(), 100))
 
 
-def test_what_has_no_room_is_named():
+def test_columns_without_room_are_named():
     lines = rendered(wide(), 80)
     (note,) = [line for line in lines if "no room for" in line]
     assert "cold start" in note

@@ -1,4 +1,4 @@
-"""Figures as people write them."""
+"""Figures as text."""
 
 import pytest
 
@@ -20,7 +20,7 @@ from benchmarks.report.units import byte_unit, percent_text, ratio_text, time_te
         (0.0, "0.00 s"),
     ],
 )
-def test_a_time_has_three_figures(seconds: float, text: str) -> None:
+def test_a_time_has_three_significant_digits(seconds: float, text: str) -> None:
     assert time_text(seconds) == text
 
 
@@ -37,7 +37,7 @@ def test_other_units() -> None:
     assert (percent_text(0.42), percent_text(0.042), percent_text(1.5)) == ("42%", "4.2%", "150%")
 
 
-def test_texts_are_one_visible_line() -> None:
+def test_texts_become_one_visible_line() -> None:
     assert clean("a\nb\x00\u202ec\x1b[0m\ud800") == "a b??c?[0m?"
     assert clip("slide_swin_tiny-depthwise.onnx", 13) == "slide_…e.onnx"
     assert clip("short", 13) == "short"

@@ -1,4 +1,4 @@
-"""What make bench-sizes says of a published size."""
+"""The table of make bench-sizes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_a_result_is_read_back(results: Path) -> None:
         ({"parameters": 12_225_695}, False),
     ],
 )
-def test_the_record_is_held_against_the_file(change: dict, agrees: bool) -> None:
+def test_the_record_is_compared_with_the_file(change: dict, agrees: bool) -> None:
     _, size = published_named("slide_pvt_tiny")
     assert command.as_recorded(size, replace(FOUND, **change)) == agrees
 
@@ -56,10 +56,10 @@ def test_the_page_has_a_row_for_each_result(results: Path, capsys) -> None:
     ("arguments", "text", "sentence"),
     [
         (["--only", "nobody"], None, "no published size nobody"),
-        (["--only", "slide_pvt_tiny"], "{", "no result of make bench-sizes"),
+        (["--only", "slide_pvt_tiny"], "{", "not a result of make bench-sizes"),
     ],
 )
-def test_what_cannot_be_used(
+def test_unusable_input_is_refused(
     results: Path, capsys, arguments: list[str], text: str | None, sentence: str
 ) -> None:
     if text is not None:

@@ -1,4 +1,4 @@
-"""The trial on scripted latencies; its counting, its page and what other tools say."""
+"""The trial on scripted latencies, its verdicts, its page, and the vendors' tools."""
 
 import json
 import sys
@@ -8,26 +8,26 @@ import pytest
 
 from benchmarks.compare import Verdict
 from benchmarks.gate import Gated
-from benchmarks.generated_page import END
+from benchmarks.generated_page import END, GeneratedPage
 from benchmarks.record import Configuration, Tensor
 from benchmarks.statistics import Estimate, Interval
-from benchmarks.trust import page, vendors
+from benchmarks.trust import vendors
 from benchmarks.trust.outcomes import Findings, LoopAgreement, Series
 from benchmarks.trust.subject import TrustSettings, TrustSubject, subject
-from benchmarks.trust.tables import grids
+from benchmarks.trust.tables import COMMAND, grids
 from benchmarks.trust.trial import examine, steps
-from benchmarks.trust.vendors import Question, Vendor
+from benchmarks.trust.vendors import Vendor, VendorRun
 from slide_deploy.errors import InputError
 from tests.backends.files import onnx_file
 
 REPORT = (Path(__file__).parent / "benchmark_report.json").read_text()
 
 
-def series(extra_work: float, **answers: int) -> Series:
+def series(extra_work: float, **counts: int) -> Series:
     ratio = Estimate(1.02, Interval(1.01, 1.03))
     found = [
         Gated("second", ratio, Verdict[name])
-        for name, count in answers.items()
+        for name, count in counts.items()
         for _ in range(count)
     ]
     return Series("onnxruntime:cpu", extra_work, tuple(found))
@@ -51,7 +51,7 @@ def findings(*, ours: float = 2.0) -> Findings:
         (series(0.0), 0, False),
     ],
 )
-def test_one_answer_in_twenty_may_be_wrong(counted, wrong, accepted):
+def test_one_verdict_in_twenty_may_be_wrong(counted, wrong, accepted):
     assert counted.wrong == wrong
     assert counted.accepted == accepted
 
@@ -72,19 +72,19 @@ def test_too_few_pairs_are_not_accepted():
     assert not LoopAgreement("a", "b", (1.0,) * 5, (1.0,) * 5).accepted
 
 
-def test_all_must_be_accepted():
+def test_all_findings_must_be_accepted():
     assert findings().accepted
     assert not findings(ours=2.1).accepted
 
 
 @pytest.mark.slow
-def test_the_trial_finds_what_the_script_says(tmp_path):
+def test_the_trial_finds_the_scripted_latencies(tmp_path):
     path = tmp_path / "a.json"
     path.write_text(json.dumps({"script": "noisy", "milliseconds": 2.0}))
     asked = []
 
-    def theirs(question: Question) -> float:
-        asked.append(question)
+    def theirs(run: VendorRun) -> float:
+        asked.append(run)
         return 2e6 * 1.2
 
     scripted = TrustSubject(path, "tests.benchmarks.scripted:scripted", Vendor("theirs", theirs))
@@ -130,10 +130,10 @@ def test_a_report_without_a_median_is_refused(report, sentence):
         vendors.benchmark_app_median(report)
 
 
-def test_benchmark_app_is_told_what_our_target_does(tmp_path):
+def test_benchmark_app_has_the_settings_of_our_target(tmp_path):
     inputs = (Tensor("image", "float32", (8, 3, 4, 4)), Tensor("scale", "float32", (8,)))
-    question = Question(Path("a.xml"), inputs, Configuration(threads=3), 2)
-    command = vendors.benchmark_app_command("benchmark_app", question, tmp_path)
+    run = VendorRun(Path("a.xml"), inputs, Configuration(threads=3), 2)
+    command = vendors.benchmark_app_command("benchmark_app", run, tmp_path)
     options = dict(zip(command[1::2], command[2::2], strict=False))
     assert options["-nthreads"] == "3" and options["-nstreams"] == "1" and options["-pin"] == "NO"
     assert options["-infer_precision"] == "f32" and options["-t"] == "2"
@@ -144,29 +144,33 @@ def test_the_loop_times_a_file(tmp_path):
     path = onnx_file(tmp_path, None)
     _, loop = vendors.VENDORS[".onnx"]
     nanoseconds = loop.median(
-        Question(path, (Tensor("x", "float32", (2, 4)),), Configuration(), 0.02)
+        VendorRun(path, (Tensor("x", "float32", (2, 4)),), Configuration(), 0.02)
     )
     assert 0 < nanoseconds < 1e9
 
 
-def test_a_tool_that_fails_says_why(tmp_path):
+def test_a_failing_tool_is_reported_with_the_reason(tmp_path):
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no model")
     _, loop = vendors.VENDORS[".onnx"]
     with pytest.raises(InputError, match=r"onnxruntime_loop\.py failed: .*broken\.onnx"):
-        loop.median(Question(broken, (), Configuration(), 0.02))
+        loop.median(VendorRun(broken, (), Configuration(), 0.02))
     with pytest.raises(InputError, match="printed no time: 'hello'"):
         vendors.loop_median("hello\n")
 
 
-def test_a_file_that_nobody_else_times_is_refused(tmp_path):
+def test_a_file_without_a_vendors_tool_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"end in \.onnx or \.xml"):
         subject(tmp_path / "a.mlpackage")
     with pytest.raises(InputError, match="does not exist"):
         subject(tmp_path / "a.onnx")
 
 
-BEGIN = page.page(Path("trust.md")).begin
+def page(path: Path) -> GeneratedPage:
+    return GeneratedPage(path, COMMAND)
+
+
+BEGIN = page(Path("trust.md")).begin
 
 
 @pytest.fixture
@@ -176,9 +180,9 @@ def kept(tmp_path) -> Path:
     return path
 
 
-def test_only_what_is_between_the_marks_is_replaced(kept):
+def test_only_text_between_the_marks_is_replaced(kept):
     for _ in range(2):
-        page.update(kept, findings(), {"command": "a|b"})
+        page(kept).update(grids(findings()), {"command": "a|b"})
     text = kept.read_text()
     assert text.startswith(f"before\n{BEGIN}\n\n**A file against itself")
     assert text.endswith(f"\n{END}\nafter\n")
@@ -186,7 +190,7 @@ def test_only_what_is_between_the_marks_is_replaced(kept):
     assert "a \\| tool" in text and "| command | a\\|b |" in text
 
 
-def test_the_page_is_written_whole_or_not_at_all(kept, monkeypatch):
+def test_the_page_is_written_atomically(kept, monkeypatch):
     before = kept.read_text()
 
     def full(self, content):
@@ -197,30 +201,30 @@ def test_the_page_is_written_whole_or_not_at_all(kept, monkeypatch):
     monkeypatch.setattr(Path, "write_bytes", full)
     monkeypatch.chdir(kept.parent)  # where it would be kept elsewhere, nothing half-written stays
     with pytest.raises(InputError, match="No space left"):
-        page.update(kept, findings(), {})
+        page(kept).update(grids(findings()), {})
     assert kept.read_text() == before
     assert list(kept.parent.iterdir()) == [kept]
 
 
 @pytest.mark.parametrize("text", ["", BEGIN, f"{END}{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
-def test_a_page_without_marks_stays_as_it_is(tmp_path, text):
+def test_a_page_without_marks_is_not_changed(tmp_path, text):
     path = tmp_path / "trust.md"
     path.write_text(text)
     with pytest.raises(InputError, match="lacks the marks"):
-        page.update(path, findings(), {})
+        page(path).update(grids(findings()), {})
     assert path.read_text() == text
 
 
-def test_every_row_has_a_cell_a_column():
+def test_every_row_has_a_cell_for_each_column():
     for grid in grids(findings()) + grids(Findings((series(0.0),), (), {})):
         assert {len(row) for row in grid.rows} <= {len(grid.headers)}
 
 
 def test_the_page_of_this_project_has_the_marks():
-    page.page(Path(__file__).parents[3] / "docs" / "trust.md").around()
+    page(Path(__file__).parents[3] / "docs" / "trust.md").around()
 
 
-def test_nothing_that_measures_knows_of_the_trial():
+def test_measuring_code_does_not_import_the_trial():
     root = Path(__file__).parents[3] / "benchmarks"
     others = [path for path in root.rglob("*.py") if path.parent.name != "trust"]
     assert others

@@ -13,7 +13,7 @@ from tests.mutants.catalogue import CATALOGUE
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
-    """Of these tests: playwright drives one browser at a time in a thread."""
+    """The browser of these tests, as playwright drives one browser at a time in a thread."""
     require_assets()
     with launched() as started:
         yield started
@@ -21,7 +21,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    """A file of one product with its reference outputs, for tests that are not of its answers."""
+    """A file of one matmul with its reference outputs, for tests that do not check its outputs."""
     folder = tmp_path / "small"
     folder.mkdir()
     path = onnx_file(folder, None)

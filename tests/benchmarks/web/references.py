@@ -1,4 +1,4 @@
-"""Reference outputs of files for tests, drawn and computed apart from what reads them."""
+"""Reference outputs for tests, drawn and computed by code independent of the readers."""
 
 import functools
 import json
@@ -16,7 +16,7 @@ MASK = 0xFFFFFFFF
 
 
 def mix(word: int) -> int:
-    """The form's hash, in Python's own whole numbers."""
+    """Compute the hash of the format with Python integers."""
     word ^= word >> 16
     word = word * 0x7FEB352D & MASK
     word ^= word >> 15
@@ -30,7 +30,7 @@ def word(seed: int, place: int) -> int:
 
 @functools.cache
 def normal(seed: int, shape: tuple[int, ...], factor: float = 1.0) -> np.ndarray:
-    """A bell-shaped tensor; it is kept, and must not be changed."""
+    """Return a tensor of normal numbers. It is cached and must not be changed."""
     values = []
     for index in range(int(np.prod(shape))):
         a, b = word(seed, 2 * index), word(seed, 2 * index + 1)
@@ -45,7 +45,7 @@ def recipe(shape: tuple[int, ...], draw: dict[str, Any], **others: Any) -> dict[
 
 
 def write_reference(path: Path, truth: Path | None = None, samples: int | None = None) -> Path:
-    """Write what ``truth`` answers beside ``path``, bound to ``path``: two cases of one image."""
+    """Write the outputs of ``truth`` as reference outputs of ``path``: two cases of one image."""
     session = onnxruntime.InferenceSession(truth or path)
     [image] = session.get_inputs()
     shape = tuple(size if isinstance(size, int) else 1 for size in image.shape)

@@ -1,4 +1,4 @@
-"""A phone on a cable: its own browser, or a program that the user names."""
+"""A connected phone: its own browser, or the user's program."""
 
 import json
 import os
@@ -126,7 +126,7 @@ def test_a_program_measures_natively_and_is_marked_unproven(
     assert asked.splitlines()[-4:].count("-s 3A1 shell rm -rf /data/local/tmp/slide-deploy") == 1
 
 
-def test_a_program_that_prints_something_else_is_told(
+def test_unexpected_output_of_the_program_is_reported(
     run: Any, phone: Path, file: Path, program: Path
 ) -> None:
     (phone / "prints").write_text("Segmentation fault\n")
@@ -141,10 +141,10 @@ def test_a_program_that_prints_something_else_is_told(
         ("3A1\tdevice\n4B2\tdevice\n", (), "Several phones are connected (3A1, 4B2)"),
         ("3A1\tunauthorized\n", (), "The phone 3A1 is unauthorized: unlock it"),
         ("3A1\toffline\n", ("--adb-serial", "3A1"), "The phone 3A1 is offline"),
-        ("3A1\tdevice\n", ("--adb-serial", "9"), "No phone 9 is connected: adb devices lists 3A1"),
+        ("3A1\tdevice\n", ("--adb-serial", "9"), "from those that adb devices lists (3A1)"),
     ],
 )
-def test_phones_that_cannot_be_used_are_told_apart(
+def test_each_unusable_phone_has_its_own_message(
     run: Any, phone: Path, tmp_path: Path, devices: str, arguments: tuple[str, ...], words: str
 ) -> None:
     (phone / "devices").write_text(devices)
@@ -153,22 +153,22 @@ def test_phones_that_cannot_be_used_are_told_apart(
     assert code == 2 and words in told and told.count("\n") == 1
 
 
-def test_a_phone_that_opens_nothing_is_told(run: Any, phone: Path, small: Path) -> None:
+def test_a_phone_that_cannot_open_the_page_is_reported(run: Any, phone: Path, small: Path) -> None:
     require_assets()
     (phone / "locked").touch()
     code, _, told = run("bench", small, "--adb")
-    assert code == 2 and "Pixel 8 opens no page" in told
+    assert code == 2 and "Pixel 8 cannot open a page" in told
     assert "reverse --remove" in (phone / "asked").read_text()
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--web", "--adb"), "--web and --adb are different ways: give one."),
-        (("--web", "--web-bundle", "out"), "--web and --web-bundle are different ways"),
-        (("--adb-serial", "1"), "give --adb as well"),
-        (("--host", "0.0.0.0"), "give it with --web"),
-        (("--adb", "--host", "0.0.0.0"), "give it with --web"),
+        (("--web", "--adb"), "--web and --adb exclude each other: give one."),
+        (("--web", "--web-bundle", "out"), "--web and --web-bundle exclude each other"),
+        (("--adb-serial", "1"), "--adb-serial applies to --adb: give --adb too"),
+        (("--host", "0.0.0.0"), "--host applies to --web: give --web too"),
+        (("--adb", "--host", "0.0.0.0"), "--host applies to --web: give --web too"),
         (("--web", "--pin", "0"), "--pin cannot be combined with --web: leave one out."),
         (("--adb", "--calibrate"), "--calibrate cannot be combined with --adb"),
         (("--web", "--bundle", "out"), "--bundle cannot be combined with --web: leave one out."),
@@ -188,7 +188,7 @@ def test_options_that_contradict_each_other_are_refused(
 
 def test_files_of_other_kinds_are_refused(run: Any, file: Path) -> None:
     code, _, told = run("bench", file, "--web")
-    assert code == 2 and "A browser runs no" in told and ".onnx" in told
+    assert code == 2 and "A browser cannot run" in told and ".onnx" in told
 
 
 def test_the_page_names_a_command_that_measures(run: Any, phone: Path, tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def benched(run: Any, phone: Path, path: Path, program: Path) -> tuple[dict[str,
 def test_a_changed_file_is_not_pushed(run: Any, phone: Path, file: Path, program: Path) -> None:
     with_reference(file).write_bytes(b"another model")
     measured, asked = benched(run, phone, file, program)
-    assert measured["error"].startswith("wrong: the file is not the one that was proved")
+    assert measured["error"].startswith("wrong: the file differs from the one that was verified")
     assert measured["rounds"] == [] and str(file) not in asked
 
 

@@ -20,7 +20,7 @@ from tests.browser import require_assets
 
 @contextmanager
 def plain_server(folder: Path) -> Iterator[str]:
-    """A server that knows nothing of isolation."""
+    """Run a server that does not send the headers of cross-origin isolation."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *arguments: object) -> None:
@@ -42,7 +42,7 @@ def downloaded(visit: Visit, place: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_server_without_isolation_and_a_file_measure_with_one_thread(
+def test_a_server_without_isolation_and_a_page_from_a_file_use_one_thread(
     run: Any, browser: Any, small: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "bundle"
@@ -64,7 +64,7 @@ def test_a_server_without_isolation_and_a_file_measure_with_one_thread(
             assert measured.runtime["threads"] == "1" and len(measured.rounds) == 6
             assert measured.proof is not None
             assert found.machine["cross-origin isolated"] == "no"
-            # The timer is coarse there: a sample holds calls enough for it.
+            # The timer is coarse, so a sample contains several calls.
             assert measured.repetitions >= 2
     code, shown, _ = run("report", *results)
     assert code == 0 and "web:wasm" in shown
@@ -72,7 +72,7 @@ def test_a_server_without_isolation_and_a_file_measure_with_one_thread(
     assert code == 0, shown
 
 
-def test_a_bundle_tells_nothing_of_this_machine(small: Path, tmp_path: Path) -> None:
+def test_a_web_bundle_contains_no_facts_of_this_machine(small: Path, tmp_path: Path) -> None:
     require_assets()
     out = tmp_path / "bundle"
     write_bundle(planned([candidate(small)]), out)
@@ -83,11 +83,11 @@ def test_a_bundle_tells_nothing_of_this_machine(small: Path, tmp_path: Path) -> 
             assert str(tmp_path).encode() not in (out / name).read_bytes()
     plan = json.loads((out / "plan.json").read_text())
     assert plan["post"] is None and set(plan["runtime"]["wasm"]) <= names
-    with pytest.raises(InputError, match="is there already: give it a new folder"):
+    with pytest.raises(InputError, match="already exists: give a new folder"):
         write_bundle(planned([candidate(small)]), out)
 
 
-def test_graphics_need_more_than_one_file(small: Path, tmp_path: Path) -> None:
+def test_gpu_targets_have_no_single_file(small: Path, tmp_path: Path) -> None:
     require_assets()
     [page] = write_bundle(planned([candidate(small, "webgpu")]), tmp_path / "bundle")
     assert page.name == "index.html"

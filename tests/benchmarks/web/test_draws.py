@@ -1,4 +1,4 @@
-"""The page draws the inputs that every other language draws, and compares as Python does."""
+"""The page draws the same inputs as other languages, and compares outputs like Python."""
 
 import json
 import math
@@ -21,7 +21,7 @@ MODULES: dict[str, Resource] = {name: script(name) for name in {*FACE, *WORKER}}
 
 @pytest.fixture(scope="module")
 def page(browser: Any) -> Iterator[Any]:
-    """A page that the modules can be imported into."""
+    """Open a page that can import the modules."""
     with serving(Site({"x.html": b"<p>", **MODULES})) as port:
         page = browser.new_page()
         page.goto(f"http://127.0.0.1:{port}/x.html")
@@ -50,7 +50,7 @@ def recipes() -> Iterator[Recipe]:
 
 
 @pytest.mark.parametrize("recipe", recipes(), ids=lambda each: f"{each.draw['kind']}-{each.dtype}")
-def test_every_recipe_makes_the_same_bits(page: Any, recipe: Recipe) -> None:
+def test_every_recipe_gives_equal_bits(page: Any, recipe: Recipe) -> None:
     given = {**vars(recipe), "frame": recipe.frame and vars(recipe.frame)}
     made = page.evaluate(
         """async recipe => {
@@ -66,7 +66,7 @@ def test_every_recipe_makes_the_same_bits(page: Any, recipe: Recipe) -> None:
     assert bytes(made["bytes"]) == wanted.tobytes()
 
 
-def test_words_are_the_same_in_three_hands(page: Any) -> None:
+def test_three_implementations_give_equal_words(page: Any) -> None:
     """The page, the project, and the whole numbers of Python without numpy."""
     asked = """async ([seed, count]) => {
       const { word } = await import("/draws.js");
@@ -78,7 +78,7 @@ def test_words_are_the_same_in_three_hands(page: Any) -> None:
 
 
 def texts(number: float) -> str:
-    """As JavaScript reads it."""
+    """Return a value as JavaScript reads it."""
     return str(float(number)).replace("inf", "Infinity")
 
 
@@ -102,7 +102,7 @@ TRUTH = np.array([[1.0, -2.0, 3.0], [0.5, 0.25, -4.0]], np.float32)
         (np.array([3, 5]), np.array([3, 5, 9]), 9.0, False),
     ],
 )
-def test_figures_are_those_of_python(
+def test_the_comparison_agrees_with_python(
     page: Any, answer: np.ndarray, truth: np.ndarray, scale: float, is_centred: bool
 ) -> None:
     if truth.dtype.kind == "f":
@@ -133,7 +133,7 @@ def test_figures_are_those_of_python(
         assert (math.isnan(number) and math.isnan(known)) or number == pytest.approx(known, 1e-9)
 
 
-def test_half_precision_survives_a_browser_without_it(page: Any) -> None:
+def test_half_precision_works_in_a_browser_without_it(page: Any) -> None:
     """Every number of 16 bits goes to a word and back, and numbers between round to even."""
     found = page.evaluate(
         """async values => {
@@ -151,7 +151,7 @@ def test_half_precision_survives_a_browser_without_it(page: Any) -> None:
     assert found == [[], np.array(values).astype(np.float16).view(np.uint16).tolist()]
 
 
-def test_modules_stand_behind_what_they_import() -> None:
+def test_modules_come_after_those_that_they_import() -> None:
     from benchmarks.web.single_file import joined
 
     for names, others in ((WORKER, {}), (FACE, {"source.js": "inline_source.js"})):
@@ -188,7 +188,7 @@ def test_a_proof_is_exact_only_if_nothing_differs(
     ("factor", "height", "tested", "is_wrong"),
     [(2, 8, 1, False), (3, 8, 1, True), (2, 9, 0, False), (3, 9, 0, True)],
 )
-def test_a_file_that_is_timed_at_other_sizes_is_proved_at_its_own(
+def test_a_file_timed_at_other_sizes_is_verified_at_its_own(
     page: Any, factor: int, height: int, tested: int, is_wrong: bool
 ) -> None:
     """The session multiplies by a factor; its reference outputs are of a height of 8, times 2."""

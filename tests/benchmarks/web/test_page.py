@@ -1,4 +1,4 @@
-"""The page in a real browser: it proves before it times, and says what it is."""
+"""The page in a real browser verifies files before it times them, and describes its device."""
 
 import shutil
 from collections.abc import Callable
@@ -20,10 +20,10 @@ PICTURES = Path(__file__).parents[3] / "build" / "web"
 
 
 def measured(browser: Any, plan: PagePlan, **settings: Any) -> tuple[Run, str]:
-    """The run of a page, and what it showed at its end."""
+    """Return the run of a page, and its final text."""
     with waiting(plan) as served, visiting(browser, served.address, **settings) as visit:
         text = visit.finish()
-        assert "Handed back" in until(visit, "Handed back"), text
+        assert "Sent to the command" in until(visit, "Sent to the command"), text
         assert visit.errors == []
         return served.result(), visit.text()
 
@@ -35,7 +35,7 @@ def until(visit: Visit, words: str) -> str:
     return visit.text()
 
 
-def test_right_files_are_timed_and_wrong_ones_are_not(
+def test_only_correct_files_are_timed(
     browser: Any, nano: Path, mutant: Callable[[str], Path], tmp_path: Path
 ) -> None:
     plain = tmp_path / "plain" / nano.name
@@ -88,29 +88,29 @@ def test_no_mutant_gets_a_figure(
     assert right.rounds
 
 
-def test_reference_outputs_prove_no_other_file(nano: Path, tmp_path: Path) -> None:
-    """Whatever a mutant answers: those of the file that it was made from are not its own."""
+def test_reference_outputs_do_not_verify_another_file(nano: Path, tmp_path: Path) -> None:
+    """The reference outputs of the original file are not those of a mutant."""
     for each in ("no-metadata", "one-sign-flipped", "renamed-input"):
         found = next(item for item in CATALOGUE if item.name == each)
         path = found.damage(base(), "onnx", tmp_path / each)
         shutil.copy(nano.with_name(nano.name + SUFFIX), path.with_name(path.name + SUFFIX))
         [entry] = planned([candidate(path)]).document["candidates"]
-        assert entry["refused"].startswith("wrong: the file is not the one that was proved")
+        assert entry["refused"].startswith("wrong: the file differs from the one that was verified")
 
 
 @pytest.mark.slow
-def test_another_file_is_not_even_opened(browser: Any, small: Path, tmp_path: Path) -> None:
+def test_a_file_with_another_hash_is_not_opened(browser: Any, small: Path, tmp_path: Path) -> None:
     shutil.copytree(small.parent, tmp_path / "other")
     other = tmp_path / "other" / small.name
     other.write_bytes(small.read_bytes() + b"\x00")
     run, text = measured(browser, planned([candidate(other), candidate(small)]))
     assert run.measurements[0].rounds == () and run.measurements[0].cold is None
-    assert (run.measurements[0].error or "").startswith("wrong: the file is not the one")
+    assert (run.measurements[0].error or "").startswith("wrong: the file differs from the one")
     assert run.measurements[1].rounds and "1 of 2 wrong, and not timed" in text
 
 
 @pytest.mark.slow
-def test_threads_are_those_that_were_asked_for(browser: Any, small: Path) -> None:
+def test_the_page_uses_the_requested_threads(browser: Any, small: Path) -> None:
     run, text = measured(browser, planned([candidate(small)], threads=2))
     [found] = run.measurements
     assert found.candidate.configuration.threads == 2 and found.runtime["threads"] == "2"
@@ -118,7 +118,7 @@ def test_threads_are_those_that_were_asked_for(browser: Any, small: Path) -> Non
 
 
 @pytest.mark.slow
-def test_webgpu_in_software_is_proved_and_timed_where_it_is_right(
+def test_software_webgpu_is_verified_and_timed_if_it_is_correct(
     browser: Any, tmp_path: Path
 ) -> None:
     """Its convolutions of nine outputs a group are wrong, those of one are right."""
@@ -140,12 +140,12 @@ def test_webgpu_in_software_is_proved_and_timed_where_it_is_right(
 
 
 @pytest.mark.slow
-def test_what_is_missing_falls_back_and_says_so(browser: Any, small: Path) -> None:
+def test_a_missing_device_falls_back_with_a_remark(browser: Any, small: Path) -> None:
     run, text = measured(browser, planned([candidate(small, "webnn")]))
     [found] = run.measurements
     assert found.candidate.target == "web:wasm"
-    assert found.candidate.name == "small on web:wasm in place of web:webnn"
-    assert found.runtime["fallback"].startswith("web:wasm in place of web:webnn: this browser has")
+    assert found.candidate.name == "small on web:wasm instead of web:webnn"
+    assert found.runtime["fallback"].startswith("web:wasm instead of web:webnn: this browser has")
     assert found.rounds and "so WebAssembly runs it" in text
     both = planned([candidate(small), candidate(small, "webnn")])
     run, text = measured(browser, both)
@@ -154,7 +154,7 @@ def test_what_is_missing_falls_back_and_says_so(browser: Any, small: Path) -> No
 
 
 @pytest.mark.slow
-def test_open_batches_are_proved_in_every_copy(browser: Any, small: Path) -> None:
+def test_open_batches_are_verified_in_every_copy(browser: Any, small: Path) -> None:
     run, _ = measured(browser, planned([candidate(small, batch=3)]))
     [found] = run.measurements
     assert found.inputs[0].shape[0] == 3
@@ -162,14 +162,12 @@ def test_open_batches_are_proved_in_every_copy(browser: Any, small: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_race_that_is_stopped_keeps_what_it_has_and_can_be_run_again(
-    browser: Any, small: Path
-) -> None:
+def test_a_stopped_race_keeps_its_measurements_and_can_run_again(browser: Any, small: Path) -> None:
     plan = planned([candidate(small)], seconds=1, rounds=1000)
     with waiting(plan) as served, visiting(browser, served.address) as visit:
         visit.page.wait_for_selector(".latency", timeout=60_000)
         visit.page.click("#stop")
-        assert "Stopped. What was measured until then can be downloaded." in visit.finish()
+        assert "Stopped. You can download the measurements so far." in visit.finish()
         with visit.page.expect_download() as saved:
             visit.page.click("#download")
         assert saved.value.suggested_filename == "slide-deploy-result.json"
@@ -179,8 +177,8 @@ def test_a_race_that_is_stopped_keeps_what_it_has_and_can_be_run_again(
 
 
 @pytest.mark.slow
-def test_it_looks_right_on_a_phone(browser: Any, nano: Path, mutant: Callable[[str], Path]) -> None:
-    """Nothing sticks out at 390 px, in either theme; the pictures are kept to be looked at."""
+def test_the_page_fits_a_phone(browser: Any, nano: Path, mutant: Callable[[str], Path]) -> None:
+    """Nothing overflows at 390 px in either theme. The screenshots are kept for inspection."""
     files = [candidate(nano), candidate(mutant("mask-left-out"))]
     PICTURES.mkdir(parents=True, exist_ok=True)
     with waiting(planned(files)) as served, visiting(browser, served.address, **PHONE) as visit:

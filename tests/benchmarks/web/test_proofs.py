@@ -1,4 +1,4 @@
-"""Figures that a page hands back need the proof that the page had to take."""
+"""Figures from a page need the proof that the plan requires."""
 
 from dataclasses import replace
 from typing import Any
@@ -34,7 +34,7 @@ TIMED = Measurement(
 
 
 def at_size(size: int, **shapes: tuple[int, ...]) -> Measurement:
-    """Timed without a proof at a height and width."""
+    """Return a measurement without a proof at a height and width."""
     candidate = replace(TIMED.candidate, configuration=Configuration(shapes=shapes))
     inputs = (Tensor("image", "float32", (1, 3, size, size)),)
     return replace(TIMED, candidate=candidate, inputs=inputs, proof=None)
@@ -59,10 +59,10 @@ def test_figures_with_their_proof_are_accepted(found: Measurement, known: Refere
 @pytest.mark.parametrize(
     ("changes", "known", "words"),
     [
-        ({"proof": None}, MAPS, "holds no proof"),
-        ({"proof": None, "sustained": TIMED.rounds, "rounds": ()}, MAPS, "holds no proof"),
-        ({"proof": None, "error": "it ended"}, MAPS, "holds no proof"),
-        ({"proof": None, "inputs": ()}, MAPS, "holds no proof"),
+        ({"proof": None}, MAPS, "contains no proof"),
+        ({"proof": None, "sustained": TIMED.rounds, "rounds": ()}, MAPS, "contains no proof"),
+        ({"proof": None, "error": "it ended"}, MAPS, "contains no proof"),
+        ({"proof": None, "inputs": ()}, MAPS, "contains no proof"),
         ({"proof": Proof(2, 1e-3, 100.0)}, MAPS, "whose proof failed"),
         ({"proof": Proof(2, 1e-6, 79.0)}, MAPS, "whose proof failed"),
         ({"proof": Proof(2, 1e-3, None)}, CLASSES, "whose proof failed"),
@@ -73,7 +73,7 @@ def test_figures_with_their_proof_are_accepted(found: Measurement, known: Refere
         ({}, None, "impossible proof"),
     ],
 )
-def test_figures_without_it_are_refused(
+def test_figures_without_a_valid_proof_are_refused(
     changes: dict[str, Any], known: Reference | None, words: str
 ) -> None:
     with pytest.raises(InputError, match=words):
@@ -81,13 +81,13 @@ def test_figures_without_it_are_refused(
 
 
 @pytest.mark.parametrize("found", [at_size(9), at_size(8, image=(1, 3, 9, 9))])
-def test_sizes_that_nobody_asked_for_do_not_excuse_it(found: Measurement) -> None:
-    with pytest.raises(InputError, match="holds no proof"):
+def test_unrequested_sizes_do_not_excuse_a_missing_proof(found: Measurement) -> None:
+    with pytest.raises(InputError, match="contains no proof"):
         require_proof(found, MAPS, is_refused=False)
 
 
 def test_a_refused_file_has_an_error_and_nothing_else() -> None:
-    error = replace(TIMED, proof=None, rounds=(), error="wrong: the file is not the one")
+    error = replace(TIMED, proof=None, rounds=(), error="wrong: the file differs from the one")
     require_proof(error, MAPS, is_refused=True)
     for found in (
         TIMED,

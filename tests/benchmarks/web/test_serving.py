@@ -1,4 +1,4 @@
-"""The command waits for one result of its own run, from whoever has the address."""
+"""The command waits for one result of its own run, from any device with the address."""
 
 import http.client
 import json
@@ -23,7 +23,7 @@ from tests.benchmarks.web.visits import candidate, planned, visiting
 
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PagePlan:
-    """Of a file that no browser needs to open; nothing is fetched for it."""
+    """Return a plan for a file that no browser opens."""
     path = tmp_path / "net" / "net.onnx"
     path.parent.mkdir()
     path.write_bytes(b"net")
@@ -38,12 +38,12 @@ def said() -> list[str]:
 
 @pytest.fixture
 def served(plan: PagePlan, said: list[str]) -> Iterator[Waiting]:
-    with waiting(plan, say=said.append) as found:
+    with waiting(plan, on_event=said.append) as found:
         yield found
 
 
 def result_of(plan: PagePlan, **changes: Any) -> dict[str, Any]:
-    """What a page hands back."""
+    """Return the result that a page sends."""
     measurement = json.loads(json.dumps(plan.document["candidates"][0]["measurement"]))
     measurement["rounds"] = [{"start": 1, "seconds": 0.5, "samples": [1000, 2000]}]
     measurement["runtime"] = {"library": "onnxruntime-web"}
@@ -64,15 +64,15 @@ def post(served: Waiting, content: Any, path: str = "result", **headers: str) ->
         return answer.status, answer.read().decode()
 
 
-def test_one_result_is_taken_and_the_second_is_told(served: Waiting, plan: PagePlan) -> None:
+def test_one_result_is_accepted_and_the_second_is_refused(served: Waiting, plan: PagePlan) -> None:
     assert post(served, result_of(plan)) == (
         200,
-        "Handed back to the command. You can close this page.",
+        "Sent to the command. You can close this page.",
     )
     run = served.result()
     assert run.machine == {"system": "Phone"} and run.measurements[0].pooled_samples == (1000, 2000)
     status, words = post(served, result_of(plan))
-    assert status == 410 and "has a result already" in words
+    assert status == 410 and "already has a result" in words
 
 
 def damages() -> dict[str, Callable[[dict[str, Any]], Any]]:
@@ -111,23 +111,23 @@ def damages() -> dict[str, Callable[[dict[str, Any]], Any]]:
 
 
 @pytest.mark.parametrize("name", damages())
-def test_what_is_no_result_of_this_run_is_refused_in_one_sentence(
+def test_a_result_of_another_run_is_refused_in_one_sentence(
     served: Waiting, plan: PagePlan, said: list[str], name: str
 ) -> None:
     status, words = post(served, damages()[name](result_of(plan)))
     assert status == 422 and words.endswith(".") and "\n" not in words and words.isprintable()
     assert said == [f"A result was refused: {words}"]
-    # The right one is still taken.
+    # A correct result is still accepted.
     assert post(served, result_of(plan))[0] == 200
 
 
-def test_too_much_is_refused_in_words(served: Waiting, plan: PagePlan) -> None:
+def test_too_large_results_are_refused_with_a_message(served: Waiting, plan: PagePlan) -> None:
     status, words = post(served, b" " * (MOST_BYTES + 1))
     assert status == 413 and "larger than" in words
     assert post(served, result_of(plan))[0] == 200
 
 
-def test_other_sites_and_forms_cannot_post(served: Waiting, plan: PagePlan) -> None:
+def test_other_sites_and_html_forms_cannot_post(served: Waiting, plan: PagePlan) -> None:
     host = urlsplit(served.address).netloc
     for origin in ("http://evil.test", "null", f"https://{host}"):
         assert post(served, result_of(plan), Origin=origin)[0] == 403
@@ -138,7 +138,7 @@ def test_other_sites_and_forms_cannot_post(served: Waiting, plan: PagePlan) -> N
 
 
 @pytest.mark.parametrize("path", ["/", "/wrong/", "/wrong/result", "/wrong/index.html", "/result"])
-def test_a_wrong_token_sees_words_and_no_page(served: Waiting, path: str) -> None:
+def test_a_wrong_token_gets_a_message_and_no_page(served: Waiting, path: str) -> None:
     parts = urlsplit(served.address)
     with closing(http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=20)) as made:
         made.request("GET", path)
@@ -147,7 +147,7 @@ def test_a_wrong_token_sees_words_and_no_page(served: Waiting, path: str) -> Non
         assert b"open the whole address that slide-deploy has printed" in answer.read()
 
 
-def test_tokens_are_made_anew_and_long(plan: PagePlan) -> None:
+def test_tokens_are_new_each_time_and_long(plan: PagePlan) -> None:
     tokens = set()
     for _ in range(3):
         with waiting(plan) as found:
@@ -155,7 +155,7 @@ def test_tokens_are_made_anew_and_long(plan: PagePlan) -> None:
     assert len(tokens) == 3 and all(len(token) >= 22 for token in tokens)
 
 
-def test_nobody_else_in_the_network_is_served_unless_asked_for(plan: PagePlan) -> None:
+def test_other_machines_are_served_only_on_request(plan: PagePlan) -> None:
     with waiting(plan) as found:
         assert urlsplit(found.address).hostname == "127.0.0.1"
         elsewhere = serving._reachable("0.0.0.0")
@@ -169,7 +169,7 @@ def test_nobody_else_in_the_network_is_served_unless_asked_for(plan: PagePlan) -
         pass
 
 
-def test_clients_that_hand_back_at_once_are_one_winner(served: Waiting, plan: PagePlan) -> None:
+def test_one_of_several_simultaneous_results_is_accepted(served: Waiting, plan: PagePlan) -> None:
     statuses: list[int] = []
 
     def hand_back() -> None:
@@ -183,7 +183,7 @@ def test_clients_that_hand_back_at_once_are_one_winner(served: Waiting, plan: Pa
     assert sorted(statuses) == [200, *[410] * 7]
 
 
-def test_hostile_facts_stay_text_in_every_report(served: Waiting, plan: PagePlan) -> None:
+def test_hostile_facts_remain_text_in_every_report(served: Waiting, plan: PagePlan) -> None:
     from benchmarks.report import render_html, render_markdown
 
     hostile = {"system": "<img src=x onerror=alert(1)>", "user agent": "[red]x[/red] | `y`"}
@@ -209,11 +209,11 @@ def test_a_reload_a_closed_tab_and_a_second_device_end_well(browser: Any, small:
             first.page.unroute("**/result")
             first.finish()
             first.page.wait_for_selector("#handed:not([hidden])")
-            assert "Handed back to the command" in first.text()
+            assert "Sent to the command" in first.text()
         with visiting(browser, served.address) as second:
             second.finish()
             second.page.wait_for_selector("#handed:not([hidden])")
-            assert "has a result already" in second.text()
+            assert "already has a result" in second.text()
         assert served.result().measurements[0].rounds
     with (
         pytest.raises(Exception, match="ERR_CONNECTION_REFUSED"),
@@ -223,7 +223,7 @@ def test_a_reload_a_closed_tab_and_a_second_device_end_well(browser: Any, small:
 
 
 @pytest.mark.slow
-def test_a_command_that_has_ended_is_told_on_the_page(browser: Any, small: Path) -> None:
+def test_the_page_reports_that_the_command_has_ended(browser: Any, small: Path) -> None:
     plan = planned([candidate(small)], seconds=3)
     with waiting(plan) as served:
         context = browser.new_context()
@@ -231,6 +231,6 @@ def test_a_command_that_has_ended_is_told_on_the_page(browser: Any, small: Path)
         page.goto(served.address)
         page.wait_for_selector(".latency", timeout=60_000)
     page.wait_for_selector("#handed:not([hidden])", timeout=60_000)
-    assert "The command does not answer" in page.inner_text("#handed")
+    assert "The command does not respond" in page.inner_text("#handed")
     assert page.is_visible("#download")
     context.close()

@@ -1,4 +1,4 @@
-"""The page says what a loop by hand says."""
+"""The page agrees with a hand-written loop."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,16 +21,16 @@ def _needs_a_browser() -> None:
 
 
 @pytest.mark.full
-def test_the_page_and_a_loop_by_hand_agree(nano: Path) -> None:
-    """Within a factor that a busy machine keeps; docs/web.md has what a quiet one measures."""
-    # In a thread of its own: playwright has one driver a thread, and other tests keep theirs.
+def test_the_page_and_a_hand_written_loop_agree(nano: Path) -> None:
+    """The factor allows for a busy machine. docs/web.md has the figures of a quiet one."""
+    # In a new thread, as playwright has one driver per thread, and other tests keep theirs.
     with ThreadPoolExecutor(1) as pool:
         [(page, hand)] = pool.submit(compared, nano, pairs=1, seconds=1.0, threads=1).result()
     assert 0.5 < page / hand < 2
 
 
 @pytest.mark.slow
-def test_a_driven_browser_is_timed_and_proved_as_any_target(nano: Path) -> None:
+def test_a_driven_browser_is_timed_and_verified_like_any_target(nano: Path) -> None:
     worker = Worker()
     started = worker.load(Candidate("nano", str(nano), "web:wasm"))
     assert started.runtime["library"] == "onnxruntime-web"

@@ -1,4 +1,4 @@
-"""Pages that are opened in a browser, with the runs that they hand back."""
+"""Opens pages in a browser and reads their results."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,13 +36,13 @@ def planned(
 
 @dataclass
 class Visit:
-    """A page that is open, and the errors that it had."""
+    """An open page, with its errors."""
 
     page: Any
     errors: list[str]
 
     def finish(self, timeout: float = 60_000) -> str:
-        """Wait until the page has ended; gives its text."""
+        """Wait until the page has finished, and return its text."""
         self.page.wait_for_function(DONE, timeout=timeout)
         return self.text()
 
@@ -52,7 +52,7 @@ class Visit:
 
 @contextmanager
 def visiting(browser: Any, address: str, **settings: Any) -> Iterator[Visit]:
-    """Open a page of a profile of its own."""
+    """Open a page with a new profile."""
     context = browser.new_context(**settings)
     page = context.new_page()
     visit = Visit(page, [])

@@ -1,4 +1,4 @@
-"""A small network of a user's own that tells which colour of a picture is strongest."""
+"""A small user network that classifies images by their strongest colour channel."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from tests.shared import once
 SIDE = 16
 WIDTH = 64
 COLOURS = ("red", "green", "blue")
-# So much in one channel leaves nothing of the others, if all have one scale of 8 bits.
+# With one 8-bit scale for all channels, a value this large rounds the others to zero.
 _OUTLIER = 30_000.0
 
 
 class Colours(nn.Module):
-    """Patches, two projections of tokens that are large enough for 8 bits, and a small head."""
+    """Patches, two token projections that are large enough for int8, and a small head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Colours(nn.Module):
 
 
 def colours(*spoiled: str) -> Colours:
-    """The network, its head fitted; exactly as right in floats whatever is spoiled.
+    """Return the network with a fitted head; `spoiled` does not change its accuracy in floats.
 
     Args:
         spoiled: layers, "first" or "second", whose input has one huge channel that they ignore.
@@ -53,7 +53,7 @@ def colours(*spoiled: str) -> Colours:
         found = network.features(normalised(images))
         inputs = torch.cat([found, torch.ones(len(found), 1)], dim=1).double()
         wanted = nn.functional.one_hot(torch.from_numpy(labels), len(COLOURS)).double()
-        # Large weights would make noise of any rounding: pictures of one colour have few features.
+        # Regularised: images of one colour have few features, and large weights amplify rounding.
         damped = inputs.T @ inputs + torch.eye(WIDTH + 1).double()
         fitted = torch.linalg.solve(damped, inputs.T @ (10 * wanted)).float()
         network.head.weight.copy_(fitted[:-1].T)
@@ -62,7 +62,7 @@ def colours(*spoiled: str) -> Colours:
 
 
 def drawn(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures of one colour, (picture, 3) from 0 to 255, and which channel is the strongest."""
+    """Return single-colour images, (image, 3) from 0 to 255, and their strongest channels."""
     random = np.random.default_rng(seed)
     pixels = random.integers(0, 156, (count, 3)).astype(np.uint8)
     labels = random.integers(0, len(COLOURS), count)
@@ -71,7 +71,7 @@ def drawn(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def normalised(pixels: np.ndarray) -> Tensor:
-    """Colours as images that the network takes."""
+    """Return colours as input images of the network."""
     mean = np.array([0.485, 0.456, 0.406], np.float32)
     deviation = np.array([0.229, 0.224, 0.225], np.float32)
     values = (pixels.astype(np.float32) / 255 - mean) / deviation
@@ -79,7 +79,7 @@ def normalised(pixels: np.ndarray) -> Tensor:
 
 
 def pictures(count: int = 60, seed: int = 0) -> Path:
-    """A folder for each class, named by its number."""
+    """Write a folder of images for each class, named by its number."""
 
     def write(folder: Path) -> Path:
         for place, (pixel, label) in enumerate(zip(*drawn(count, seed), strict=True)):
@@ -98,6 +98,6 @@ def image(batch: int = 1) -> Tensor:
 
 
 def archive(path: Path, count: int = 24, name: str = "image") -> Path:
-    """Images as an array."""
+    """Write an archive of images as an array."""
     np.savez(path, **{name: normalised(drawn(count)[0]).numpy()})
     return path

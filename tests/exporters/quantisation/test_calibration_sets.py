@@ -1,4 +1,4 @@
-"""Calibration sets: pictures as people have them, and arrays that do or do not fit."""
+"""Calibration sets: folders with damaged images, and arrays that do or do not fit."""
 
 import json
 import os
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 import slide_deploy
 from exporters.outcome import ExportOptions
-from exporters.quantisation.calibration import Calibration, read_calibration
+from exporters.quantisation.calibration import read_calibration
+from exporters.quantisation.examples import Calibration
 from slide_deploy import InputError
 from slide_deploy.api.networks import network_of
 from slide_deploy.images.description import Preprocessing
@@ -34,7 +35,7 @@ def read(source: Path, batch: int = 1, seed: int = 0, **others) -> Calibration:
 
 @pytest.fixture
 def messy(tmp_path: Path) -> Path:
-    """Pictures in folders, a text, a picture that is none, and one that is cut off."""
+    """A folder with images in subfolders, a text, a file that is not an image, a truncated one."""
     folder = tmp_path / "messy"
     shutil.copytree(pictures(20), folder)
     (folder / "0" / "notes.txt").write_text("not a picture")
@@ -44,7 +45,7 @@ def messy(tmp_path: Path) -> Path:
     return folder
 
 
-def test_damaged_pictures_are_left_out_counted_and_named(messy: Path, tmp_path: Path) -> None:
+def test_damaged_images_are_left_out_counted_and_named(messy: Path, tmp_path: Path) -> None:
     found = read(messy)
     assert [name for name, _ in found.damaged] == ["0/damaged.png", "1/cut.png"]
     assert (found.skipped, len(found.measured) + len(found.held_back)) == (1, 20)
@@ -53,7 +54,7 @@ def test_damaged_pictures_are_left_out_counted_and_named(messy: Path, tmp_path: 
     )
     assert result.passed, result.problems
     (remark,) = (each for each in result.remarks if "left out" in each)
-    assert remark.startswith("2 pictures were left out of the calibration set")
+    assert remark.startswith("2 images were left out of the calibration set")
     assert "0/damaged.png and 1 other" in remark
     (entry,) = json.loads(result.manifest.read_text())["files"]
     assert set(entry["calibration"]["damaged"]) == {"0/damaged.png", "1/cut.png"}
@@ -61,7 +62,7 @@ def test_damaged_pictures_are_left_out_counted_and_named(messy: Path, tmp_path: 
     assert entry["calibration"]["measured"] == 15
 
 
-def test_others_are_drawn_in_the_place_of_damaged_pictures(
+def test_damaged_images_are_replaced_by_others(
     messy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("exporters.quantisation.calibration.MEASURED", 12)
@@ -72,14 +73,14 @@ def test_others_are_drawn_in_the_place_of_damaged_pictures(
     assert len(found.measured) + len(found.held_back) == 15
 
 
-def test_pictures_that_are_all_damaged_are_refused(tmp_path: Path) -> None:
+def test_a_set_of_damaged_images_is_refused(tmp_path: Path) -> None:
     for place in range(5):
         (tmp_path / f"{place}.png").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="has 5 pictures and none can be read; of the first"):
+    with pytest.raises(InputError, match="has 5 images and none can be read; the first error"):
         read(tmp_path)
 
 
-def test_the_same_set_is_the_same_sample_and_another_seed_another_one() -> None:
+def test_the_sample_depends_only_on_the_set_and_the_seed() -> None:
     one, same, other = read(pictures(200)), read(pictures(200)), read(pictures(200), seed=1)
     assert one.sha256 == same.sha256 != other.sha256
     assert np.array_equal(one.measured[3]["image"], same.measured[3]["image"])
@@ -87,20 +88,20 @@ def test_the_same_set_is_the_same_sample_and_another_seed_another_one() -> None:
     assert (len(one.measured), len(one.held_back)) == (128, 16)
 
 
-def test_a_changed_picture_is_another_set(messy: Path) -> None:
+def test_a_changed_image_changes_the_hash_of_the_set(messy: Path) -> None:
     before = read(messy).sha256
     Image.new("RGB", (SIDE, SIDE), (9, 9, 9)).save(next(messy.glob("2/*.png")))
     assert read(messy).sha256 != before
 
 
-def test_no_picture_is_measured_and_held_back() -> None:
+def test_no_image_is_both_measured_and_held_back() -> None:
     found = read(pictures())
     measured = {each["image"].tobytes() for each in found.measured}
     assert len(measured) == len(found.measured) == 45
     assert not measured & {each["image"].tobytes() for each in found.held_back}
 
 
-def test_a_batch_of_two_takes_two_pictures_an_example(tmp_path: Path) -> None:
+def test_a_batch_of_two_uses_two_images_for_each_example(tmp_path: Path) -> None:
     found = read(pictures(), batch=2)
     assert found.measured[0]["image"].shape == (2, 3, SIDE, SIDE)
     assert len(found.measured) + len(found.held_back) == 30
@@ -128,33 +129,33 @@ def test_embedded_preprocessing_takes_pixels(tmp_path: Path) -> None:
     assert all(file.price is not None and file.price.drop <= 0.5 for file in result.files)
 
 
-def test_pictures_that_are_all_alike_are_refused(tmp_path: Path) -> None:
+def test_a_set_of_equal_images_is_refused(tmp_path: Path) -> None:
     for place in range(8):
         Image.new("RGB", (SIDE, SIDE)).save(tmp_path / f"{place}.png")
-    with pytest.raises(InputError, match="has examples that are all alike"):
+    with pytest.raises(InputError, match="has only equal examples"):
         read(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("arrays", "said"),
+    ("arrays", "message"),
     [
         ({"picture": np.zeros((8, 3, SIDE, SIDE), np.float32)}, "has picture and Colours takes"),
         ({}, "has no arrays and Colours takes image"),
         ({"image": np.zeros((8, 1, SIDE, SIDE), np.float32)}, "give float32 of Nx3x16x16"),
         ({"image": np.zeros((8, 3, SIDE, SIDE), np.complex64)}, "has image of complex64"),
-        ({"image": np.full((8, 3, SIDE, SIDE), np.nan, np.float32)}, "image that is not finite"),
+        ({"image": np.full((8, 3, SIDE, SIDE), np.nan, np.float32)}, "in image that are not"),
         ({"image": np.zeros((3, 3, SIDE, SIDE), np.float32)}, "has 3 examples: give at least 4"),
-        ({"image": np.zeros((8, 3, SIDE, SIDE), np.float32)}, "examples that are all alike"),
+        ({"image": np.zeros((8, 3, SIDE, SIDE), np.float32)}, "only equal examples"),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, arrays, said: str) -> None:
+def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, arrays, message: str) -> None:
     path = tmp_path / "set.npz"
     np.savez(path, **arrays)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         read(path)
 
 
-def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "set.npz"
     path.write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(InputError, match="is not a NumPy archive"):
@@ -210,24 +211,24 @@ def test_several_inputs_and_outputs(tmp_path: Path, format: str) -> None:
         )
 
 
-def test_an_archive_measures_as_many_as_it_has(tmp_path: Path) -> None:
+def test_all_examples_of_an_archive_are_used(tmp_path: Path) -> None:
     found = read(archive(tmp_path / "few.npz", 24))
     assert (len(found.measured), len(found.held_back), found.pictures) == (18, 6, ())
 
 
 @pytest.mark.parametrize(
-    ("precision", "given", "said"),
+    ("precision", "given", "message"),
     [
-        ("int8", False, "int8 takes examples, on which ranges of values are measured: give"),
-        ("float32", True, "float32 measures nothing on examples: leave out"),
-        ("int8-weights", True, "int8-weights measures nothing on examples: leave out"),
+        ("int8", False, "int8 needs examples to measure ranges of values: give"),
+        ("float32", True, "float32 does not use examples: leave out"),
+        ("int8-weights", True, "int8-weights does not use examples: leave out"),
     ],
 )
-def test_examples_are_asked_for_and_refused(
-    precision: str, given: bool, said: str, tmp_path: Path
+def test_examples_are_required_or_refused_by_precision(
+    precision: str, given: bool, message: str, tmp_path: Path
 ) -> None:
     calibration = pictures() if given else None
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         slide_deploy.export(
             colours(),
             image(),
@@ -239,7 +240,7 @@ def test_examples_are_asked_for_and_refused(
     assert not any(tmp_path.iterdir())
 
 
-def test_archives_that_are_damaged_in_any_way_are_one_sentence(tmp_path: Path) -> None:
+def test_any_damage_of_an_archive_is_reported_in_one_sentence(tmp_path: Path) -> None:
     def refused(path: Path) -> None:
         with pytest.raises(InputError, match="is not a NumPy archive"):
             read(path)
@@ -254,7 +255,7 @@ def test_archives_that_are_damaged_in_any_way_are_one_sentence(tmp_path: Path) -
     np.savez_compressed(path, image=np.random.default_rng(0).normal(size=(8, 3, SIDE, SIDE)))
     whole = bytearray(path.read_bytes())
     entry = whole.index(b"PK\x01\x02")
-    # Its content, then what the archive says of it: encrypted, and packed in an unknown way.
+    # Damage to the content, then to the archive's headers: encryption, and unknown compression.
     for change in (dict.fromkeys(range(60, 90), 0xFF), {entry + 8: 1}, {entry + 10: 99}):
         damaged = bytearray(whole)
         for offset, value in change.items():
@@ -277,7 +278,7 @@ def test_float64_is_rounded(tmp_path: Path) -> None:
     assert read(tmp_path / "set.npz").measured[0]["image"].dtype == np.float32
 
 
-def test_names_that_are_no_text_are_read_and_told(messy: Path) -> None:
+def test_file_names_that_are_not_unicode_are_read_and_reported(messy: Path) -> None:
     folder = os.fsencode(messy / "2")
     whole = next(messy.glob("2/*.png")).read_bytes()
     Path(os.fsdecode(folder + b"/\xff.png")).write_bytes(whole)

@@ -1,4 +1,4 @@
-"""Files that are made of one in float32: what is in them, and what is refused."""
+"""Quantised files: their content, and what is refused."""
 
 import json
 from pathlib import Path
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 import slide_deploy
 from exporters.quantisation import onnx_file
 from exporters.quantisation.families import Family
-from exporters.quantisation.plan import QuantisationPlan, by_family
-from exporters.quantisation.small_constants import small
+from exporters.quantisation.int8_constants import to_int8
+from exporters.quantisation.plan import QuantisationPlan, families_of
 from slide_deploy import InputError
 from slide_deploy.backends import open_file
 from slide_deploy.graph_checks import check_file, read_graph
@@ -43,7 +43,7 @@ def made(precision: str = "int8") -> slide_deploy.ExportResult:
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("precision", ["int8", "int8-weights"])
-def test_a_file_keeps_every_rule_and_says_what_it_is(format: str, precision: str) -> None:
+def test_a_file_passes_every_rule_and_states_its_precision(format: str, precision: str) -> None:
     result = made(precision)
     assert result.passed, result.problems
     path = result.paths[format]
@@ -73,7 +73,7 @@ def test_an_onnx_file_is_ours_and_stores_nothing_twice() -> None:
 
 
 class Shared(nn.Module):
-    """One projection that is used twice."""
+    """A projection that is used twice."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ def test_a_shared_weight_is_stored_once(tmp_path: Path) -> None:
         assert tuple(check_file(result.paths[format]).violations) == ()
 
 
-def test_families_of_a_network_of_ones_own(tmp_path: Path) -> None:
+def test_families_of_a_user_network(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 32, 5, 2, 2),
@@ -111,7 +111,7 @@ def test_families_of_a_network_of_ones_own(tmp_path: Path) -> None:
         nn.Linear(200, 16),
     )
     for path in slide_deploy.export(network, image(), to=FORMATS, out=tmp_path).paths.values():
-        assert list(by_family(path).values()) == [
+        assert list(families_of(path).values()) == [
             Family.PATCHES,
             Family.CONVOLUTIONS,
             Family.DEPTHWISE,
@@ -122,8 +122,8 @@ def test_families_of_a_network_of_ones_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_small_slide_swin_has_an_attention_of_products(format: str) -> None:
-    found = by_family(digits_in(format))
+def test_a_small_slide_swin_has_attention_matmuls(format: str) -> None:
+    found = families_of(digits_in(format))
     counted = list(found.values())
     assert counted.count(Family.ATTENTION) == 4
     assert counted.count(Family.PROJECTIONS) + counted.count(Family.HEAD) == 13
@@ -136,7 +136,7 @@ def test_a_network_with_nothing_to_quantise_is_refused(
 ) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(784, 2))
     examples = pictures() if precision == "int8" else None
-    with pytest.raises(InputError, match=f"{format} has nothing to write in {precision}"):
+    with pytest.raises(InputError, match=f"The {format} file has no weight .* for {precision}"):
         slide_deploy.export(
             network, image(), to=format, precision=precision, calibration=examples, out=tmp_path
         )
@@ -164,7 +164,7 @@ def test_an_open_batch_works(tmp_path: Path) -> None:
 
 
 def test_other_open_sizes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="int8 is measured at one size: leave height closed"):
+    with pytest.raises(InputError, match="int8 is calibrated at a fixed size: leave height fixed"):
         slide_deploy.export(
             colours(),
             image(),
@@ -177,7 +177,7 @@ def test_other_open_sizes_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_maps_of_all_stages(tmp_path: Path) -> None:
+def test_feature_maps_of_all_stages(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     np.savez(tmp_path / "set.npz", image=random.standard_normal((12, 3, 32, 32)).astype("f4"))
     told = {"to": FORMATS, "precision": "int8", "calibration": tmp_path / "set.npz"}
@@ -195,7 +195,7 @@ def test_maps_of_all_stages(tmp_path: Path) -> None:
 def test_constants_in_8_bits_are_off_by_half_a_step_at_most(axis: int | None) -> None:
     values = np.random.default_rng(0).standard_normal((5, 7)).astype(np.float32)
     values[2] *= 100
-    found = small(values, axis)
+    found = to_int8(values, axis)
     others = None if axis is None else tuple(each for each in range(2) if each != axis % 2)
     steps = np.abs(values).max(axis=others, keepdims=True) / 127
     assert found.values.dtype == np.int8
@@ -205,13 +205,13 @@ def test_constants_in_8_bits_are_off_by_half_a_step_at_most(axis: int | None) ->
 
 
 def test_a_constant_of_zeros_is_zeros() -> None:
-    found = small(np.zeros((3, 4), np.float32), 0)
+    found = to_int8(np.zeros((3, 4), np.float32), 0)
     assert (found.values == 0).all()
     assert (found.scale == 1).all()
 
 
 def quantised_elsewhere(source: Path, target: Path, how: str) -> None:
-    """A file as ONNX Runtime's quantiser makes it of every product, without a plan."""
+    """Quantise every matmul with ONNX Runtime, without a plan."""
     from onnxruntime.quantization import (
         CalibrationDataReader,
         QuantFormat,
@@ -227,7 +227,7 @@ def quantised_elsewhere(source: Path, target: Path, how: str) -> None:
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:
-            # Pictures that were normalised twice, so to say: their ranges are far too small.
+            # Calibrate on images that are normalised twice, which gives far too small ranges.
             pixels = np.random.default_rng(0).integers(0, 256, (8, 3))
             self.left = list(normalised(pixels).numpy() / 255)
 
@@ -238,7 +238,7 @@ def quantised_elsewhere(source: Path, target: Path, how: str) -> None:
 
 
 class Heads(nn.Module):
-    """Tokens multiplied with a matrix for each head: a weight of three axes."""
+    """Multiplies tokens with a matrix for each head, a weight of three axes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -270,15 +270,15 @@ def test_files_that_another_quantiser_breaks_are_refused(tmp_path: Path, run, ho
         "--calibration",
         pictures(),
     )
-    said = err.strip().splitlines()[-1]
+    message = err.strip().splitlines()[-1]
     assert code in (1, 2)
-    # It takes no scale for each output of a weight that has more axes than a matrix.
-    assert said.startswith("slide-deploy: ")
-    assert "MatmulInteger" in said if how == "dynamic" else "onnx" in said
+    # The quantiser has no per-channel scales for weights of more than two axes.
+    assert message.startswith("slide-deploy: ")
+    assert "MatmulInteger" in message if how == "dynamic" else "onnx" in message
 
 
 def with_wrong_scale(path: Path, target: Path, factor: float) -> None:
-    """An int8 file in which the scale of one weight is wrong."""
+    """Return an int8 file in which the scale of one weight is wrong."""
     model = onnx.load(path)
     stored = {each.name: each for each in model.graph.initializer}
     (scale, *_) = (
@@ -331,7 +331,7 @@ def test_a_wrong_scale_of_one_weight_is_not_shipped(
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
 
 
-def test_an_archive_of_noise_will_do(tmp_path: Path) -> None:
+def test_a_noise_archive_is_a_valid_calibration_set(tmp_path: Path) -> None:
     result = slide_deploy.export(
         colours(),
         image(),

@@ -1,4 +1,4 @@
-"""--max-drop: operators of an int8 file return to float, worst first, until it loses no more."""
+"""``--max-drop``: operators of an int8 file return to float until the limit is kept."""
 
 import json
 import math
@@ -80,7 +80,7 @@ def test_without_a_limit_a_wrong_file_is_removed_with_advice(tmp_path: Path) -> 
     (problem,) = result.problems
     assert "dB, error" in problem
     assert "8 dB and 50% are allowed); it was removed. Give --max-drop" in problem
-    assert "or more calibration pictures" in problem
+    assert "or give more calibration images" in problem
 
 
 def test_other_pictures_than_those_for_calibration(tmp_path: Path) -> None:
@@ -97,37 +97,37 @@ def test_other_pictures_than_those_for_calibration(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
-        ({"max_drop": -1}, "-1 is no limit"),
-        ({"max_drop": math.nan}, "nan is no limit"),
+        ({"max_drop": -1}, "-1 is not a limit"),
+        ({"max_drop": math.nan}, "nan is not a limit"),
         (
             {"max_drop": 0.5, "precision": "int8-weights"},
-            "int8-weights measures nothing on examples",
+            "int8-weights does not use examples",
         ),
-        ({"max_drop": 0.5, "precision": "float32"}, "float32 measures nothing on examples"),
-        ({"data": "x"}, "give that limit"),
+        ({"max_drop": 0.5, "precision": "float32"}, "float32 does not use examples"),
+        ({"data": "x"}, "give `max_drop` as well"),
     ],
 )
-def test_limits_that_mean_nothing_are_refused(tmp_path: Path, options, said: str) -> None:
+def test_invalid_limits_are_refused(tmp_path: Path, options, message: str) -> None:
     wanted = {"precision": "int8", "calibration": pictures()} | options
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         slide_deploy.export(colours(), image(), to="onnx", out=tmp_path, **wanted)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_pictures_without_classes_are_refused(tmp_path: Path) -> None:
+def test_images_without_labels_are_refused(tmp_path: Path) -> None:
     flat = tmp_path / "flat"
     flat.mkdir()
     for place, path in enumerate(sorted(pictures().rglob("*.png"))):
         (flat / f"{place}.png").write_bytes(path.read_bytes())
-    with pytest.raises(InputError, match="needs pictures whose classes are known"):
+    with pytest.raises(InputError, match="needs labelled images"):
         export(tmp_path / "out", calibration=flat, max_drop=0.5)
     with pytest.raises(InputError, match=r"few\.npz has none: give"):
         export(tmp_path / "out", calibration=archive(tmp_path / "few.npz"), max_drop=0.5)
 
 
-def test_pictures_that_ranges_are_measured_on_judge_nothing(tmp_path: Path) -> None:
+def test_images_used_for_ranges_do_not_measure_accuracy(tmp_path: Path) -> None:
     from exporters.quantisation import calibration
 
     few = pictures(8, 3)
@@ -141,7 +141,7 @@ def test_pictures_that_ranges_are_measured_on_judge_nothing(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 7, 33])
-def test_the_least_number_is_found_with_few_tries(most: int) -> None:
+def test_the_smallest_number_is_found_with_few_attempts(most: int) -> None:
     for wanted in [*range(1, most + 1), None]:
         tried: list[int] = []
 
@@ -155,7 +155,7 @@ def test_the_least_number_is_found_with_few_tries(most: int) -> None:
     assert fewest(0, lambda count: True) is None
 
 
-def test_the_command_line_says_what_returned(tmp_path: Path, run) -> None:
+def test_the_command_line_lists_operators_that_returned(tmp_path: Path, run) -> None:
     factory = "tests.exporters.quantisation.colours:colours"
     code, out, err = run(
         "export",
@@ -176,4 +176,4 @@ def test_the_command_line_says_what_returned(tmp_path: Path, run) -> None:
     )
     assert code == 0, err
     assert "loses 0.00 points of top-1 on" in " ".join(out.split())
-    assert "… judge onnx on 15 pictures" in err
+    assert "… evaluate onnx on 15 images" in err

@@ -48,7 +48,7 @@ def images() -> list[np.ndarray]:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Without what quantisers say to whoever has not read their manual."""
+    """Suppress the warnings of quantisers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before = logging.root.manager.disable
@@ -63,7 +63,7 @@ def quietly() -> Iterator[None]:
 
 
 class Images:
-    """What ONNX Runtime's quantiser reads images from."""
+    """Calibration images for ONNX Runtime's quantiser."""
 
     def __init__(self) -> None:
         self.left = images()
@@ -73,7 +73,7 @@ class Images:
 
 
 def share_constants(path: Path) -> None:
-    """Store once what a quantiser stored twice, as exporters must behind one."""
+    """Merge constants that a quantiser stored twice, as exporters must after one."""
     import onnx_ir as ir
     from onnx_ir.passes.common import DeduplicateHashedInitializersPass
 
@@ -144,7 +144,7 @@ def nncf_weights(mode: str) -> Callable[[Any], Any]:
 
 
 def compressed(kind: str = "i8", shift: bool = False) -> Callable[[Any], None]:
-    """Weights by channel: Constant, Convert, Subtract where it is asked for, Multiply."""
+    """Per-channel weights: Constant, Convert, Subtract if there is a shift, Multiply."""
 
     def change(model: Any) -> None:
         import openvino
@@ -174,7 +174,7 @@ def compressed(kind: str = "i8", shift: bool = False) -> Callable[[Any], None]:
 
 
 def faked(model: Any) -> None:
-    """A FakeQuantize before each product with a weight, and weights by channel."""
+    """A FakeQuantize before each matmul with a weight, and per-channel weights."""
     from openvino import opset13 as ops
 
     ends = [ops.constant(np.float32(end)) for end in (-4, 4)]
@@ -291,6 +291,6 @@ def violations(graph: Graph) -> list[Violation]:
     return list(check_graph(graph, standard_ops()))
 
 
-def says(graph: Graph, rule: str) -> list[str]:
-    """What one rule says."""
+def reported(graph: Graph, rule: str) -> list[str]:
+    """The messages of one rule."""
     return [found.message for found in violations(graph) if found.rule == rule]

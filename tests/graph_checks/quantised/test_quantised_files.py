@@ -1,4 +1,4 @@
-"""What quantisers write keeps every rule, and is to the rules the network that it was made from."""
+"""Files of quantisers pass every rule, and rules about the network see the original network."""
 
 from collections import Counter
 from dataclasses import replace
@@ -18,7 +18,7 @@ from tests.graph_checks.quantised.quantisers import (
     holding,
     in_float,
     quantised,
-    says,
+    reported,
     violations,
 )
 
@@ -35,7 +35,7 @@ def test_every_rule_holds(name: str) -> None:
 
 
 @EVERY
-def test_rules_see_the_network_that_it_was_made_from(name: str) -> None:
+def test_rules_check_the_network_before_quantisation(name: str) -> None:
     before, after = in_float(name), in_floats(quantised(name))
     added = operators(after) - operators(before)
     # An output that is rounded keeps its name, and so the operator that computes it.
@@ -80,7 +80,7 @@ def test_weights_are_the_floats_that_were_stored(name: str) -> None:
 
 
 @EVERY
-def test_an_operator_more_or_less_is_seen_behind_quantised_weights(name: str) -> None:
+def test_an_operator_more_or_less_is_found_behind_quantised_weights(name: str) -> None:
     graph = quantised(name)
     census = read_census(graph.metadata)
     assert census is not None
@@ -90,12 +90,12 @@ def test_an_operator_more_or_less_is_seen_behind_quantised_weights(name: str) ->
             if not counts[kind].most:
                 continue
             text = census_text(Census(counts))
-            lines = says(replace(graph, metadata={**graph.metadata, CENSUS_KEY: text}), "SD017")
+            lines = reported(replace(graph, metadata={**graph.metadata, CENSUS_KEY: text}), "SD017")
             assert any(f"{kind}, and the graph has" in line for line in lines)
 
 
 @EVERY
-def test_a_weight_of_another_shape_in_its_place_is_seen(name: str) -> None:
+def test_a_weight_of_another_shape_is_found(name: str) -> None:
     graph = quantised(name)
     weight = next(
         held
@@ -112,8 +112,8 @@ def test_a_weight_of_another_shape_in_its_place_is_seen(name: str) -> None:
     }
 
 
-def test_a_kernel_that_only_copies_is_seen_behind_its_scale() -> None:
-    """An unfold in disguise that was quantised: 127 at one place, and a scale of 1 / 127."""
+def test_a_kernel_that_only_copies_is_found_behind_its_scale() -> None:
+    """A quantised unfold: 127 at one place, and a scale of 1 / 127."""
     graph = quantised("ov_weights")
     patches = next(node for node in graph.nodes if node.operator == "Convolution")
     weight = stored_weights(graph)[patches.inputs[1]]
@@ -122,7 +122,7 @@ def test_a_kernel_that_only_copies_is_seen_behind_its_scale() -> None:
     copies[np.arange(4), [5, 7, 20, 40]] = 127
     scales = np.full(weight.scales[0].shape, 1 / 127, np.float32)
     copying = holding(graph, weight.data.name, copies.reshape(weight.data.shape))
-    assert says(holding(copying, weight.scales[0].name, scales), "SD016") == [
-        "This dense convolution only copies neighbours: an unfold in disguise."
+    assert reported(holding(copying, weight.scales[0].name, scales), "SD016") == [
+        "This dense convolution only copies neighbours, which makes it an unfold."
     ]
-    assert says(graph, "SD016") == []
+    assert reported(graph, "SD016") == []

@@ -1,4 +1,4 @@
-"""Chains of stored numbers: what each format computes of them, and files that mean harm."""
+"""Chains of stored numbers: their dequantised values in each format, and hostile files."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from slide_deploy.graph_checks import Graph, read_graph
 from slide_deploy.graph_checks.in_floats import in_floats
 from slide_deploy.graph_checks.inspect import inspect
 from slide_deploy.graph_checks.stored_weights import stored_weights
-from tests.graph_checks.quantised.quantisers import claiming, says, violations
+from tests.graph_checks.quantised.quantisers import claiming, reported, violations
 
 RANDOM = np.random.default_rng(7)
 
@@ -110,7 +110,7 @@ def test_a_file_of_floats_is_left_as_it_is(exported: dict[str, Path]) -> None:
 
 
 def chain(folder: Path, steps: int) -> Graph:
-    """Each step takes a value from itself, cast: its numbers would be asked for 2^steps times."""
+    """Each step subtracts a value from itself, cast; naive evaluation would take 2^steps steps."""
     nodes = [helper.make_node("Cast", ["data"], ["at0"], to=TensorProto.FLOAT)]
     for step in range(steps):
         nodes.append(helper.make_node("Cast", [f"at{step}"], [f"cast{step}"], to=1))
@@ -121,7 +121,7 @@ def chain(folder: Path, steps: int) -> Graph:
 
 
 @pytest.mark.parametrize("steps", [1, 40, 4000])
-def test_an_endless_chain_costs_no_more_than_its_length(tmp_path: Path, steps: int) -> None:
+def test_a_long_chain_takes_linear_time(tmp_path: Path, steps: int) -> None:
     graph = claiming(chain(tmp_path, steps), "int8")
     assert violations(graph)
     inspect(graph)
@@ -129,7 +129,7 @@ def test_an_endless_chain_costs_no_more_than_its_length(tmp_path: Path, steps: i
         weight.expand()
 
 
-def test_a_weight_that_would_fill_the_memory_is_none(tmp_path: Path) -> None:
+def test_a_weight_too_large_for_memory_is_not_expanded(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Cast", ["data"], ["wide"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["wide", "scale"], ["out"]),
@@ -145,12 +145,9 @@ def test_a_weight_that_would_fill_the_memory_is_none(tmp_path: Path) -> None:
     inspect(graph)
 
 
-def test_parts_that_do_not_fit_are_told_and_not_guessed(tmp_path: Path) -> None:
+def test_parts_that_do_not_fit_are_reported(tmp_path: Path) -> None:
     constants = {"data": BYTES, "scale": SCALES[:5]}
     node = helper.make_node("DequantizeLinear", list(constants), ["out"], axis=0)
     path, _ = onnx_file(tmp_path, [node], constants, [6, 4])
-    (line,) = says(claiming(read_graph(path), "int8-weights"), "SD022")
-    assert (
-        line
-        == "What it is stored as does not fit together: (5,) does not fit the axis 0 of (6, 4)."
-    )
+    (line,) = reported(claiming(read_graph(path), "int8-weights"), "SD022")
+    assert line == "Its stored parts do not fit together: (5,) does not fit the axis 0 of (6, 4)."

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from exporters.registry import exporter_for
+from exporters.base import exporter_for
 from slide_deploy.lowerings import Lowering
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.saved.aimodel.folder import METADATA, PROGRAM

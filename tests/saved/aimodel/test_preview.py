@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from exporters.registry import exporter_for
+from exporters.base import exporter_for
 from slide_deploy.errors import InputError
 from slide_deploy.formats import format_named
 from slide_deploy.tasks.options import parse_formats
@@ -76,4 +76,4 @@ def test_it_locates_where_a_network_differs(run, tmp_path: Path) -> None:
 
 def test_bench_reports_that_it_is_proved_and_not_timed(run) -> None:
     code, _, err = run("bench", valid_asset())
-    assert (code, "is proved here and not timed" in err) == (2, True), err
+    assert (code, "can be verified here but not timed" in err) == (2, True), err

@@ -32,8 +32,8 @@ def test_operators_that_mix_channels_inside_a_delegate_are_found(path: Path) -> 
         "convolutions 3 -> 8, kernel 2x2, stride 2x2": 1,
         "convolutions of groups 8, 1 -> 1 a group, kernel 3x3, padding 1": 1,
         "transposed convolutions 8 -> 6, kernel 2x2, stride 2x2": 1,
-        "matrix products 6 -> 12": 1,
-        "matrix products 6 -> 4": 1,
+        "matmuls 6 -> 12": 1,
+        "matmuls 6 -> 4": 1,
     }
 
 

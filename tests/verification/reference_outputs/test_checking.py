@@ -53,7 +53,7 @@ def test_a_correct_file_is_verified_without_a_network(
 ) -> None:
     report = tmp_path / "report.json"
     code, out, _ = run("verify", folder / name, "--json", report)
-    assert code == 0 and f"as {name}.reference.safetensors says" in out
+    assert code == 0 and f"from {name}.reference.safetensors" in out
     content = json.loads(report.read_text())
     assert content["passed"] and content["precision"] == "float32"
     cases = [each["name"] for each in content["verification"]["cases"]]

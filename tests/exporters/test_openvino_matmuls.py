@@ -1,4 +1,4 @@
-"""Products that a clip follows in OpenVINO files: which, and that it changes nothing."""
+"""Clips after matmuls in OpenVINO files: which matmuls have one, and that it changes nothing."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from exporters.base import exporter_for
 from exporters.openvino_matmuls import LEAST_INPUTS, clip_matmuls
-from exporters.registry import exporter_for
 from slide_deploy.folding.model import reparameterize
 from slide_deploy.lowerings import Lowering, lower
 from tests.support import image_request, random_swin, randomise
@@ -18,7 +18,7 @@ POSITIONS = 49
 
 
 class Products(nn.Module):
-    """Products of tokens of several widths, one with a GELU behind, one of a single row."""
+    """Matmuls of tokens of several widths, one followed by a GELU, one with a single row."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ def products(clipped: bool) -> openvino.Model:
     return model
 
 
-def test_a_clip_follows_the_products_that_gain() -> None:
+def test_a_clip_follows_the_matmuls_that_gain() -> None:
     model = products(clipped=True)
     clips = [node for node in model.get_ordered_ops() if node.get_type_name() == "Clamp"]
     shapes = [tuple(clip.output(0).shape)[2] for clip in clips]
@@ -56,7 +56,7 @@ def test_a_clip_follows_the_products_that_gain() -> None:
 
 
 @pytest.mark.parametrize("scale", [pytest.param(1.0, marks=pytest.mark.slow), 1e30])
-def test_it_changes_no_finite_number_but_by_rounding(scale: float) -> None:
+def test_the_clip_changes_finite_numbers_only_by_rounding(scale: float) -> None:
     tokens = scale * np.random.default_rng(0).normal(size=(1, POSITIONS, LEAST_INPUTS))
     answers = [
         openvino.compile_model(products(clipped), "CPU")(tokens.astype(np.float32))[0]
@@ -67,7 +67,7 @@ def test_it_changes_no_finite_number_but_by_rounding(scale: float) -> None:
 
 
 def kernels(model: openvino.Model) -> list[str]:
-    """What computes each product with weights."""
+    """Return the kernel that computes each matmul with weights."""
     compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     nodes = compiled.get_runtime_model().get_ordered_ops()
     facts = [node.get_rt_info() for node in nodes]
@@ -78,7 +78,7 @@ def kernels(model: openvino.Model) -> list[str]:
     ]
 
 
-def test_openvino_takes_its_other_kernel_for_them() -> None:
+def test_openvino_selects_its_other_kernel_for_clipped_matmuls() -> None:
     plain, clipped = kernels(products(clipped=False)), kernels(products(clipped=True))
     count = sum("mlas" in kernel for kernel in plain)
     if not count:
@@ -87,8 +87,8 @@ def test_openvino_takes_its_other_kernel_for_them() -> None:
 
 
 @pytest.mark.parametrize("dynamic_batch", [pytest.param(False, marks=pytest.mark.slow), True])
-def test_files_hold_them(dynamic_batch: bool, tmp_path: Path) -> None:
-    """The four projections of a slide attention; queries, keys and values of windows; the last."""
+def test_files_contain_the_clips(dynamic_batch: bool, tmp_path: Path) -> None:
+    """Clips: four of a slide attention, queries, keys and values of windows, and the last."""
     settings = {"embed_dim": 64, "num_heads": (2, 2), "depths": (1, 1), "num_slide_stages": 1}
     model = lower(reparameterize(random_swin(**settings))[0], Lowering("flat"))
     path = tmp_path / "model.xml"

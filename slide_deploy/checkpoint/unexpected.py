@@ -1,4 +1,4 @@
-"""Tensors that stand with a network and are not part of it: which of them may be left out."""
+"""Unexpected tensors beside a network, and which of them may be left out."""
 
 import re
 from collections.abc import Iterable
@@ -6,17 +6,17 @@ from pathlib import Path
 
 from slide_deploy.checkpoint.averages import OPTIMISER
 from slide_deploy.checkpoint.entries import CheckpointEntry
-from slide_deploy.checkpoint.networks import Sought, StoredNetwork, some
+from slide_deploy.checkpoint.networks import NetworkFinder, StoredNetwork, some
 from slide_deploy.errors import InputError
 
 _ADAPTERS = (
     "adapters ({name}), which are not merged into the weights: merge them in the program that "
     "trained them and save the state dict again"
 )
-# Low-rank adapters are stored apart from the network that they change. Other words may also name
-# parts of a larger model, such as the scales of a detector's head.
+# Low-rank adapters are often stored apart from the network that they change, so they are refused
+# anywhere. The other words may also name parts of a larger model, such as a detector's scales.
 _ANYWHERE = ((re.compile(r"(?:^|[._])(?:lora|dora|loha|lokr|hada|ia3)(?:[._]|$)"), _ADAPTERS),)
-# Names below a network's root that show weights in another form, and what to do.
+# Patterns of names below a network's root for weights in another form, with the message.
 _IN_THE_NETWORK: tuple[tuple[re.Pattern[str], str], ...] = (
     *_ANYWHERE,
     (re.compile(r"(?:^|[._])(?:adapters?|adaptformer)(?:[._]|$)"), _ADAPTERS),
@@ -37,10 +37,10 @@ _IN_THE_NETWORK: tuple[tuple[re.Pattern[str], str], ...] = (
         "quantised weights ({name}): use the floating-point checkpoint that they were made from",
     ),
 )
-# Counts of a profiler or of batches, which stand beside any layer, and those of averaging and of
-# training, which stand beside the network.
+# Counters of profilers and batches, which any layer may have. Those of averaging and training are
+# in _OWN_COUNTERS and are next to the network.
 _COUNTERS = frozenset({"total_ops", "total_params", "num_batches_tracked"})
-# Buffers that window attentions compute from their settings: files have them or not.
+# Buffers that window attentions derive from their settings; files may leave them out.
 DERIVED = ("relative_position_index", "attn_mask")
 _OWN_COUNTERS = frozenset(
     {"n_averaged", "num_updates", "decay", "step", "steps", "updates", "initted", "epoch"}
@@ -55,32 +55,32 @@ _PREPROCESSING = re.compile(
 )
 
 
-def sorted_out(
-    path: Path, network: StoredNetwork, sought: Sought, leave_out: tuple[str, ...]
+def sort_unexpected(
+    path: Path, network: StoredNetwork, finder: NetworkFinder, leave_out: tuple[str, ...]
 ) -> tuple[list[str], list[str]]:
-    """Decide on every tensor that stands below a network's root and is not part of it.
+    """Decide on every unexpected tensor below a network's root.
 
-    Losses, metrics, counters and constants of the preprocessing do not change what the network
-    computes. Anything else may, and is refused unless the user says that it does not.
+    Losses, metrics, counters and constants of the preprocessing do not change the network's
+    outputs. Any other tensor might, and is refused unless the user leaves it out.
 
     Args:
         path: the file, for messages.
         network: the network that was chosen.
-        sought: what it is.
-        leave_out: beginnings of names that the user says are not part of the network.
+        finder: the kind of the network.
+        leave_out: beginnings of names that the user leaves out.
 
     Returns:
-        Names that are left out, apart from constants of the preprocessing, and the names of these.
+        The names that are left out: first all others, then constants of the preprocessing.
 
     Raises:
-        InputError: for what is unknown.
+        InputError: a tensor is unknown.
     """
-    channels = sought.channels(network)
+    channels = finder.channels(network)
     leave_out = tuple(filter(None, leave_out))
     left_out: list[str] = []
     constants: list[str] = []
     unknown: list[str] = []
-    for name, entry in network.strangers.items():
+    for name, entry in network.unexpected.items():
         if is_preprocessing(name, entry, channels):
             constants.append(name)
         elif _is_known(name, entry) or name.startswith(leave_out):
@@ -91,8 +91,8 @@ def sorted_out(
         first = unknown[0].partition(".")[0]
         inside = any(name.partition(".")[0] == first for name in network.tensors)
         raise InputError(
-            f"{path} holds {some(unknown)}, which {sought.title} does not have: is it a variant of "
-            f"the model? If the answer does not depend on them, give --leave-out "
+            f"{path} holds {some(unknown)}, which {finder.title} does not have, so it may be a "
+            f"variant: if the outputs do not depend on them, give --leave-out "
             f"{unknown[0] if inside else first}."
         )
     return left_out, constants
@@ -103,11 +103,11 @@ def refuse_other_weights(path: Path, names: Iterable[str], beside: Iterable[str]
 
     Args:
         path: the file, for messages.
-        names: of the tensors of the network.
-        beside: of other tensors, among which adapters of the network may stand.
+        names: names of the tensors of the network.
+        beside: names of other tensors, which may be adapters of the network.
 
     Raises:
-        InputError: if a name does; the text says which.
+        InputError: a name does; the message says which.
     """
     kinds = [(name, _IN_THE_NETWORK) for name in names] + [(name, _ANYWHERE) for name in beside]
     for name, patterns in kinds:
@@ -117,18 +117,18 @@ def refuse_other_weights(path: Path, names: Iterable[str], beside: Iterable[str]
 
 
 def grouped(network: StoredNetwork, names: Iterable[str]) -> str:
-    """Names by what they belong to, with how many there are of each, for a sentence.
+    """Summarise names in groups with counts, for a message.
 
-    A group is named by the first part in which its path leaves that of the network.
+    A group is named by the first part in which its path differs from that of the network.
 
     Args:
-        network: the network that they do not belong to.
-        names: dotted, as the file has them.
+        network: the network to which they do not belong.
+        names: dotted names as in the file.
     """
     groups: dict[str, int] = {}
     for name in names:
         parts = name.split(".")
-        shared = len(parts) - len(below(network, name).split("."))
+        shared = len(parts) - len(below_network(network, name).split("."))
         counter = parts[-1] in _COUNTERS and len(parts) > shared + 1
         group = f"*.{parts[-1]}" if counter else ".".join(parts[: shared + 1])
         if len(parts) == shared + 1 and parts[-1].startswith("ema_"):
@@ -139,8 +139,8 @@ def grouped(network: StoredNetwork, names: Iterable[str]) -> str:
     )
 
 
-def below(network: StoredNetwork, name: str) -> str:
-    """A dotted name of the file from the first part in which it leaves the network's path."""
+def below_network(network: StoredNetwork, name: str) -> str:
+    """A dotted name of the file from the first part in which it differs from the network's path."""
     parts = name.split(".")
     shared = 0
     while shared < len(network.root) and parts[shared : shared + 1] == [network.root[shared]]:
@@ -149,24 +149,24 @@ def below(network: StoredNetwork, name: str) -> str:
 
 
 def is_preprocessing(name: str, entry: CheckpointEntry, channels: tuple[int, ...]) -> bool:
-    """Whether a tensor holds one number, or one a channel of the image, under a name that says so.
+    """Whether a tensor has a name of preprocessing, and one number or one for each image channel.
 
     Args:
-        name: dotted, without what leads to the network.
+        name: dotted name below the network's root.
         entry: the tensor.
-        channels: of the image, as a shape.
+        channels: number of image channels, as a shape.
     """
     first = name.partition(".")[0].lower()
     return bool(_PREPROCESSING.fullmatch(first)) and entry.tensor.count in (1, *channels)
 
 
 def may_be_absent(name: str) -> bool:
-    """Whether a file may lack a buffer of this name: it counts, or is computed from settings."""
+    """Whether files may lack a buffer of this name: a counter, or derived from the settings."""
     return name.rpartition(".")[2] in (*_COUNTERS, *DERIVED)
 
 
 def _is_known(name: str, entry: CheckpointEntry) -> bool:
-    """Whether a tensor counts something, is computed, or belongs to training alone."""
+    """Whether a tensor is a counter, is derived from settings, or is used by training alone."""
     parts = name.split(".")
     alone = len(parts) == 1
     counters = _COUNTERS | _OWN_COUNTERS if alone else _COUNTERS

@@ -1,4 +1,4 @@
-"""A file of float16 that answers wrong: which operators to leave in float32, or who is to blame."""
+"""Repairs a float16 file that fails: keeps overflowing operators in float32."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -14,27 +14,27 @@ from slide_deploy.precisions import Precision
 from slide_deploy.verification.cases import Case
 
 
-def mend(
+def repair_overflow(
     exporter: Exporter,
     request: ExportRequest,
     path: Path,
     cases: Sequence[Case],
     precision: Precision,
 ) -> tuple[Path, tuple[str, ...]]:
-    """Write a file again, with the operators in float32 whose numbers float16 may not hold.
+    """Write a file again, with operators whose values may overflow float16 in float32.
 
     Args:
-        exporter: of the format; it can keep operators.
+        exporter: exporter of the format; its ``can_keep`` is true.
         request: what to write.
-        path: of the file, which is replaced where there are such operators.
-        cases: on which numbers are looked at.
-        precision: of the file.
+        path: path of the file, which is replaced if there are such operators.
+        cases: inputs for the overflow search.
+        precision: precision of the file.
 
     Returns:
-        A file in float32, and the names of the operators that stay so in the one at ``path``.
+        The path of a float32 file, and the names of the operators that stay in float32.
 
     Raises:
-        InputError: if the file in float32 cannot be written or run.
+        InputError: if the float32 file cannot be written or run.
     """
     source = write_source(exporter, request, path, precision)
     kept = overflowing(source, inputs_of(source, request, cases))
@@ -54,15 +54,15 @@ def first_wrong(
     failed: Collection[str],
     least_db: float,
 ) -> str:
-    """The first operator whose values are not those of a file in float32; empty if none is.
+    """Return the first operator whose values differ from a float32 file; empty if none does.
 
     Args:
-        source: the file in float32.
-        path: of another file of the same network, whose values have the same names.
+        source: path of the float32 file.
+        path: path of another file of the same network, whose values have the same names.
         request: what was written.
-        cases: on which the files were run.
-        failed: names of those that the second one failed.
-        least_db: least signal-to-noise ratio of values that count as alike.
+        cases: inputs that the files were verified on.
+        failed: names of the cases that the second file failed.
+        least_db: smallest signal-to-noise ratio, in dB, of values that count as equal.
 
     Raises:
         InputError: if a file cannot be run.

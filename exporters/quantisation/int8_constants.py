@@ -1,8 +1,8 @@
-"""Large constants as int8 with scales: a quarter of the bytes, turned back when a file is loaded.
+"""Constants as int8 with scales: a quarter of the size, expanded when a file is loaded.
 
-    x  ~  q s,   q = round(x / s),   s = max |x| / 127   for each index of one axis, or for all
+    x  ~  q s,   q = round(x / s),   s = max |x| / 127   for each channel, or for the whole tensor
 
-Runtimes compute constants from constants once, so that the file runs as fast as in float32.
+Runtimes fold the expansion once, so the file runs as fast as in float32.
 """
 
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.quantisation.families import LEAST_WEIGHT, Family, families
-from slide_deploy.graph_checks.graph import Constant, Graph, Node
-from slide_deploy.graph_checks.kinds import Kind, kind_of
+from slide_deploy.graph_checks.dialect import Kind
+from slide_deploy.graph_checks.graph import Constant, Graph, Node, kind_of
 from slide_deploy.graph_checks.matmuls import stored_transposed
 
 _HIGHEST = 127
@@ -20,34 +20,34 @@ _FLOATS = ("float16", "float32")
 
 
 @dataclass(frozen=True)
-class Small:
-    """A constant in 8 bits.
+class Int8Constant:
+    """An 8-bit constant.
 
     Attributes:
-        values: the whole numbers.
-        scale: what they are multiplied with, float32; it has the rank of the values.
+        values: the int8 values.
+        scale: their float32 scale, with the same rank.
     """
 
     values: NDArray[np.int8]
     scale: NDArray[np.float32]
 
 
-def small(values: NDArray[np.floating], axis: int | None) -> Small:
-    """A constant in 8 bits.
+def to_int8(values: NDArray[np.floating], axis: int | None) -> Int8Constant:
+    """Quantise a constant to 8 bits.
 
     Args:
-        values: of any shape.
-        axis: whose indices have a scale each; None for one scale.
+        values: an array of any shape.
+        axis: the channel axis, which has a scale for each index; None for one scale.
     """
     exact = values.astype(np.float64)
     others = tuple(each for each in range(exact.ndim) if axis is None or each != axis % exact.ndim)
     scale = (np.abs(exact).max(axis=others, keepdims=True) / _HIGHEST).astype(np.float32)
-    scale[scale == 0] = 1  # of zeros alone
-    return Small(np.rint(exact / scale).astype(np.int8), scale)
+    scale[scale == 0] = 1  # channels of zeros
+    return Int8Constant(np.rint(exact / scale).astype(np.int8), scale)
 
 
 def weights_of(graph: Graph) -> dict[str, int | None]:
-    """The axis of the outputs of every weight that is worth 8 bits, by the name of the constant."""
+    """Return the output channel axis of every weight to compress, by the constant's name."""
     found: dict[str, int | None] = {}
     kinds = families(graph)
     for node in graph.nodes:
@@ -66,7 +66,7 @@ def _outputs(graph: Graph, node: Node) -> int:
 
 
 def addends_of(graph: Graph) -> tuple[str, ...]:
-    """Names of the large constants that are added, as tables of position biases are."""
+    """Return the names of large constants that are added, such as position bias tables."""
     return tuple(
         dict.fromkeys(
             name
@@ -79,6 +79,6 @@ def addends_of(graph: Graph) -> tuple[str, ...]:
 
 
 def _is_table(constant: Constant) -> bool:
-    """Whether a constant is no scalar and no vector, and large."""
+    """Return whether a constant has two axes or more and is large."""
     axes = [size for size in constant.shape if size > 1]
     return len(axes) > 1 and constant.elements >= LEAST_WEIGHT and constant.dtype in _FLOATS

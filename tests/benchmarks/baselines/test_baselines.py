@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.baselines.matmuls import MatmulSize, MatrixProducts, matmuls_of
+from benchmarks.baselines.matmuls import Matmuls, MatmulSize, matmuls_of
 from benchmarks.baselines.registry import BASELINES, baseline_named, write_baseline
 from benchmarks.baselines.subject import attention, network
 from benchmarks.baselines.unfold import UnfoldAttention
@@ -11,7 +11,7 @@ from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionCo
 from tests.support import random_swin, randomise
 
 
-def test_unfold_is_slide_attention_without_what_is_learned_of_the_neighbours():
+def test_unfold_equals_slide_attention_without_learned_neighbours():
     config = SlideAttentionConfig(32, 2, kernel_size=3)
     slide, unfold = SlideAttention(config), UnfoldAttention(config)
     shift = slide.dep_conv.weight.clone()
@@ -27,37 +27,37 @@ def test_unfold_is_slide_attention_without_what_is_learned_of_the_neighbours():
         torch.testing.assert_close(unfold.double()(image)[0], slide.double()(image)[0])
 
 
-def test_the_products_of_one_attention_are_its_projections(tmp_path):
+def test_the_matmuls_of_one_attention_are_its_projections(tmp_path):
     subject = attention("96x14x14")
-    path = tmp_path / "products.onnx"
-    write_baseline(baseline_named("products"), subject, path)
+    path = tmp_path / "matmuls.onnx"
+    write_baseline(baseline_named("matmuls"), subject, path)
     found = inspect(read_graph(path))
     assert found.macs == 14 * 14 * (96 * 3 * 96 + 96 * 96)
     assert dict(found.operators) == {"MatMul": 2, "Slice": 2}
 
 
-def test_the_products_of_a_network_are_all_its_multiplications_but_the_neighbours():
+def test_the_matmuls_of_a_network_are_all_its_multiplications_except_neighbours():
     subject = network("slide_swin_tiny", (224, 224))
-    products = matmuls_of(subject.branched(), subject.example())
-    macs = sum(torch.Size(each.left).numel() * each.right[-1] for each in products)
+    sizes = matmuls_of(subject.branched(), subject.example())
+    macs = sum(torch.Size(each.left).numel() * each.right[-1] for each in sizes)
     neighbours = sum(2 * 2 * 81 * dim * side**2 for dim, side in ((96, 56), (192, 28)))
     # 4,681,135,104 is what `slide-deploy inspect` counts in the folded file.
     assert macs == 4_681_135_104 - neighbours
-    assert len(MatrixProducts(products).shapes) < len(products)
+    assert len(Matmuls(sizes).shapes) < len(sizes)
 
 
-# Blocks, channels, side of the map, width of the MLP over its input's, numbers of a patch.
+# Blocks, channels, side of the feature map, expansion of the MLP, numbers in a patch.
 SLIDE_PVT_SMALL = (
     *((3, 64, 56, 8, 48), (4, 128, 28, 8, 256)),
     *((6, 320, 14, 4, 512), (3, 512, 7, 4, 1280)),
 )
 
 
-def test_the_products_of_reduced_attention_and_its_reductions_are_among_them():
-    """Keys and values are made of maps that convolutions reduce, and meet the queries."""
+def test_the_matmuls_include_reduced_attention_and_its_reductions():
+    """Convolutions reduce the feature maps of keys and values."""
     subject = network("slide_pvt_small", (224, 224))
-    products = matmuls_of(subject.branched(), subject.example())
-    macs = sum(torch.Size(each.left).numel() * each.right[-1] for each in products)
+    sizes = matmuls_of(subject.branched(), subject.example())
+    macs = sum(torch.Size(each.left).numel() * each.right[-1] for each in sizes)
     expected = 512 * 1000  # the classifier
     for depth, dim, side, wide, patch in SLIDE_PVT_SMALL[:2]:  # stages that slide
         block = dim**2 * (4 + 2 * wide)  # q, k, v and what joins the heads; the MLP
@@ -71,9 +71,9 @@ def test_the_products_of_reduced_attention_and_its_reductions_are_among_them():
         expected += depth * block + dim * patch * side**2
     assert macs == expected
     # Five heads of the third stage: 196 queries, 49 keys.
-    assert MatmulSize((1, 5, 196, 64), (1, 5, 64, 49), learned=False) in products
+    assert MatmulSize((1, 5, 196, 64), (1, 5, 64, 49), learned=False) in sizes
     # Its reduction, 2 x 2 pixels of 320 channels.
-    assert MatmulSize((1, 49, 1280), (1280, 320), learned=True) in products
+    assert MatmulSize((1, 49, 1280), (1280, 320), learned=True) in sizes
 
 
 class Mixed(nn.Module):
@@ -98,22 +98,22 @@ def test_a_convolution_multiplies_the_pixels_under_its_kernel_once_for_each_posi
     )
 
 
-def test_no_product_is_computed_twice():
-    """A runtime that sees two alike computes one of them."""
+def test_no_matmul_is_computed_twice():
+    """A runtime computes two equal matmuls only once."""
     settings = {"depths": (1, 3), "num_heads": (1, 2), "num_slide_stages": 1}
     model = random_swin(**settings)
-    products = MatrixProducts(matmuls_of(model, torch.zeros(1, 3, 32, 32))).eval()
-    inputs = tuple(map(torch.randn, products.shapes))
-    program = torch.export.export(products, inputs)
+    matmuls = Matmuls(matmuls_of(model, torch.zeros(1, 3, 32, 32))).eval()
+    inputs = tuple(map(torch.randn, matmuls.shapes))
+    program = torch.export.export(matmuls, inputs)
     sides = [node.args for node in program.graph.nodes if "matmul" in str(node.target)]
-    assert len(sides) == len(products.products) == len(set(sides))
-    for answer, each in zip(products(*inputs), products.products, strict=True):
-        assert answer.shape == (1, 1, *each.left[2:-1], each.right[-1])
+    assert len(sides) == len(matmuls.sizes) == len(set(sides))
+    for output, each in zip(matmuls(*inputs), matmuls.sizes, strict=True):
+        assert output.shape == (1, 1, *each.left[2:-1], each.right[-1])
 
 
 @pytest.mark.parametrize("name", ["branched", "swin", "unfold"])
-def test_no_peer_has_what_a_runtime_leaves_out(name):
-    """Additions of zero, multiplications by one: fresh biases and normalisations are such."""
+def test_no_baseline_has_operations_that_a_runtime_removes(name):
+    """Initial biases and normalisations add zero and multiply by one."""
     model, _ = baseline_named(name).build(network("slide_swin_tiny", (224, 224)))
     learned = [each for key, each in model.named_parameters() if each.ndim == 1 or "bias" in key]
     assert learned
@@ -121,7 +121,7 @@ def test_no_peer_has_what_a_runtime_leaves_out(name):
         assert not ((parameter == 0) | (parameter == 1)).any()
 
 
-def test_every_peer_is_a_file_that_is_read(tmp_path):
+def test_the_file_of_every_baseline_can_be_read(tmp_path):
     for baseline in BASELINES:
         if baseline.name == "swin":  # a whole network
             continue

@@ -1,4 +1,4 @@
-"""Constants that do what the bias of the keys does, and layers for which there are none."""
+"""Constants that replace the bias of the keys, and layers for which there are none."""
 
 import copy
 
@@ -7,8 +7,8 @@ import torch
 
 from slide_deploy.folding.model import reparameterize
 from slide_deploy.lowerings import Lowering, lower
-from slide_deploy.lowerings.absorbed import absorbed_bias
 from slide_deploy.lowerings.flat import Flat
+from slide_deploy.lowerings.logits import absorbed_bias
 from slide_deploy.models.slide_attention import SlideAttentionConfig
 from tests.support import random_attention
 
@@ -22,8 +22,8 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("offsets", [TAPS, TAPS - 1])
-def test_constants_answer_as_the_bias(offsets: int) -> None:
-    """Of a shift and something learned, in float64; the keys do not matter."""
+def test_constants_have_the_effect_of_the_bias(offsets: int) -> None:
+    """The kernels are a shift plus a learned part, in float64; the keys are arbitrary."""
     shift = torch.eye(TAPS, dtype=torch.float64)[-offsets:]
     kernel = shift + 0.1 * drawn(HEADS, FEATURES, offsets, TAPS)
     bias = drawn(HEADS, FEATURES, offsets, seed=1)
@@ -36,7 +36,7 @@ def test_constants_answer_as_the_bias(offsets: int) -> None:
     torch.testing.assert_close(with_constants, with_bias, rtol=0, atol=1e-13)
 
 
-def test_no_bias_has_no_constants_to_speak_of() -> None:
+def test_a_zero_bias_gives_zero_constants() -> None:
     kernel = drawn(HEADS, FEATURES, TAPS - 1, TAPS)
     constants = absorbed_bias(kernel, torch.zeros(HEADS, FEATURES, TAPS - 1), ORDINARY)
     assert constants is not None
@@ -44,15 +44,15 @@ def test_no_bias_has_no_constants_to_speak_of() -> None:
 
 
 @pytest.mark.parametrize("apart", [0.0, 1e-3])
-def test_offsets_that_are_alike_have_none(apart: float) -> None:
-    """Of one feature of one head: no constants, or none but large ones, which would take bits."""
+def test_similar_offsets_have_no_constants(apart: float) -> None:
+    """Similar offsets of one feature have no constants, or only large ones."""
     kernel = drawn(HEADS, FEATURES, TAPS - 1, TAPS)
     kernel[1, 2, 3] = kernel[1, 2, 5] + apart * drawn(TAPS, seed=3)
     assert absorbed_bias(kernel, drawn(HEADS, FEATURES, TAPS - 1, seed=1), ORDINARY) is None
 
 
-def test_constants_are_small_beside_what_they_are_added_to() -> None:
-    """Each beside its own feature: at most 16 times as large."""
+def test_large_constants_are_refused() -> None:
+    """The limit is 16 times the size of each feature."""
     kernel = torch.eye(TAPS).expand(HEADS, FEATURES, TAPS, TAPS)
     bias = drawn(HEADS, FEATURES, TAPS)
     largest = bias.abs().amax(dim=2)
@@ -65,7 +65,7 @@ def test_constants_are_small_beside_what_they_are_added_to() -> None:
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_have_none(wrong: float) -> None:
+def test_weights_that_are_not_finite_have_no_constants(wrong: float) -> None:
     kernel, bias = drawn(HEADS, FEATURES, TAPS - 1, TAPS), drawn(HEADS, FEATURES, TAPS - 1)
     for broken in (kernel, bias):
         sound = broken.flatten()[5].clone()
@@ -82,12 +82,12 @@ def flat_of(model: torch.nn.Module) -> tuple[torch.nn.Module, Flat]:
 
 
 @pytest.mark.parametrize("alike", [False, True])
-def test_flat_answers_with_constants_and_without(alike: bool) -> None:
-    """In float64, on a map with every border and with as many columns as a neighbourhood."""
+def test_flat_is_exact_with_and_without_constants(alike: bool) -> None:
+    """In float64, on feature maps with every border and as few columns as the neighbourhood has."""
     model = torch.nn.Sequential(random_attention(SlideAttentionConfig(8, 2))).double().eval()
     with torch.no_grad():
         model[0].dep_conv1.weight.mul_(0.1)
-        if alike:  # of the first feature, offsets 3 and 5 in both branches
+        if alike:  # offsets 3 and 5 of the first feature, in both branches
             for conv in (model[0].dep_conv, model[0].dep_conv1):
                 conv.weight[3] = conv.weight[5]
     lowered, form = flat_of(model)
@@ -98,12 +98,14 @@ def test_flat_answers_with_constants_and_without(alike: bool) -> None:
             assert (lowered(maps)[0] - model(maps)[0]).abs().max() < 1e-13
 
 
-def test_constants_cost_few_bits() -> None:
-    """In float32, with constants of every size that are taken for a bias."""
+def test_constants_cost_little_precision() -> None:
+    """In float32, with constants up to the largest allowed size."""
     largest, most = 0.0, 0.0
     for seed in range(40):
         model = torch.nn.Sequential(random_attention(SlideAttentionConfig(8, 2), seed)).eval()
-        with torch.no_grad():  # biases that make for large constants, in some layers too large ones
+        with (
+            torch.no_grad()
+        ):  # large biases give large constants, which are too large in some layers
             model[0].relative_position_bias_table.mul_(5)
         lowered, form = flat_of(model)
         if form.key_constants is None:
