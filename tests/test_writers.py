@@ -48,6 +48,7 @@ ALLOWED = {
     "exporters/executorch_exporter.py": INSIDE,
     "exporters/litert_exporter.py": INSIDE,
     "exporters/onnx_exporter.py": INSIDE,
+    "exporters/openvino_exporter.py": INSIDE,
     "exporters/openvino_model.py": INSIDE,
     "exporters/pipeline.py": INSIDE,
     "exporters/quantisation/accuracy.py": INSIDE,
