@@ -274,7 +274,7 @@ def test_a_bomb_is_refused_and_a_large_picture_is_not_remarked_on(
 
 def test_a_long_narrow_image_is_refused(tmp_path: Path) -> None:
     Image.new("L", (20_000, 1)).save(tmp_path / "strip.png")
-    with pytest.raises(InputError, match="strip of 20000x1 pixels: cut out"):
+    with pytest.raises(InputError, match="too long and narrow, 20000x1 pixels: crop it"):
         load_pixels(tmp_path / "strip.png", (224, 224))
 
 
