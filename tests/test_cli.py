@@ -394,13 +394,13 @@ def test_a_missing_extra_is_named_with_its_install_command(
     refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import exporters.base
-    from slide_deploy.backends.openvino import devices
+    from slide_deploy.backends.openvino import targets
 
     def without(name: str):
         return None if name in {"openvino", "torch"} else object()
 
     monkeypatch.setattr(exporters.base, "find_spec", without)
-    monkeypatch.setattr(devices, "find_spec", without)
+    monkeypatch.setattr(targets, "find_spec", without)
     said = refused("export", NANO, "--to", "openvino", "--out", tmp_path / "out")
     assert "openvino is not installed: run pip install 'slide-deploy[openvino]'" in said
     (tmp_path / "model.xml").touch()

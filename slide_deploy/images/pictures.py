@@ -69,11 +69,11 @@ def read_picture(path: Path) -> "Image":
         ) from error
     except Image.DecompressionBombError as error:
         raise InputError(
-            f"{path} is a picture of more than {MOST_PIXELS:,} pixels: make it smaller."
+            f"{path} is an image of more than {MOST_PIXELS:,} pixels: make it smaller."
         ) from error
     except Exception as error:  # Pillow's readers raise whatever their parsers run into
         raise InputError(
-            f"{path} cannot be read as a picture ({_reason(error)}): save it again as PNG or JPEG."
+            f"{path} cannot be read as an image ({_reason(error)}): save it again as PNG or JPEG."
         ) from error
 
 

@@ -264,7 +264,7 @@ def test_a_bomb_is_refused_and_a_large_picture_is_not_remarked_on(
 ) -> None:
     row = bytes(30_000 // 8)
     bomb = png(tmp_path / "bomb.png", 0, 1, [row] * 30_000)
-    with pytest.raises(InputError, match=r"bomb\.png is a picture of more than .* make it smaller"):
+    with pytest.raises(InputError, match=r"bomb\.png is an image of more than .* make it smaller"):
         read_picture(bomb)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300)
     Image.fromarray(COLOURS).save(tmp_path / "large.png")
@@ -274,7 +274,7 @@ def test_a_bomb_is_refused_and_a_large_picture_is_not_remarked_on(
 
 def test_a_long_narrow_image_is_refused(tmp_path: Path) -> None:
     Image.new("L", (20_000, 1)).save(tmp_path / "strip.png")
-    with pytest.raises(InputError, match="strip of 20000x1 pixels: cut out"):
+    with pytest.raises(InputError, match="too long and narrow, 20000x1 pixels: crop it"):
         load_pixels(tmp_path / "strip.png", (224, 224))
 
 

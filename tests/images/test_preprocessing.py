@@ -61,7 +61,7 @@ def test_grey_and_transparent_images_become_three_channels(tmp_path: Path) -> No
 def test_a_file_that_is_not_an_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("hello")
     for name in ("text.png", "missing.png", "."):
-        with pytest.raises(InputError, match="picture"):
+        with pytest.raises(InputError, match="image"):
             load_image(tmp_path / name, (32, 32))
 
 

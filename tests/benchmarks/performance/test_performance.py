@@ -226,7 +226,7 @@ def test_without_results_the_page_is_not_changed(tmp_path, capsys) -> None:
     page = tmp_path / "performance.md"
     page.write_text("as it was")
     assert command.main([str(tmp_path), "--out", str(page)]) == 2
-    assert "contains no result of a suite: run make bench-export." in capsys.readouterr().err
+    assert "holds no result of a suite: run make bench-export." in capsys.readouterr().err
     assert page.read_text() == "as it was"
 
 

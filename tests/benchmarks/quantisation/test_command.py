@@ -113,7 +113,7 @@ def test_a_file_that_does_not_load_or_is_wrong_has_a_row(tmp_path: Path, quantis
     assert by_name["default"].fault == ""
     unreadable, wrong = by_name["default and attention"], by_name["default and patches"]
     assert unreadable.snr_db == () and unreadable.fault
-    least = f"wrong: int8 is to have {INT8.limit.snr_db:g} dB"
+    least = f"wrong: int8 requires {INT8.limit.snr_db:g} dB"
     assert wrong.snr_db[0] < INT8.limit.snr_db and wrong.fault.startswith(least)
     page = tmp_path / "page.md"
     page.write_text(PAGE)
@@ -136,7 +136,7 @@ def _forget(source: Path, target: Path) -> None:
 def test_a_wrong_default_is_an_error(tmp_path: Path, quantiser, capsys) -> None:
     quantiser(lambda source, target, plan: _forget(source, target))
     assert write(tmp_path, "onnx") == 2
-    assert "wrong: int8 is to have" in capsys.readouterr().err
+    assert "wrong: int8 requires" in capsys.readouterr().err
 
 
 def test_a_missing_item_is_named(tmp_path: Path, capsys) -> None:
