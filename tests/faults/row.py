@@ -74,18 +74,18 @@ def moments(number: int, seconds: float) -> list[float]:
 
 @cache
 def formats() -> tuple[str, ...]:
-    """The formats that can be written and run here."""
+    """The formats that can be written and run here, and whose files are the same each time."""
     from exporters.base import exporter_for
     from slide_deploy.errors import InputError
-    from slide_deploy.formats import format_names
+    from slide_deploy.formats import known_formats
 
     found = []
-    for name in format_names():
+    for each in known_formats():
         try:
-            exporter = exporter_for(name)
+            exporter = exporter_for(each.name)
             exporter.require()
-            if not exporter.unprovable():
-                found.append(name)
+            if not exporter.unprovable() and not each.is_preview:
+                found.append(each.name)
         except InputError:
             continue
     return tuple(found)
