@@ -60,7 +60,7 @@ def test_every_format_agrees_with_the_model_of_that_size(
         assert entry["metadata"]["resized_position_tables"].split() == list(checkpoint.resized)
     properties = onnx.load(tmp_path / f"{path.stem}.onnx").metadata_props
     metadata = {entry.key: entry.value for entry in properties}
-    assert metadata["slide_deploy.parsing"] == f"{size[0]}x{size[1]}"
+    assert metadata["slide_deploy.image_size"] == f"{size[0]}x{size[1]}"
     assert metadata["slide_deploy.resized_position_tables"].split() == list(checkpoint.resized)
     assert_parity(tmp_path / f"{path.stem}.onnx", path, overrides=overrides)
 
