@@ -34,7 +34,11 @@ def validated(kind: type[T], content: Any, key: str = "") -> T:
         ValueError: see ``validated_json``.
     """
     # Via text, because JSON has lists where a model has tuples and sets.
-    return validated_json(kind, json.dumps(content, default=_refuse, allow_nan=False), key)
+    try:
+        text = json.dumps(content, default=_refuse, allow_nan=False)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    return validated_json(kind, text, key)
 
 
 def validated_json(kind: type[T], text: str | bytes, key: str = "") -> T:

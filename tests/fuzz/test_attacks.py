@@ -259,7 +259,7 @@ def test_a_picture_that_is_a_program_is_no_picture(
     path = tmp_path / name
     path.write_bytes(_GHOSTSCRIPT)
     assert name == "x.png" or not is_picture(path)
-    with pytest.raises(InputError, match="not a picture that Pillow can read"):
+    with pytest.raises(InputError, match="not an image that Pillow can read"):
         read_picture(path)
     assert not started.exists()
 

@@ -18,7 +18,7 @@ from slide_deploy.program.editing import Editor
 from slide_deploy.program.traced import call
 from tests.support import random_swin, randomise
 
-ON_MAPS = [form for form in FORMS if FORMS[form].on_maps]
+ON_MAPS = [form for form in FORMS if FORMS[form].is_nchw]
 
 
 def program_of(model: nn.Module, *inputs: Tensor, batch: bool = False) -> ExportedProgram:
