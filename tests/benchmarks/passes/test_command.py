@@ -95,7 +95,7 @@ def test_the_commands_write_race_and_show(tmp_path, with_passes, capsys) -> None
     assert text.startswith("before") and text.endswith("after\n")
     assert "| repvgg | ONNX Runtime |" in text
     assert "| clamp | repvgg | 5 |" in text
-    assert "| idle | Find nothing. |  |  | changes nothing here |" in text
+    assert "| idle | Change nothing. |  |  | changes nothing here |" in text
     assert "| too small for conclusions | repvgg |" in text
     orders = [
         [each["candidate"]["name"] for each in json.loads(path.read_text())["measurements"]]
