@@ -13,6 +13,8 @@ from tests.fuzz.seeds import CORPUS
 OURS = [each for each in READERS if not each.runs]
 # A process each takes seconds to begin, so that few are tried where it must be quick.
 FEW = ("pickle", "policy", "result")
+# A process each: the long tests have what strangers send, and make full has all readers.
+LONG = ("safetensors", "torch", "onnx", "openvino", "coreml", "suite", "manifest", "picture")
 # Others are in an environment of their own, and end their process for some files.
 HERE = [each for each in RUNS if each.name in ("run onnx", "run openvino", "run coreml")]
 REGRESSIONS = sorted((CORPUS.parent / "regressions").glob("*/*"))
@@ -32,15 +34,21 @@ def test_damaged_files_are_refused_or_read(name: str) -> None:
     tried(reader_named(name), 60)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    "reader", [each for each in OURS if each.name not in FEW], ids=lambda each: each.name
+    "reader",
+    [
+        pytest.param(
+            each, id=each.name, marks=pytest.mark.slow if each.name in LONG else pytest.mark.full
+        )
+        for each in OURS
+        if each.name not in FEW
+    ],
 )
 def test_damaged_files_of_every_kind_are_refused_or_read(reader: Reader) -> None:
     tried(reader, 120)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("reader", HERE, ids=lambda each: each.name)
 def test_damaged_files_are_refused_or_run(reader: Reader) -> None:
     if reader.needs and find_spec(reader.needs) is None:

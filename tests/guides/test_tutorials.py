@@ -38,7 +38,7 @@ def test_every_tutorial_is_followed_by_a_test_and_named_by_the_readme() -> None:
         assert f'"{page.name}"' in here and f"docs/tutorials/{page.name}" in readme
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_to_an_iphone(run: Any, clone: Path) -> None:
     import coremltools
 
@@ -83,7 +83,7 @@ def test_to_android_by_litert(run: Any, clone: Path) -> None:
     assert f'"mean": {mean}, "deviation": {deviation}' in content
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_to_a_browser(run: Any, clone: Path) -> None:
     require_assets()
 
@@ -116,7 +116,7 @@ def test_to_a_ci_gate(run: Any, clone: Path) -> None:
     assert (clone / "bench.html").is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_to_an_unknown_device(run: Any, clone: Path) -> None:
     def make_environment(folder: Path) -> None:
         python = folder / "board" / "venv" / "bin" / "python"

@@ -185,7 +185,7 @@ def test_feature_maps_of_all_stages(tmp_path: Path) -> None:
     assert result.passed, result.problems
     for format in FORMATS:
         assert len(result.file(format).verification.outputs) == 3
-    with pytest.raises(InputError, match="answers stage"):
+    with pytest.raises(InputError, match="outputs stage"):
         slide_deploy.export(
             DIGITS, features=True, max_drop=1, data=pictures(), out=tmp_path / "other", **told
         )
