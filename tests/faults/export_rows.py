@@ -250,7 +250,7 @@ def rows() -> tuple[Row, ...]:
             f"{SIGNALS[number]} before each change",
             f"export {format}",
             partial(ended_at_each_change, number, format),
-            "full" if format != "onnx" else "quick" if number == signal.SIGKILL else "slow",
+            "quick" if format == "onnx" and number == signal.SIGKILL else "full",
         )
         for number, several in (
             (signal.SIGKILL, installed),

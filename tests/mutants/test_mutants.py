@@ -18,10 +18,11 @@ from tests.support import verify_file
 
 
 def files() -> Iterator[object]:
-    """Every kind in every format. Quick is one kind in three of damaged files and weights, in one
-    format in turn, and one network. The long tests have each kind in one format, but every other
-    one of those that are exported anew; ``make full`` has the rest. The formats that are written
-    apart are left to the long tests, one kind in three.
+    """Pair every kind of damage with every format.
+
+    Quick tests have one kind in three of damaged files and weights, in one format in turn, and one
+    network. Slow tests have every other kind in one format, and ``make full`` has the rest. Formats
+    that are exported apart are left to the slow tests, one kind in three.
     """
     for number, mutant in enumerate(CATALOGUE):
         together = [format for format in mutant.formats if format in NETWORKS]
@@ -37,7 +38,9 @@ def files() -> Iterator[object]:
                 marks = [] if mutant.name == "dense-convolution" else marks
             else:
                 is_quick = format == turn and number % 3 == number // 3 % 3
-                marks = [] if is_quick else [pytest.mark.slow]
+                is_long = number % 2 == 0
+                marks = [pytest.mark.slow if is_long else pytest.mark.full]
+                marks = [] if is_quick else marks
             yield pytest.param(mutant, format, id=f"{mutant.name}-{format}", marks=marks)
 
 
