@@ -4,6 +4,7 @@ Two exports may use one output folder at the same time. Each publishes while the
 checks the folder again: see ``refuse_occupied`` and ``exporters.manifest.entries_beside``.
 """
 
+import errno
 import os
 import stat
 import unicodedata
@@ -102,7 +103,7 @@ def _refuse_loop(path: Path, option: str) -> None:
     try:
         path.stat()
     except OSError as error:
-        if path.is_symlink() and not isinstance(error, FileNotFoundError):
+        if error.errno == errno.ELOOP:
             raise InputError(
                 f"{path} is a symbolic link that leads to itself: remove it, or give another "
                 f"{option}."

@@ -154,7 +154,7 @@ ON_MAPS = [form for form in FORMS if FORMS[form].is_nchw]
 
 @pytest.mark.parametrize(
     "form",
-    [pytest.param(form, marks=[] if form == "depthwise" else pytest.mark.slow) for form in ON_MAPS],
+    [pytest.param(form, marks=[] if form == "depthwise" else pytest.mark.full) for form in ON_MAPS],
 )
 @pytest.mark.parametrize(
     "settings",

@@ -66,7 +66,12 @@ def written(name: str) -> Files:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[[], pytest.mark.slow, pytest.mark.full][place and 1 + place % 2])
+        pytest.param(
+            name,
+            marks=[[], pytest.mark.full, pytest.mark.full, pytest.mark.slow][
+                place and 1 + place % 3
+            ],
+        )
         for place, name in enumerate(NAMES)
     ],
 )

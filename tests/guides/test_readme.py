@@ -11,7 +11,7 @@ from tests.guides.snippets import DOCS, ROOT, blocks, follow
 README = ROOT / "README.md"
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_readme_runs_from_its_first_block_to_its_last(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,7 +108,7 @@ def test_to_a_browser(run: Any, clone: Path) -> None:
         assert opened.inner_text("#answer") == "one" and not errors
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_to_a_ci_gate(run: Any, clone: Path) -> None:
     follow(TUTORIALS / "ci.md", clone, run, {})
     assert "<failure" not in (clone / "check.xml").read_text()

@@ -136,7 +136,7 @@ def test_sigterm_ends_a_converter_as_well(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("step", "formats"),
     [
