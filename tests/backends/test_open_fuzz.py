@@ -65,7 +65,7 @@ def refused_or_answered(files: list[Path], folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "seeds", [range(12), pytest.param(range(12, 100), marks=pytest.mark.slow)], ids=["few", "many"]
+    "seeds", [range(12), pytest.param(range(12, 100), marks=pytest.mark.full)], ids=["few", "many"]
 )
 @pytest.mark.parametrize("format", PARTS)
 def test_a_damaged_file_is_refused_or_runs(

@@ -93,13 +93,13 @@ def test_a_file_of_all_forms_passes_every_rule(
     assert check_file(every_form(format)).violations == ()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_every_missing_operator_is_found(graph: Graph) -> None:
     # Forms have 17 geometries in the two stages; the rest of the network has the others.
     assert see_whatever_is_missing(graph) > 17
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_file_in_another_form_is_found(graph: Graph, exported: Files) -> None:
     other = read_graph(exported[graph.format])
     assert reported(declaring(graph, counted(other)))

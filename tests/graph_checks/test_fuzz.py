@@ -136,7 +136,7 @@ def test_damaged_files_end_in_a_sentence_or_a_report(
     assert min(outcomes["refused"], outcomes["violations"]) > 20, outcomes
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("format", PARTS)
 def test_thousands_of_damaged_files(smallest: Files, tmp_path: Path, format: str) -> None:
     fuzz(smallest[format], format, tmp_path, range(200, 870))

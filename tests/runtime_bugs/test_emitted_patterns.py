@@ -45,7 +45,7 @@ def wrong(outcomes: list[Outcome]) -> list[str]:
 
 @pytest.mark.parametrize(
     "open_batch",
-    [pytest.param(False, marks=pytest.mark.full), pytest.param(True, marks=pytest.mark.slow)],
+    [pytest.param(False, marks=pytest.mark.full), pytest.param(True, marks=pytest.mark.full)],
 )
 def test_every_runtime_computes_slide_attention_correctly(open_batch: bool) -> None:
     """As many positions as channels and as offsets; two thirds of the pairs of form and heads."""
