@@ -16,7 +16,7 @@ help:
 	@echo "make demo    export the trained digits model to every format, prove and run the files"
 	@echo "make detector  deploy a detector written in PyTorch, through the Python API"
 	@echo "make test    lint, check types and run the tests that tell whether anything broke"
-	@echo "make test-all  the same, then the long tests: sweeps, full sizes, all mutants"
+	@echo "make test-all  the same, then the long tests: sweeps, full sizes, more mutants"
 	@echo "make full    run every pair of network, form and format, for an hour; see docs/architecture.md"
 	@echo "make coverage  lines and branches that the tests reach, for half an hour; at least 90 %"
 	@echo "make mutants damage valid files in every way and print who sees it"

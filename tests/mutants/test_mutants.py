@@ -21,7 +21,7 @@ def files() -> Iterator[object]:
     """Pair every kind of damage with every format.
 
     Quick tests have one kind in three of damaged files and weights, in one format in turn, and one
-    network. Slow tests have every other kind in one format, and ``make full`` has the rest. Formats
+    network. Slow tests have one kind in four in one format, and ``make full`` has the rest. Formats
     that are exported apart are left to the slow tests, one kind in three.
     """
     for number, mutant in enumerate(CATALOGUE):
@@ -38,7 +38,7 @@ def files() -> Iterator[object]:
                 marks = [] if mutant.name == "dense-convolution" else marks
             else:
                 is_quick = format == turn and number % 3 == number // 3 % 3
-                is_long = number % 2 == 0
+                is_long = number % 4 == 0
                 marks = [pytest.mark.slow if is_long else pytest.mark.full]
                 marks = [] if is_quick else marks
             yield pytest.param(mutant, format, id=f"{mutant.name}-{format}", marks=marks)

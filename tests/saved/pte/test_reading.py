@@ -113,7 +113,7 @@ def test_damaged_files_cause_one_sentence_or_a_report(path: Path, tmp_path: Path
     assert outcomes["refused"] > 40, outcomes
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_thousands_of_damaged_files(path: Path, tmp_path: Path) -> None:
     fuzz(path, tmp_path, range(200, 2000))
 
