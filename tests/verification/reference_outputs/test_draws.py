@@ -11,22 +11,9 @@ from hypothesis import strategies as st
 
 from slide_deploy.errors import InputError
 from slide_deploy.verification import draws
+from tests.benchmarks.web.references import MASK, mix, word
 
 _PAGE = Path(__file__).parents[3] / "docs" / "reference-outputs.md"
-_ALL = 0xFFFFFFFF
-
-
-def mix(x: int) -> int:
-    """The algorithm of the page, on Python integers."""
-    x ^= x >> 16
-    x = x * 0x7FEB352D & _ALL
-    x ^= x >> 15
-    x = x * 0x846CA68B & _ALL
-    return x ^ x >> 16
-
-
-def word(seed: int, place: int) -> int:
-    return mix((mix(place) + mix(seed)) & _ALL)
 
 
 def bell(seed: int, place: int) -> float:
@@ -35,13 +22,13 @@ def bell(seed: int, place: int) -> float:
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, _ALL), st.integers(1, 60))
+@given(st.integers(0, MASK), st.integers(1, 60))
 def test_words_equal_those_of_python_integers(seed: int, count: int) -> None:
     assert draws.words(seed, count).tolist() == [word(seed, place) for place in range(count)]
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, _ALL), st.sampled_from([1.0, 3.0, 2.0**-7]))
+@given(st.integers(0, MASK), st.sampled_from([1.0, 3.0, 2.0**-7]))
 def test_normal_draws_are_exact_in_float32(seed: int, factor: float) -> None:
     drawn = draws.normal(seed, (3, 5), "float32", factor).tensor()
     assert drawn.ravel().astype(float).tolist() == [bell(seed, n) * factor for n in range(15)]
