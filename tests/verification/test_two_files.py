@@ -52,6 +52,14 @@ def test_a_file_agrees_with_a_copy_in_every_case(tmp_path: Path, reference: Path
     assert located(tmp_path / "copy.onnx", reference) == ("logits", None)
 
 
+def test_the_reference_runs_unoptimised(reference: Path) -> None:
+    files = open_two_files(reference, reference, target="openvino:cpu")
+    assert files.file.session.runtime == "openvino"
+    facts = files.reference.session.facts
+    assert facts["graph_optimization_level"] == "ORT_DISABLE_ALL"
+    assert files.reference.session.runtime == "onnxruntime"
+
+
 def test_another_weight_fails_wherever_it_is_read(tmp_path: Path, reference: Path) -> None:
     path = network(tmp_path / "other.onnx", changed("w", (3, 1, 0, 2), 0.01))
     verdict = verify_against_file(path, reference)

@@ -244,3 +244,20 @@ def test_torch_is_not_needed(tmp_path: Path, reference: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "values: all 6 agree" in done.stdout
+
+
+def test_any_damage_is_refused_or_compared(run, tmp_path: Path, reference: Path) -> None:
+    draw = np.random.default_rng(5)
+    whole, damaged = reference.read_bytes(), tmp_path / "damaged.onnx"
+    codes = set()
+    for trial in range(40):
+        content = bytearray(whole)
+        for place in draw.integers(len(whole), size=3):
+            content[place] = draw.integers(256)
+        damaged.write_bytes(content)
+        pair = (damaged, reference) if trial % 2 else (reference, damaged)
+        code, _, err = run("verify", pair[0], "--against", pair[1], "--locate", "--quiet")
+        assert "Traceback" not in err
+        assert code != 2 or str(damaged) in err
+        codes.add(code)
+    assert codes >= {1, 2}
