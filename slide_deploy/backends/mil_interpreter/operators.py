@@ -2,7 +2,6 @@
 
 from slide_deploy.backends.mil_interpreter import (
     operators_activation,
-    operators_blocks,
     operators_convolution,
     operators_elementwise,
     operators_indexing,
@@ -32,7 +31,6 @@ FAMILIES: tuple[Operators, ...] = (
     operators_normalisation.OPERATORS,
     operators_reduction.OPERATORS,
     operators_shape.OPERATORS,
-    operators_blocks.OPERATORS,
     operators_indexing.OPERATORS,
     operators_scatter.OPERATORS,
     operators_selection.OPERATORS,

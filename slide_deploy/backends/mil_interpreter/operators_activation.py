@@ -20,12 +20,6 @@ def relu6(call: OperatorCall) -> Tensor:
     return call.tensor("x").clamp(0, 6)
 
 
-def clamped_relu(call: OperatorCall) -> Tensor:
-    """``min(x, beta)`` where x is not negative, else ``min(alpha * x, beta)``."""
-    x = call.tensor("x")
-    return torch.where(x >= 0, x, call.number("alpha") * x).clamp(max=call.number("beta"))
-
-
 def thresholded_relu(call: OperatorCall) -> Tensor:
     """``x`` where it is at least ``alpha``, else 0."""
     x = call.tensor("x")
@@ -66,11 +60,6 @@ def linear_activation(call: OperatorCall) -> Tensor:
     return call.number("alpha") * call.tensor("x") + call.number("beta")
 
 
-def scaled_tanh(call: OperatorCall) -> Tensor:
-    """``alpha * tanh(beta * x)``."""
-    return call.number("alpha") * torch.tanh(call.number("beta") * call.tensor("x"))
-
-
 def sigmoid_hard(call: OperatorCall) -> Tensor:
     """``min(max(alpha * x + beta, 0), 1)``."""
     return linear_activation(call).clamp(0, 1)
@@ -96,7 +85,6 @@ def _of_channels(call: OperatorCall, name: str, x: Tensor) -> Tensor:
 
 
 OPERATORS: Operators = {
-    "clamped_relu": Operator(clamped_relu, ("x", "alpha", "beta")),
     "elu": Operator(elu, ("x", "alpha")),
     "gelu": Operator(gelu, ("x",), ("mode",)),
     "leaky_relu": Operator(leaky_relu, ("x", "alpha")),
@@ -104,7 +92,6 @@ OPERATORS: Operators = {
     "prelu": Operator(prelu, ("x", "alpha")),
     "relu": _plain(torch.relu),
     "relu6": Operator(relu6, ("x",)),
-    "scaled_tanh": Operator(scaled_tanh, ("x", "alpha", "beta")),
     "sigmoid": _plain(torch.sigmoid),
     "sigmoid_hard": Operator(sigmoid_hard, ("x", "alpha", "beta")),
     "silu": _plain(functional.silu),

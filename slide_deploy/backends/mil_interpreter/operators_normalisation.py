@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
-from slide_deploy.backends.mil_interpreter.windows import pad_constant
 
 
 def softmax(call: OperatorCall) -> Tensor:
@@ -48,31 +47,6 @@ def batch_norm(call: OperatorCall) -> Tensor:
     return _scaled(call, normalised, spread)
 
 
-def l2_norm(call: OperatorCall) -> Tensor:
-    """``x / sqrt(sum of squares + epsilon)`` over the last three axes."""
-    x = call.tensor("x")
-    if x.dim() < 3:
-        raise call.faulty("needs three axes to normalise")
-    total = x.square().sum((-3, -2, -1), keepdim=True)
-    return x / torch.sqrt(total + call.number("epsilon", 1e-6))
-
-
-def local_response_norm(call: OperatorCall) -> Tensor:
-    """``x / (k + alpha / size * sum of squares)**beta`` over ``size`` channels around each one.
-
-    Channels beyond the first and the last count as zeros.
-    """
-    x, size = call.tensor("x"), call.integer("size")
-    if x.dim() < 3 or size < 1:
-        raise call.faulty(f"normalises {size} channels of rank {x.dim()}")
-    if size % 2 == 0:
-        raise call.unsupported("an even size, which has no centre")
-    around = [(size // 2, size // 2), *[(0, 0)] * (x.dim() - 2)]
-    sums = pad_constant(call, x.square(), around, 0.0).unfold(1, size, 1).sum(-1)
-    scale = call.number("k", 1.0) + call.number("alpha", 1e-4) / size * sums
-    return x / scale ** call.number("beta", 0.75)
-
-
 def _per_channel(x: Tensor) -> list[int]:
     return [size if axis == 1 else 1 for axis, size in enumerate(x.shape)]
 
@@ -93,8 +67,6 @@ def _scaled(call: OperatorCall, x: Tensor, spread: list[int]) -> Tensor:
 OPERATORS: Operators = {
     "batch_norm": Operator(batch_norm, ("x", "mean", "variance"), ("gamma", "beta", "epsilon")),
     "instance_norm": Operator(instance_norm, ("x",), ("gamma", "beta", "epsilon")),
-    "l2_norm": Operator(l2_norm, ("x",), ("epsilon",)),
     "layer_norm": Operator(layer_norm, ("x",), ("axes", "gamma", "beta", "epsilon")),
-    "local_response_norm": Operator(local_response_norm, ("x", "size"), ("alpha", "beta", "k")),
     "softmax": Operator(softmax, ("x",), ("axis",)),
 }

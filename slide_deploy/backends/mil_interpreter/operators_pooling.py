@@ -61,14 +61,6 @@ def max_pool(call: OperatorCall) -> Tensor:
     return maximum(padded, windows.kernel, windows.strides)
 
 
-def l2_pool(call: OperatorCall) -> Tensor:
-    """The square root of the sum of the squares of each window."""
-    x, windows = _operands(call)
-    padded = pad_constant(call, x, read_padding(call, windows, x.shape[2:]), 0.0)
-    mean = _AVERAGES[windows.rank - 1](padded.square(), windows.kernel, windows.strides)
-    return (mean * math.prod(windows.kernel)).sqrt()
-
-
 def _operands(call: OperatorCall) -> tuple[Tensor, Windows]:
     x = call.tensor("x")
     return x, read_windows(call, call.integers("kernel_sizes"), x.dim() - 2)
@@ -88,6 +80,5 @@ OPERATORS: Operators = {
     "avg_pool": Operator(
         avg_pool, ("x", "kernel_sizes"), (*_WINDOWS, "exclude_padding_from_average")
     ),
-    "l2_pool": Operator(l2_pool, ("x", "kernel_sizes"), _WINDOWS),
     "max_pool": Operator(max_pool, ("x", "kernel_sizes"), _WINDOWS),
 }

@@ -23,24 +23,9 @@ def reduction(
     return run
 
 
-def reduce_sum_square(x: Tensor, axes: list[int], keep_dims: bool) -> Tensor:
-    """The sum of the squares."""
-    return x.square().sum(axes, keep_dims)
-
-
 def reduce_l2_norm(x: Tensor, axes: list[int], keep_dims: bool) -> Tensor:
     """The square root of the sum of the squares."""
     return x.square().sum(axes, keep_dims).sqrt()
-
-
-def reduce_l1_norm(x: Tensor, axes: list[int], keep_dims: bool) -> Tensor:
-    """The sum of the magnitudes."""
-    return x.abs().sum(axes, keep_dims)
-
-
-def reduce_log_sum(x: Tensor, axes: list[int], keep_dims: bool) -> Tensor:
-    """The natural logarithm of the sum."""
-    return x.sum(axes, keep_dims).log()
 
 
 def reduce_prod(x: Tensor, axes: list[int], keep_dims: bool) -> Tensor:
@@ -90,14 +75,11 @@ OPERATORS: Operators = {
     "cumsum": Operator(cumsum, ("x",), ("axis", "exclusive", "reverse")),
     "reduce_argmax": _index(torch.argmax),
     "reduce_argmin": _index(torch.argmin),
-    "reduce_l1_norm": _reduction(reduce_l1_norm),
     "reduce_l2_norm": _reduction(reduce_l2_norm),
-    "reduce_log_sum": _reduction(reduce_log_sum),
     "reduce_log_sum_exp": _reduction(torch.logsumexp),
     "reduce_max": _reduction(torch.amax),
     "reduce_mean": _reduction(torch.mean),
     "reduce_min": _reduction(torch.amin),
     "reduce_prod": _reduction(reduce_prod),
     "reduce_sum": _reduction(torch.sum),
-    "reduce_sum_square": _reduction(reduce_sum_square),
 }

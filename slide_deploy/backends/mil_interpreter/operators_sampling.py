@@ -1,15 +1,9 @@
 """Operators that sample a feature map at given points; x (batch, channel, H, W)."""
 
-import math
-
 import torch
 from torch import Tensor
 
 from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
-from slide_deploy.backends.mil_interpreter.operators_resizing import grid_points
-
-_CORNERS = ("CORNERS_HEIGHT_FIRST", "CORNERS_WIDTH_FIRST")
-_CENTRES = ("CENTER_SIZE_HEIGHT_FIRST", "CENTER_SIZE_WIDTH_FIRST")
 
 
 def resample(call: OperatorCall) -> Tensor:
@@ -49,81 +43,6 @@ def affine(call: OperatorCall) -> Tensor:
     return _sampled(
         call, x, _on_axis(call, there_columns, width), _on_axis(call, there_rows, height)
     )
-
-
-def crop_resize(call: OperatorCall) -> Tensor:
-    """Crop boxes of feature maps, each resized to one size by linear interpolation.
-
-    The points in a box are those of ``resize`` on a feature map of its size. The value outside the
-    feature map is ``pad_value``. Since iOS 17 each box belongs to one image of the batch; before,
-    it belonged to all images unless it named one.
-    """
-    x = _feature_map(call)
-    if not call.has("boxes"):
-        return _regions(call, x)
-    boxes = call.tensor("boxes").to(torch.float64)
-    chosen = call.integers("box_indices", range(len(boxes)))
-    if boxes.dim() != 2 or boxes.shape[1] != 4 or len(chosen) != len(boxes):
-        raise call.faulty(f"has boxes of shape {tuple(boxes.shape)}")
-    return torch.stack(
-        [_cropped(call, _picked(call, x, i), box)[0] for i, box in zip(chosen, boxes, strict=True)]
-    )
-
-
-def _regions(call: OperatorCall, x: Tensor) -> Tensor:
-    """Crop the boxes of ``roi`` (N, 1, 4 or 5, 1, 1)."""
-    regions = call.tensor("roi").to(torch.float64)
-    if regions.dim() != 5 or regions.numel() not in (4 * len(regions), 5 * len(regions)):
-        raise call.faulty(f"has a roi of shape {tuple(regions.shape)}")
-    results = []
-    for region in regions.reshape(len(regions), -1):
-        maps = _picked(call, x, int(region[0])) if len(region) == 5 else x
-        results.append(_cropped(call, maps, region[-4:]))
-    return torch.stack(results)
-
-
-def _picked(call: OperatorCall, x: Tensor, index: int) -> Tensor:
-    if not 0 <= index < x.shape[0]:
-        raise call.faulty(f"takes image {index} of {x.shape[0]}")
-    return x[index : index + 1]
-
-
-def _cropped(call: OperatorCall, x: Tensor, box: Tensor) -> Tensor:
-    """Crop one box of every image."""
-    sizes = call.integer("target_height", 1), call.integer("target_width", 1)
-    if min(sizes) < 1:
-        raise call.faulty(f"resizes boxes to {sizes}")
-    call.check_size((*x.shape[:2], *sizes))
-    mode = call.text("sampling_mode", "DEFAULT")
-    rows, columns = (
-        grid_points(call, mode, first, last, size)
-        for (first, last), size in zip(_interval(call, x, box), sizes, strict=True)
-    )
-    batch, height, width = x.shape[0], *x.shape[2:]
-    found = _bilinear(x, columns.expand(batch, *sizes), rows[:, None].expand(batch, *sizes))
-    inside = ((rows >= 0) & (rows <= height - 1))[:, None] & (columns >= 0) & (columns <= width - 1)
-    return torch.where(inside, found, call.number("pad_value", 0.0))
-
-
-def _interval(
-    call: OperatorCall, x: Tensor, box: Tensor
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return the first and last row, and the first and last column, in pixels."""
-    mode = call.text("box_coordinate_mode", _CORNERS[0])
-    if mode not in (*_CORNERS, *_CENTRES):
-        raise call.unsupported(f"box_coordinate_mode {mode}")
-    a, b = (box * call.number("spatial_scale", 1.0)).reshape(2, 2).tolist()
-    if mode in _CENTRES:
-        a, b = (
-            [c - size / 2 for c, size in zip(a, b, strict=True)],
-            [c + size / 2 for c, size in zip(a, b, strict=True)],
-        )
-    if "WIDTH_FIRST" in mode:
-        a, b = a[::-1], b[::-1]
-    ends = [size - 1 if call.flag("normalized_coordinates") else 1 for size in x.shape[2:]]
-    if not all(math.isfinite(value) for value in (*a, *b)):
-        raise call.faulty("has a box whose corners are not finite")
-    return (a[0] * ends[0], b[0] * ends[0]), (a[1] * ends[1], b[1] * ends[1])
 
 
 def _on_axis(call: OperatorCall, coordinates: Tensor, size: int) -> Tensor:
@@ -201,15 +120,6 @@ _SAMPLING = ("sampling_mode", "padding_mode", "padding_value", "coordinates_mode
 OPERATORS: Operators = {
     "affine": Operator(
         affine, ("x", "transform_matrix", "output_height", "output_width", *_SAMPLING)
-    ),
-    "crop_resize": Operator(
-        crop_resize,
-        ("x",),
-        (
-            *("boxes", "box_indices", "roi", "target_height", "target_width"),
-            *("normalized_coordinates", "spatial_scale", "box_coordinate_mode"),
-            *("sampling_mode", "pad_value"),
-        ),
     ),
     "resample": Operator(resample, ("x", "coordinates", *_SAMPLING)),
 }

@@ -114,54 +114,10 @@ def range_1d(call: OperatorCall) -> Tensor:
     return start + step * torch.arange(count)
 
 
-def flatten2d(call: OperatorCall) -> Tensor:
-    """Flatten to two axes: all axes before ``axis``, and all from ``axis`` on."""
-    x = call.tensor("x")
-    axis = call.integer("axis", 1)
-    first = axis if axis == x.dim() else call.from_front(axis, x.dim())
-    return x.reshape(math.prod(x.shape[:first]), math.prod(x.shape[first:]))
-
-
-def reshape_like(call: OperatorCall) -> Tensor:
-    """``x`` in a shape that is concatenated from parts of other tensors' shapes."""
-    x, others = call.tensor("x"), call.tensors("ref_tensors")
-    begins, ends, to_end = (
-        [part.item() for part in call.tensors(name)] for name in ("begins", "ends", "end_masks")
-    )
-    sizes: list[int] = []
-    for other, begin, end, whole in zip(others, begins, ends, to_end, strict=True):
-        sizes.extend(other.shape[int(begin) : None if whole else int(end)])
-    return x.reshape(sizes)
-
-
 def reverse(call: OperatorCall) -> Tensor:
     """Reverse the elements along these axes, by default along all."""
     x = call.tensor("x")
     return x.flip(call.axes("axes", x.dim(), range(x.dim())))
-
-
-def reverse_sequence(call: OperatorCall) -> Tensor:
-    """Reverse the first elements along ``seq_axis`` of each slice along ``batch_axis``.
-
-    ``lengths`` is their number for each slice.
-    """
-    x, lengths = call.tensor("x"), call.integers("lengths")
-    batch_axis = call.axis("batch_axis", x.dim(), 0)
-    sequence_axis = call.axis("seq_axis", x.dim(), 0)
-    size = x.shape[sequence_axis]
-    if batch_axis == sequence_axis or len(lengths) != x.shape[batch_axis]:
-        raise call.faulty(f"has {len(lengths)} lengths for {x.shape[batch_axis]} slices")
-    if not all(0 <= length <= size for length in lengths):
-        raise call.faulty(f"reverses more than {size} elements")
-    axis = sequence_axis - (sequence_axis > batch_axis)
-    slices = [
-        torch.cat(
-            [part.narrow(axis, 0, length).flip(axis), part.narrow(axis, length, size - length)],
-            axis,
-        )
-        for part, length in zip(x.unbind(batch_axis), lengths, strict=True)
-    ]
-    return torch.stack(slices, batch_axis)
 
 
 def band_part(call: OperatorCall) -> Tensor:
@@ -181,6 +137,44 @@ def band_part(call: OperatorCall) -> Tensor:
     return torch.where(kept, x, torch.zeros((), dtype=x.dtype))
 
 
+def pixel_shuffle(call: OperatorCall) -> Tensor:
+    """Channels into space: (n, C f f, H, W) to (n, C, H f, W f).
+
+    The f f channels of one pixel are adjacent.
+    """
+    return torch.pixel_shuffle(_feature_map(call), _factor(call, "upscale_factor"))
+
+
+def pixel_unshuffle(call: OperatorCall) -> Tensor:
+    """The reverse of ``pixel_shuffle``: (n, C, H f, W f) to (n, C f f, H, W)."""
+    return torch.pixel_unshuffle(_feature_map(call), _factor(call, "downscale_factor"))
+
+
+def crop(call: OperatorCall) -> Tensor:
+    """The last two axes without the given numbers of elements at each end."""
+    x, height, width = call.tensor("x"), call.integers("crop_height"), call.integers("crop_width")
+    amounts = (*width, *height)
+    if x.dim() < 2 or not len(height) == len(width) == 2 or min(amounts) < 0:
+        raise call.faulty(f"cuts off {height} and {width}")
+    if sum(height) > x.shape[-2] or sum(width) > x.shape[-1]:
+        raise call.faulty(f"cuts off {height} and {width} of {tuple(x.shape)}")
+    return torch.nn.functional.pad(x, [-amount for amount in amounts])
+
+
+def _feature_map(call: OperatorCall) -> Tensor:
+    x = call.tensor("x")
+    if x.dim() != 4:
+        raise call.faulty(f"needs a feature map of rank 4, not {x.dim()}")
+    return x
+
+
+def _factor(call: OperatorCall, name: str) -> int:
+    factor = call.integer(name)
+    if not 1 <= factor <= max(call.tensor("x").shape):
+        raise call.faulty(f"has {name} {factor}")
+    return factor
+
+
 def _alike(call: OperatorCall) -> list[Tensor]:
     """Return the parameter ``values``, and refuse tensors of several types or ranks."""
     values = call.tensors("values")
@@ -192,15 +186,15 @@ def _alike(call: OperatorCall) -> list[Tensor]:
 OPERATORS: Operators = {
     "band_part": Operator(band_part, ("x",), ("lower", "upper")),
     "concat": Operator(concat, ("values", "axis"), ("interleave",)),
+    "crop": Operator(crop, ("x", "crop_height", "crop_width")),
     "expand_dims": Operator(expand_dims, ("x", "axes")),
     "fill": Operator(fill, ("shape",), ("value",)),
     "fill_like": Operator(fill_like, ("ref_tensor",), ("value",)),
-    "flatten2d": Operator(flatten2d, ("x",), ("axis",)),
+    "pixel_shuffle": Operator(pixel_shuffle, ("x", "upscale_factor")),
+    "pixel_unshuffle": Operator(pixel_unshuffle, ("x", "downscale_factor")),
     "range_1d": Operator(range_1d, ("start", "end", "step")),
     "reshape": Operator(reshape, ("x", "shape")),
-    "reshape_like": Operator(reshape_like, ("x", "ref_tensors", "begins", "ends", "end_masks")),
     "reverse": Operator(reverse, ("x",), ("axes",)),
-    "reverse_sequence": Operator(reverse_sequence, ("x", "lengths"), ("seq_axis", "batch_axis")),
     "shape": Operator(shape, ("x",)),
     "split": Operator(split, ("x", "axis"), ("num_splits", "split_sizes")),
     "squeeze": Operator(squeeze, ("x",), ("axes",)),

@@ -23,7 +23,7 @@ from slide_deploy.saved.mlpackage import (
     TensorType,
     ValueReference,
 )
-from slide_deploy.saved.mlpackage.decompression import DECOMPRESSORS, Decompressor
+from slide_deploy.saved.mlpackage.decompression import DECOMPRESSORS
 
 # 2**30 elements are 4 GiB of float32, for weights and intermediates together. Without a limit, a
 # small program could load one weight, or copy one value, any number of times.
@@ -172,40 +172,43 @@ def _check_parameters(path: Path, operation: Operation, operators: Mapping[str, 
 def _constants(
     path: Path, operation: Operation, constants: Mapping[str, NDArray[np.generic]]
 ) -> dict[str, NDArray[np.generic]]:
-    """Return the values of a ``const`` or ``constexpr_`` operation, by name."""
+    """Return the value of a ``const`` or ``constexpr_`` operation, by its name."""
     arguments: dict[str, Argument] = dict(operation.attributes)
     arguments.update((key, values[0]) for key, values in operation.inputs.items() if values)
     parameters = {
         key: _literal(path, operation, argument, constants) for key, argument in arguments.items()
     }
-    values = _evaluate(path, operation, parameters)
-    if len(values) != len(operation.outputs):
-        given = f"outputs {len(values)} values, not {len(operation.outputs)}"
-        raise faulty(path, operation.type, _output(operation), given)
-    for named, value in zip(operation.outputs, values, strict=True):
-        if (
-            not isinstance(named.type, TensorType)
-            or named.type.shape != value.shape
-            or named.type.dtype.storage != value.dtype.name
-        ):
-            held = f"is {value.dtype} {value.shape}, not as declared"
-            raise faulty(path, operation.type, named.name, held)
-    return {named.name: value for named, value in zip(operation.outputs, values, strict=True)}
+    value = _evaluate(path, operation, parameters)
+    if len(operation.outputs) != 1:
+        held = f"outputs 1 value, not {len(operation.outputs)}"
+        raise faulty(path, operation.type, _output(operation), held)
+    (named,) = operation.outputs
+    if (
+        not isinstance(named.type, TensorType)
+        or named.type.shape != value.shape
+        or named.type.dtype.storage != value.dtype.name
+    ):
+        held = f"is {value.dtype} {value.shape}, not as declared"
+        raise faulty(path, operation.type, named.name, held)
+    return {named.name: value}
 
 
 def _evaluate(
     path: Path, operation: Operation, parameters: Mapping[str, NDArray[np.generic]]
-) -> tuple[NDArray[np.generic], ...]:
+) -> NDArray[np.generic]:
     if operation.type == "const":
         if set(parameters) != {"val"}:
             raise faulty(path, "const", _output(operation), "has no value")
-        return (parameters["val"],)
-    decompressor = _decompressor(path, operation, parameters)
-    try:
-        result = decompressor.run(**parameters)
-    except (ValueError, IndexError, TypeError) as error:
-        raise faulty(path, operation.type, _output(operation), f"fails ({error})") from error
-    return result if isinstance(result, tuple) else (result,)
+        return parameters["val"]
+    for candidate in DECOMPRESSORS.get(operation.type, ()):
+        if candidate.takes(parameters):
+            try:
+                return candidate.run(**parameters)
+            except (ValueError, IndexError, TypeError) as error:
+                raise faulty(
+                    path, operation.type, _output(operation), f"fails ({error})"
+                ) from error
+    raise UnsupportedOperator(path, operation.type, _output(operation))
 
 
 def _literal(
@@ -219,12 +222,3 @@ def _literal(
     if isinstance(argument, ValueReference) and argument.name in constants:
         return constants[argument.name]
     raise UnsupportedOperator(path, operation.type, _output(operation), "a list or computed value")
-
-
-def _decompressor(
-    path: Path, operation: Operation, parameters: Mapping[str, object]
-) -> Decompressor:
-    for candidate in DECOMPRESSORS.get(operation.type, ()):
-        if candidate.takes(parameters):
-            return candidate
-    raise UnsupportedOperator(path, operation.type, _output(operation))

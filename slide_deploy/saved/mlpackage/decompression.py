@@ -1,8 +1,8 @@
 """Decompress weights: the ``constexpr_`` operators as arithmetic on numpy arrays.
 
-Old packages (iOS 16 and 17) pack indices and masks into bytes and store a shape with them; new ones
-(iOS 18) use sub-byte types, blocks and vectors. Results are computed in float32 and rounded
-once, to the type of the scale.
+Old packages (iOS 16 and 17) pack indices into bytes and store a shape with them; new ones (iOS 18)
+use sub-byte types, blocks and vectors. Results are computed in float32 and rounded once, to the
+type of the scale.
 """
 
 import math
@@ -117,113 +117,17 @@ def lut_to_dense(indices: Array, lut: Array, vector_axis: Array | None = None) -
     return np.moveaxis(vectors, -1, axis + 1).reshape(sizes)
 
 
-def packed_sparse_to_dense(nonzero_data: Array, mask: Array, shape: Array) -> Array:
-    """Place elements where a packed bit mask is set, and zeros elsewhere.
-
-    Args:
-        nonzero_data: shape (kept,).
-        mask: uint8, shape (ceil(elements / 8),).
-        shape: of the result.
-
-    Raises:
-        ValueError: if the mask keeps another number of elements, or is too short.
-    """
-    sizes = _sizes(shape)
-    count = math.prod(sizes)
-    if mask.size * 8 < count:
-        raise ValueError(f"{mask.size} bytes of mask are too few for shape {sizes}")
-    return sparse_to_dense(
-        nonzero_data, unpack(mask.reshape(-1).astype(np.uint8), 1, count).reshape(sizes)
-    )
-
-
-def sparse_to_dense(nonzero_data: Array, mask: Array) -> Array:
-    """Place elements, in order, where a mask is set, and zeros elsewhere.
-
-    Args:
-        nonzero_data: shape (kept,).
-        mask: has the shape of the result.
-
-    Raises:
-        ValueError: if the mask keeps another number of elements.
-    """
-    kept = mask != 0
-    if np.count_nonzero(kept) != nonzero_data.size:
-        raise ValueError(f"the mask does not keep {nonzero_data.size} elements")
-    dense = np.zeros(mask.shape, nonzero_data.dtype)
-    dense[kept] = nonzero_data.reshape(-1)
-    return dense
-
-
-def lut_to_sparse(
-    indices_mask: Array, indices_nonzero_data: Array, lut: Array, vector_axis: Array | None = None
-) -> tuple[Array, Array]:
-    """Apply `lut_to_dense` to the elements that a mask keeps.
-
-    Args:
-        indices_mask: any shape.
-        indices_nonzero_data: one index for each element that the mask keeps, shape (kept,).
-        lut: as in ``lut_to_dense``.
-        vector_axis: as in ``lut_to_dense``.
-
-    Returns:
-        The mask, with each element repeated along ``vector_axis`` for its vector, and the elements
-        that it keeps.
-
-    Raises:
-        ValueError: if the mask keeps another number of elements, or the blocks do not fit.
-        IndexError: if an index is beyond the palette.
-    """
-    dense = lut_to_dense(sparse_to_dense(indices_nonzero_data, indices_mask), lut, vector_axis)
-    mask = indices_mask
-    if vector_axis is not None:
-        mask = np.repeat(mask, lut.shape[-1], axis=int(vector_axis))
-    return mask, dense[mask != 0]
-
-
-def sparse_blockwise_shift_scale(
-    data_mask: Array, nonzero_data: Array, scale: Array, offset: Array | None = None
-) -> tuple[Array, Array]:
-    """Apply `blockwise_shift_scale` to the elements that a mask keeps.
-
-    Args:
-        data_mask: any shape.
-        nonzero_data: the elements that the mask keeps, shape (kept,).
-        scale: as in ``blockwise_shift_scale``.
-        offset: as in ``blockwise_shift_scale``.
-
-    Returns:
-        The mask and the elements that it keeps.
-
-    Raises:
-        ValueError: if the mask keeps another number of elements, or the blocks do not fit.
-    """
-    dense = blockwise_shift_scale(sparse_to_dense(nonzero_data, data_mask), scale, offset)
-    return data_mask, dense[data_mask != 0]
-
-
-def widen(source_val: Array, output_dtype: Array) -> Array:
-    """Convert float16 to float32, the only conversion of the operator.
-
-    Raises:
-        ValueError: for another type.
-    """
-    if output_dtype.reshape(-1).tolist() != ["fp32"]:
-        raise ValueError(f"a cast to {output_dtype} is not supported")
-    return source_val.astype(np.float32)
-
-
 @dataclass(frozen=True)
 class Decompressor:
     """One form of one ``constexpr_`` operator.
 
     Attributes:
-        run: the function. Parameters are passed by name; a tuple has one value per output.
+        run: the function. Parameters are passed by name.
         required: names of the required parameters.
         optional: names of the optional parameters.
     """
 
-    run: Callable[..., Array | tuple[Array, ...]]
+    run: Callable[..., Array]
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
 
@@ -245,21 +149,6 @@ DECOMPRESSORS: Mapping[str, tuple[Decompressor, ...]] = {
         Decompressor(packed_lut_to_dense, ("indices", "lut", "shape")),
         Decompressor(lut_to_dense, ("indices", "lut"), ("vector_axis",)),
     ),
-    "constexpr_sparse_to_dense": (
-        Decompressor(packed_sparse_to_dense, ("nonzero_data", "mask", "shape")),
-        Decompressor(sparse_to_dense, ("nonzero_data", "mask")),
-    ),
-    "constexpr_lut_to_sparse": (
-        Decompressor(
-            lut_to_sparse, ("indices_mask", "indices_nonzero_data", "lut"), ("vector_axis",)
-        ),
-    ),
-    "constexpr_sparse_blockwise_shift_scale": (
-        Decompressor(
-            sparse_blockwise_shift_scale, ("data_mask", "nonzero_data", "scale"), ("offset",)
-        ),
-    ),
-    "constexpr_cast": (Decompressor(widen, ("source_val", "output_dtype")),),
 }
 
 

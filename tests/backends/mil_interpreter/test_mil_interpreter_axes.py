@@ -113,9 +113,6 @@ CASES = {
     "reduce_mean": reduced("reduce_mean", torch.mean),
     "reduce_max": reduced("reduce_max", torch.amax),
     "reduce_min": reduced("reduce_min", torch.amin, (-3,), keep_dims=True),
-    "reduce_sum_square": reduced(
-        "reduce_sum_square", lambda x, axes, keep: torch.sum(x * x, axes, keep)
-    ),
     "reduce_l2_norm": reduced(
         "reduce_l2_norm", lambda x, axes, keep: torch.linalg.vector_norm(x, 2, axes, keep)
     ),

@@ -10,7 +10,6 @@ from slide_deploy.saved.mlpackage import open_package
 from slide_deploy.saved.mlpackage.decompression import (
     lut_to_dense,
     packed_lut_to_dense,
-    packed_sparse_to_dense,
 )
 
 WEIGHT = np.random.default_rng(5).standard_normal((6, 8, 3, 3)).astype(np.float32)
@@ -39,12 +38,6 @@ def linear(**options):
     return compress
 
 
-def pruned(model, optimize):
-    """Three quarters of the weights set to zero and left out."""
-    config = optimize.OpMagnitudePrunerConfig(target_sparsity=0.75, weight_threshold=0)
-    return optimize.prune_weights(model, optimize.OptimizationConfig(config))
-
-
 COMPRESSIONS = {
     "palette_1": ("iOS16", "constexpr_lut_to_dense", palettes(1)),
     "palette_2": ("iOS16", "constexpr_lut_to_dense", palettes(2)),
@@ -53,7 +46,6 @@ COMPRESSIONS = {
     "palette_8": ("iOS16", "constexpr_lut_to_dense", palettes(8)),
     "int8": ("iOS16", "constexpr_affine_dequantize", linear(mode="linear_symmetric")),
     "uint8": ("iOS16", "constexpr_affine_dequantize", linear(mode="linear", dtype="uint8")),
-    "sparse": ("iOS16", "constexpr_sparse_to_dense", pruned),
     "palette_1_new": ("iOS18", "constexpr_lut_to_dense", palettes(1)),
     "palette_3_new": ("iOS18", "constexpr_lut_to_dense", palettes(3)),
     "palette_6_new": ("iOS18", "constexpr_lut_to_dense", palettes(6)),
@@ -69,7 +61,6 @@ COMPRESSIONS = {
     ),
     "uint4": ("iOS18", "constexpr_blockwise_shift_scale", linear(mode="linear", dtype="uint4")),
     "int8_new": ("iOS18", "constexpr_blockwise_shift_scale", linear(mode="linear", dtype="int8")),
-    "sparse_new": ("iOS18", "constexpr_sparse_to_dense", pruned),
 }
 
 
@@ -129,54 +120,6 @@ def test_compressed_weight_is_what_coremltools_decompresses(name, dtype, plain, 
     assert np.abs(actual[weight].astype(np.float32) - WEIGHT).max() > 1e-4
 
 
-def pruned_and(compress):
-    """Pruned weights, of which those that are left are compressed once more."""
-    return lambda model, optimize: compress(pruned(model, optimize), optimize)
-
-
-def palettes_of_the_rest(model, optimize):
-    """Palettes of four bits for the weights that pruning left."""
-    config = optimize.OpPalettizerConfig(mode="uniform", nbits=4, weight_threshold=0)
-    return optimize.palettize_weights(
-        model, optimize.OptimizationConfig(config), joint_compression=True
-    )
-
-
-def integers_of_the_rest(model, optimize):
-    """Integers of eight bits for the weights that pruning left."""
-    config = optimize.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=0)
-    return optimize.linear_quantize_weights(
-        model, optimize.OptimizationConfig(config), joint_compression=True
-    )
-
-
-JOINT = {
-    "constexpr_lut_to_sparse": pruned_and(palettes_of_the_rest),
-    "constexpr_sparse_blockwise_shift_scale": pruned_and(integers_of_the_rest),
-}
-
-
-@pytest.mark.parametrize("operator", JOINT)
-def test_weights_compressed_twice_are_what_coremltools_decompresses(operator, plain, tmp_path):
-    import coremltools.optimize.coreml as optimize
-
-    compressed = JOINT[operator](plain["iOS18", "float32"][1], optimize)
-    compressed.save(str(tmp_path / "compressed.mlpackage"))
-    optimize.decompress_weights(compressed).save(str(tmp_path / "dense.mlpackage"))
-    operations = open_package(tmp_path / "compressed.mlpackage").main.block.operations
-    assert operator in {operation.type for operation in operations}
-
-    answers = []
-    weight = weight_name(tmp_path / "compressed.mlpackage", "constexpr_sparse_to_dense")
-    for name in ("compressed", "dense"):
-        program = MilProgram.load(tmp_path / f"{name}.mlpackage")
-        (port,) = program.inputs
-        answers.append(program.run({port: IMAGE}, keep=(weight,)))
-    for name in (weight, "out"):
-        np.testing.assert_array_equal(answers[0][name], answers[1][name])
-    assert 0.7 < (answers[0][weight] == 0).mean() < 0.8
-
-
 def weight_name(path, operator):
     """The value that the convolution uses as its weight."""
     operations = open_package(path).main.block.operations
@@ -200,9 +143,3 @@ def test_packed_indices_begin_at_the_lowest_bits():
     lut = np.array([10.0, 11, 12, 13], np.float32)
     dense = packed_lut_to_dense(packed, lut, np.array([5], np.uint32))
     np.testing.assert_array_equal(dense, [10, 13, 12, 11, 13])
-
-
-def test_a_mask_that_keeps_another_number_of_elements_is_refused():
-    mask, shape = np.array([0b101], np.uint8), np.array([3], np.uint32)
-    with pytest.raises(ValueError, match="does not keep 1"):
-        packed_sparse_to_dense(np.ones(1, np.float32), mask, shape)

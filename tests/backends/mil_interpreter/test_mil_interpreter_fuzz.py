@@ -39,8 +39,8 @@ def package(convert):
         y = mb.scatter(
             data=y, indices=[1], updates=np.ones((1, 1, *y.shape[2:]), np.float32), axis=1
         )
-        y = mb.cumsum(x=mb.resize_bilinear(x=y, target_size_height=7, target_size_width=6), axis=1)
-        y = mb.sliding_windows(x=mb.topk(x=y, k=6, axis=2)[0], axis=2, size=3, stride=2)
+        y = mb.cumsum(x=y, axis=1)
+        y = mb.topk(x=y, k=6, axis=2)[0]
         y = mb.reduce_mean(x=mb.reshape(x=y, shape=[1, -1, 6]), axes=[1], keep_dims=True)
         yield mb.cast(x=mb.cast(x=y, dtype="fp16"), dtype="fp32", name="out")
 

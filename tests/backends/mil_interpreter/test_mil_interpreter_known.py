@@ -42,6 +42,18 @@ LEFT_OUT = (
         "cond while_loop",
         "are control flow, which the graph rules refuse",
     ),
+    (
+        "batch_to_space clamped_relu crop_resize depth_to_space flatten2d l2_norm l2_pool "
+        "local_response_norm reduce_l1_norm reduce_log_sum reduce_sum_square reshape_like resize "
+        "resize_bilinear resize_nearest_neighbor reverse_sequence scaled_tanh sliding_windows "
+        "space_to_batch space_to_depth",
+        "come from other frontends of coremltools: it converts nothing of PyTorch to them",
+    ),
+    (
+        "constexpr_sparse_to_dense constexpr_lut_to_sparse constexpr_sparse_blockwise_shift_scale "
+        "constexpr_cast",
+        "are of pruned weights and of an older backend, which no export writes",
+    ),
 )
 # What coremltools' frontend asks of the builder beside operators.
 NO_OPERATORS = {"Builder", "TensorSpec", "placeholder", "scope", "set_before_op", "program"} | {

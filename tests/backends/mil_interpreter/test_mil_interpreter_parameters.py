@@ -63,14 +63,6 @@ def written(mode, combine):
     }
 
 
-def backwards(x, lengths):
-    """Of each slice along axis 1, so many elements along axis 2 backwards."""
-    result = x.clone()
-    for index, length in enumerate(lengths):
-        result[:, index, :length] = x[:, index, :length].flip(1)
-    return result
-
-
 def gathered(x, indices):
     """Rows of each image by indices of its own."""
     return torch.stack([part[:, chosen] for part, chosen in zip(x, indices, strict=True)])
@@ -84,17 +76,8 @@ def mirrored_map(x, columns, rows):
 
 
 CASES = {
-    "clamped_relu": activation(
-        "clamped_relu",
-        lambda x, alpha, beta: torch.where(x >= 0, x, alpha * x).clamp(max=beta),
-        alpha=0.5,
-        beta=0.75,
-    ),
     "linear_activation": activation(
         "linear_activation", lambda x, alpha, beta: alpha * x + beta, alpha=-0.5, beta=0.25
-    ),
-    "scaled_tanh": activation(
-        "scaled_tanh", lambda x, alpha, beta: alpha * torch.tanh(beta * x), alpha=1.5, beta=0.75
     ),
     "softplus_parametric": activation(
         "softplus_parametric",
@@ -106,8 +89,6 @@ CASES = {
     "thresholded_relu": activation(
         "thresholded_relu", lambda x, alpha: functional.threshold(x, float(alpha), 0), alpha=-0.5
     ),
-    "reduce_l1_norm": reduced("reduce_l1_norm", lambda x, a: x.abs().sum(a, True)),
-    "reduce_log_sum": reduced("reduce_log_sum", lambda x, a: x.sum(a, True).log()),
     "reduce_log_sum_exp": reduced("reduce_log_sum_exp", lambda x, a: x.exp().sum(a, True).log()),
     "reduce_prod": reduced("reduce_prod", lambda x, a: x.prod(1, True).prod(3, True)),
     "cumsum_of_others": one(
@@ -123,96 +104,15 @@ CASES = {
         exclusive=True,
         reverse=True,
     ),
-    "l2_norm": one(lambda x: x / x.flatten(1).norm(dim=1).reshape(2, 1, 1, 1), "l2_norm"),
-    "l2_norm_of_one": one(lambda x: x / x.norm(), "l2_norm", (3, 5, 7)),
-    "local_response_norm": {
-        "inputs": {"x": (2, 7, 3, 5)},
-        "weights": {"alpha": 0.5, "beta": 0.25, "k": 1.5},
-        "mil": lambda mb, v: mb.local_response_norm(**v, size=5),
-        "torch": lambda v: functional.local_response_norm(
-            v["x"], 5, float(v["alpha"]), float(v["beta"]), float(v["k"])
-        ),
-    },
-    "l2_pool": one(
-        lambda x: functional.lp_pool2d(functional.pad(x, (0, 1, 1, 0)), 2, (3, 2), 2),
-        "l2_pool",
-        kernel_sizes=[3, 2],
-        strides=[2, 2],
-        pad_type="custom",
-        pad=[1, 0, 0, 1],
-    ),
     "range_1d": {
         "mil": lambda mb, v: mb.range_1d(start=-2, end=8, step=3),
         "torch": lambda v: torch.arange(-2, 8, 3),
     },
     "fill_like": one(lambda x: torch.full_like(x, 2).int(), "fill_like", x=(2, 3))
     | {"mil": lambda mb, v: mb.fill_like(ref_tensor=v["x"], value=np.int32(2))},
-    "flatten2d": one(lambda x: x.reshape(6, 35), "flatten2d", axis=-2),
     "reverse_all": one(lambda x: x.flip(0, 1, 2, 3), "reverse"),
-    "reverse_sequence": one(
-        lambda x: backwards(x, [4, 0, 1]),
-        "reverse_sequence",
-        lengths=np.array([4, 0, 1], np.int32),
-        seq_axis=2,
-        batch_axis=1,
-    ),
-    "reshape_like": {
-        "inputs": {"x": (6, 20), "a": (2, 3, 4), "b": (1, 5, 4)},
-        "mil": lambda mb, v: mb.reshape_like(
-            x=v["x"],
-            ref_tensors=(v["a"], v["b"]),
-            begins=(0, 1),
-            ends=(2, 0),
-            end_masks=(False, True),
-        ),
-        "torch": lambda v: v["x"].reshape(2, 3, 5, 4),
-    },
     "band_part": one(lambda x: x.tril(2).triu(-1), "band_part", lower=1, upper=2),
     "crop": one(lambda x: x[:, :, 1:3, :6], "crop", crop_height=[1, 2], crop_width=[0, 1]),
-    "depth_to_space": one(
-        lambda x: functional.pixel_shuffle(
-            x.reshape(2, 4, 3, 5, 7).transpose(1, 2).reshape(2, 12, 5, 7), 2
-        ),
-        "depth_to_space",
-        (2, 12, 5, 7),
-        block_size=2,
-    ),
-    "space_to_depth": one(
-        lambda x: (
-            functional.pixel_unshuffle(x, 2)
-            .reshape(2, 3, 4, 2, 3)
-            .transpose(1, 2)
-            .reshape(2, 12, 2, 3)
-        ),
-        "space_to_depth",
-        (2, 3, 4, 6),
-        block_size=2,
-    ),
-    "space_to_batch": one(
-        lambda x: torch.cat(
-            [
-                functional.pad(x, (2, 0, 0, 1))[:, :, row::2, column::3]
-                for row in range(2)
-                for column in range(3)
-            ]
-        ),
-        "space_to_batch",
-        block_shape=[2, 3],
-        paddings=[[0, 1], [2, 0]],
-    ),
-    "batch_to_space": one(
-        lambda x: torch.stack([x[0], x[1]], -1).reshape(1, 3, 5, 14)[:, :, 1:, 2:-1],
-        "batch_to_space",
-        block_shape=[1, 2],
-        crops=[[1, 0], [2, 1]],
-    ),
-    "sliding_windows": one(
-        lambda x: torch.stack([x[:, :, 0:3], x[:, :, 2:5]], 2),
-        "sliding_windows",
-        axis=2,
-        size=3,
-        stride=2,
-    ),
     "gather_batches": {
         "inputs": {"x": MAP},
         "weights": {"indices": np.array([[4, 0], [1, 1]], np.int32)},
@@ -251,19 +151,6 @@ CASES = {
         ),
         "torch": lambda v: functional.one_hot(v["x"].argmax(2), 6).movedim(-1, 1) * 3.5 - 1,
     },
-    "resize_kept": one(
-        lambda x: functional.interpolate(x, (5, 3), mode="bilinear"),
-        "resize",
-        shape=[9, 0, 3],
-        resized_dims=np.uint32(2),
-        sampling_mode="UNALIGN_CORNERS",
-    ),
-    "resize_nearest_neighbor": one(
-        lambda x: functional.interpolate(x, (8, 3)),
-        "resize_nearest_neighbor",
-        target_size_height=8,
-        target_size_width=3,
-    ),
     "resample_mirrored": {
         "inputs": {"x": (1, 3, 5, 7)},
         "weights": {
