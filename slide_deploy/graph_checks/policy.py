@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from slide_deploy.errors import InputError
 from slide_deploy.files.reading import read_text
@@ -21,12 +23,64 @@ STANDARD_OPS, PORTABLE = BUILT_IN = ("standard-ops", "portable")
 # Policies are written by hand, so a larger file is none.
 _MAX_BYTES = 1 << 20
 ANY_SIZE = "*"
-# Targets with known bugs, see ``rules.runtime_bugs``.
-RUNTIME_BUG_TARGETS = ("openvino:cpu", "web:webgpu")
 # The highest rank that Core ML supports. With rank = "declared", files that declare a lower rank
 # may still have this one.
 COMMON_RANK = 5
-Interval = tuple[int, int]
+
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=0)]
+Texts = frozenset[str]
+# Targets with known bugs, see ``rules.runtime_bugs``.
+RuntimeBugTarget = Literal["openvino:cpu", "web:webgpu"]
+
+
+@dataclass(frozen=True)
+class LimitPolicy:
+    """Limits of tensors and files; ``rank`` is a number or "declared"."""
+
+    rank: Count | Literal["declared"]
+    slide_attention_rank: Count
+    unknown_rank: bool
+    file_bytes: Count
+    parameters: Count
+
+
+@dataclass(frozen=True)
+class TypePolicy:
+    """Element types that values and constants may have."""
+
+    values: Texts
+    constants: Texts
+
+
+@dataclass(frozen=True)
+class DimensionPolicy:
+    """Names that open sizes may have, and formats in which they need none."""
+
+    dynamic: Texts
+    unnamed: frozenset[Literal[format_names()]]  # type: ignore[valid-type]
+
+
+@dataclass(frozen=True)
+class ConstantPolicy:
+    """What is allowed among constants."""
+
+    unused: bool
+    duplicates: bool
+    duplicate_bytes: Count
+    non_finite: bool
+
+
+@dataclass(frozen=True)
+class StructurePolicy:
+    """Requirements of the graph as a whole."""
+
+    census: Literal["declared", "if-declared"]
+    control_flow: bool
+    unfold: bool
+    runtime_bugs: bool
+    runtime_bugs_on: frozenset[RuntimeBugTarget]
+    norm_epsilons: tuple[Annotated[float, Field(gt=0, lt=1)], ...]
 
 
 @dataclass(frozen=True)
@@ -39,9 +93,9 @@ class Interface:
         shape: numbers, ``ANY_SIZE``, or the name of a size that may be open.
     """
 
-    name: str
-    types: frozenset[str]
-    shape: tuple[int | str, ...]
+    name: Text
+    types: Texts
+    shape: tuple[Annotated[int, Field(gt=0)] | str, ...]
 
 
 @dataclass(frozen=True)
@@ -54,50 +108,54 @@ class FormatPolicy:
         operators: allowed operators by domain; a domain without an entry is not allowed.
     """
 
-    ir_version: Interval
-    opset: Interval
-    operators: Mapping[str, frozenset[str]]
+    ir_version: tuple[int, int]
+    opset: tuple[int, int]
+    operators: Mapping[str, Texts]
+
+    def __post_init__(self) -> None:
+        for key in ("ir_version", "opset"):
+            lowest, highest = getattr(self, key)
+            if lowest > highest:
+                raise ValueError(f"{key} must be [lowest, highest]")
 
 
 @dataclass(frozen=True)
-class Policy:
-    """A policy. ``standard-ops.toml`` explains the keys; the following differ from them.
+class _Sections:
+    """The content of a policy file, without the sections for formats."""
+
+    name: Text
+    limits: LimitPolicy
+    types: TypePolicy
+    dimensions: DimensionPolicy
+    constants: ConstantPolicy
+    structure: StructurePolicy
+    inputs: tuple[Interface, ...] | None = None
+    outputs: tuple[Interface, ...] | None = None
+
+    def __post_init__(self) -> None:
+        # "batch" may name the first size even in a policy that allows no open size.
+        known = {ANY_SIZE, "batch", *self.dimensions.dynamic}
+        for side, interfaces in (("inputs", self.inputs), ("outputs", self.outputs)):
+            for index, interface in enumerate(interfaces or ()):
+                for size in interface.shape:
+                    if isinstance(size, str) and size not in known:
+                        raise ValueError(
+                            f"{side}[{index}].shape may hold numbers and "
+                            f"{', '.join(sorted(known))}, and holds {size}"
+                        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy(_Sections):
+    """A policy. ``standard-ops.toml`` explains the keys.
 
     Attributes:
-        allow_declared_rank: whether a file may have the rank that it declares for its program, if
-            that is above ``max_rank``.
-        unnamed_dynamic: formats in which an open size needs no name.
         inputs: required inputs; None if any are allowed.
         outputs: required outputs; None if any are allowed.
-        require_declared: whether a file must have a census.
-        runtime_bugs_on: the targets whose bugs count, from ``RUNTIME_BUG_TARGETS``.
         formats: sections of the policy by format. Rules that need a section skip files of the other
             formats.
     """
 
-    name: str
-    max_rank: int
-    allow_declared_rank: bool
-    max_slide_attention_rank: int
-    allow_unknown_rank: bool
-    max_file_bytes: int
-    max_parameters: int
-    value_types: frozenset[str]
-    constant_types: frozenset[str]
-    dynamic_names: frozenset[str]
-    unnamed_dynamic: frozenset[str]
-    inputs: tuple[Interface, ...] | None
-    outputs: tuple[Interface, ...] | None
-    allow_unused: bool
-    allow_duplicates: bool
-    duplicate_bytes: int
-    allow_non_finite: bool
-    require_declared: bool
-    allow_control_flow: bool
-    allow_unfold: bool
-    runtime_bugs: bool
-    runtime_bugs_on: frozenset[str]
-    norm_epsilons: tuple[float, ...]
     formats: Mapping[str, FormatPolicy]
 
 
@@ -150,24 +208,21 @@ def load_policy(path: Path) -> Policy:
         raise InputError(f"{path}: base must be one of {', '.join(BUILT_IN)}, and is {base!r}.")
     whole = _merged(tomllib.loads(built_in_text(base)), {"name": path.stem, **own})
     try:
-        check_content(whole)
+        return _policy(whole)
     except ValueError as error:
         raise InputError(f"{path}: {error}.") from error
-    return _policy(whole)
 
 
-def check_content(content: Mapping[str, Any]) -> None:
-    """Validate a whole policy. The built-in ones are validated by tests alone.
+def _policy(content: Mapping[str, Any]) -> Policy:
+    """Read a whole policy.
 
     Raises:
         ValueError: a key is missing, unknown or wrong. The message is a clause that names the key.
     """
-    from slide_deploy.graph_checks.policy_file import FormatSection, PolicyFile
-
-    formats = {name: content[name] for name in format_names() if name in content}
-    validated(PolicyFile, {key: held for key, held in content.items() if key not in formats})
-    for name, section in formats.items():
-        validated(FormatSection, section, name)
+    names = [name for name in format_names() if name in content]
+    sections = validated(_Sections, {key: content[key] for key in content if key not in names})
+    formats = {name: validated(FormatPolicy, content[name], name) for name in names}
+    return Policy(**vars(sections), formats=formats)
 
 
 def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,51 +235,3 @@ def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
-
-
-def _policy(content: Mapping[str, Any]) -> Policy:
-    """A policy from TOML content that ``check_content`` accepts."""
-    limits, types, dimensions, constants, structure = (
-        content[key] for key in ("limits", "types", "dimensions", "constants", "structure")
-    )
-    is_declared = limits["rank"] == "declared"
-    return Policy(
-        name=content["name"],
-        max_rank=COMMON_RANK if is_declared else limits["rank"],
-        allow_declared_rank=is_declared,
-        max_slide_attention_rank=limits["slide_attention_rank"],
-        allow_unknown_rank=limits["unknown_rank"],
-        max_file_bytes=limits["file_bytes"],
-        max_parameters=limits["parameters"],
-        value_types=frozenset(types["values"]),
-        constant_types=frozenset(types["constants"]),
-        dynamic_names=frozenset(dimensions["dynamic"]),
-        unnamed_dynamic=frozenset(dimensions["unnamed"]),
-        inputs=_interfaces(content.get("inputs")),
-        outputs=_interfaces(content.get("outputs")),
-        allow_unused=constants["unused"],
-        allow_duplicates=constants["duplicates"],
-        duplicate_bytes=constants["duplicate_bytes"],
-        allow_non_finite=constants["non_finite"],
-        require_declared=structure["census"] == "declared",
-        allow_control_flow=structure["control_flow"],
-        allow_unfold=structure["unfold"],
-        runtime_bugs=structure["runtime_bugs"],
-        runtime_bugs_on=frozenset(structure["runtime_bugs_on"]),
-        norm_epsilons=tuple(structure["norm_epsilons"]),
-        formats={name: _format(content[name]) for name in format_names() if name in content},
-    )
-
-
-def _format(section: Mapping[str, Any]) -> FormatPolicy:
-    ir_version, opset = (tuple(section[key]) for key in ("ir_version", "opset"))
-    operators = {domain: frozenset(names) for domain, names in section["operators"].items()}
-    return FormatPolicy(ir_version, opset, operators)
-
-
-def _interfaces(tables: list[dict[str, Any]] | None) -> tuple[Interface, ...] | None:
-    if tables is None:
-        return None
-    return tuple(
-        Interface(each["name"], frozenset(each["types"]), tuple(each["shape"])) for each in tables
-    )

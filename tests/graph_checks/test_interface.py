@@ -148,7 +148,8 @@ def test_undeclared_open_sizes_are_found(graph: Graph) -> None:
 
 
 def test_a_policy_of_static_shapes_refuses_declared_ones_too(graph: Graph) -> None:
-    static = replace(standard_ops(), dynamic_names=frozenset())
+    base = standard_ops()
+    static = replace(base, dimensions=replace(base.dimensions, dynamic=frozenset()))
     assert "SD009 picture" in reported(graph, static)
 
 

@@ -39,13 +39,15 @@ def test_half_precision_overflow_is_found(exported: Files, tmp_path: Path) -> No
 
 
 def test_the_policy_limits_file_size_and_parameters(exported: Files) -> None:
-    strict = replace(standard_ops(), max_file_bytes=1000, max_parameters=1000)
+    base = standard_ops()
+    strict = replace(base, limits=replace(base.limits, file_bytes=1000, parameters=1000))
     for path in exported.values():
         assert rules_broken(check_file(path, strict)) == {"SD011", "SD012"}
 
 
 def test_a_policy_of_static_shapes_refuses_an_open_batch(exported_dynamic: Files) -> None:
-    static = replace(standard_ops(), dynamic_names=frozenset())
+    base = standard_ops()
+    static = replace(base, dimensions=replace(base.dimensions, dynamic=frozenset()))
     for path in exported_dynamic.values():
         assert rules_broken(check_file(path, static)) == {"SD009"}
 
@@ -61,7 +63,8 @@ def test_a_branched_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_many_violations_of_one_rule_are_cut_short(exported: Files) -> None:
-    nothing_allowed = replace(standard_ops(), value_types=frozenset())
+    base = standard_ops()
+    nothing_allowed = replace(base, types=replace(base.types, values=frozenset()))
     report = check_file(exported["onnx"], nothing_allowed)
     types = [violation for violation in report.violations if violation.rule == "SD007"]
     assert len(types) == 26

@@ -1,14 +1,14 @@
 """Known runtime bugs: each is reproduced on the installed runtime, and only then believed."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 
 from slide_deploy.graph_checks import Report, check_file
-from slide_deploy.graph_checks.policy import RUNTIME_BUG_TARGETS
+from slide_deploy.graph_checks.policy import RuntimeBugTarget
 from slide_deploy.graph_checks.rules.runtime_bugs import RUNTIME_BUGS
 from tests.graph_checks.attention_onnx import Case, answer, tokens, write
 from tests.graph_checks.small_models import export
@@ -68,7 +68,7 @@ def test_openvino_computes_wrongly_exactly_where_the_rule_reports_it(
 
 
 def test_policies_can_name_the_targets_of_all_runtime_bugs() -> None:
-    assert {bug.target for bug in RUNTIME_BUGS} == set(RUNTIME_BUG_TARGETS)
+    assert {bug.target for bug in RUNTIME_BUGS} == set(get_args(RuntimeBugTarget))
 
 
 def test_a_version_that_fixes_the_bug_is_noticed(tmp_path: Path) -> None:

@@ -36,14 +36,14 @@ def _reason(size: Dimension, axis: int, policy: Policy, declared: DeclaredInterf
     """Why a size is not allowed; empty if it is."""
     if isinstance(size, int):
         return "" if size > 0 else "is 0"
-    if not policy.dynamic_names:
+    if not policy.dimensions.dynamic:
         return "is open, and the policy requires static shapes"
-    if ANY_SIZE in policy.dynamic_names:
+    if ANY_SIZE in policy.dimensions.dynamic:
         return ""
     if axis > 0 and not (declared and declared.opens_more_than_the_first):
         return f"is open ({size}), and only the first may be" if size else "is open"
     names = {name for name in _NAME.findall(size or "") if not name.startswith(UNEXPRESSED)}
-    allowed = policy.dynamic_names | (declared.open_names if declared else frozenset())
+    allowed = policy.dimensions.dynamic | (declared.open_names if declared else frozenset())
     unknown = names - allowed
     return f"depends on {', '.join(sorted(unknown))}" if unknown else ""
 

@@ -15,11 +15,11 @@ from slide_deploy.graph_checks.rules.rule import Rule, Violation
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
-    if policy.allow_duplicates:
+    if policy.constants.duplicates:
         return
     alike: dict[tuple[str, tuple[int, ...]], list[Constant]] = defaultdict(list)
     for constant in {constant.source: constant for constant in graph.constants.values()}.values():
-        if constant.size >= policy.duplicate_bytes:
+        if constant.size >= policy.constants.duplicate_bytes:
             alike[constant.dtype, constant.shape].append(constant)
     for candidates in alike.values():
         if len(candidates) > 1:  # the bytes of a single candidate need not be read

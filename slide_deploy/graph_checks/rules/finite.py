@@ -15,7 +15,7 @@ _BFLOAT16_MANTISSA = np.uint16(0x007F)
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
-    if policy.allow_non_finite:
+    if policy.constants.non_finite:
         return
     try:
         census = read_census(graph.metadata)

@@ -22,7 +22,7 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
         yield RULE.broken(f"The file's {CENSUS_KEY} {error}.")
         return
     if census is None:
-        if policy.require_declared:
+        if policy.structure.census == "declared":
             yield RULE.broken(
                 f"The file has no {CENSUS_KEY}, so its operators cannot be checked.",
                 remedy="Export it again with this version of slide-deploy, or set "

@@ -32,7 +32,7 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
         ("input", graph.inputs, policy.inputs),
         ("output", graph.outputs, policy.outputs),
     )
-    unnamed = graph.format in policy.unnamed_dynamic
+    unnamed = graph.format in policy.dimensions.unnamed
     try:
         declared = read_interface(graph.metadata)
     except ValueError as error:
@@ -153,9 +153,9 @@ def _fits(value: Value, interface: Interface, graph: Graph, policy: Policy) -> b
 def _size_fits(size: Dimension, wanted: int | str, graph: Graph, policy: Policy) -> bool:
     if isinstance(size, int):
         return size > 0 if isinstance(wanted, str) else size == wanted
-    if wanted == ANY_SIZE or wanted not in policy.dynamic_names:
+    if wanted == ANY_SIZE or wanted not in policy.dimensions.dynamic:
         return False
-    return size == wanted or (size is None and graph.format in policy.unnamed_dynamic)
+    return size == wanted or (size is None and graph.format in policy.dimensions.unnamed)
 
 
 def _written(shape: Sequence[Dimension] | None) -> str:

@@ -28,15 +28,15 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
         yield RULE.broken(f"The file's {NORMALISATIONS_KEY} {error}.")
         declared = None
     found = list(normalisations(graph))
+    allowed = policy.structure.norm_epsilons
     if declared is None:
-        if policy.norm_epsilons:
-            yield from _compare(found, policy.norm_epsilons, "the policy allows")
+        if allowed:
+            yield from _compare(found, allowed, "the policy allows")
         return
-    for epsilon in declared if policy.norm_epsilons else ():
-        if _among(epsilon, policy.norm_epsilons) is None:
+    for epsilon in declared if allowed else ():
+        if _among(epsilon, allowed) is None:
             yield RULE.broken(
-                f"The file declares the epsilon {epsilon:g}; the policy allows "
-                f"{_written(policy.norm_epsilons)}."
+                f"The file declares the epsilon {epsilon:g}; the policy allows {_written(allowed)}."
             )
     yield from _compare(found, tuple(declared), "the file declares")
     yield from _count(found, declared, whole=not graph.sealed)

@@ -79,7 +79,7 @@ DOMAINS = Rule(
 
 
 def _control_flow(graph: Graph, policy: Policy) -> Iterator[Violation]:
-    if policy.allow_control_flow:
+    if policy.structure.control_flow:
         return
     for node in graph.nodes:
         if kind_of(graph, node) is Kind.CONTROL_FLOW:

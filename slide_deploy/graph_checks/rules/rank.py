@@ -12,17 +12,16 @@ from slide_deploy.graph_checks.census import Census, read_census
 from slide_deploy.graph_checks.graph import Graph, Node
 from slide_deploy.graph_checks.graph_walks import LONGEST_WALK, inside_attention
 from slide_deploy.graph_checks.mixing import mixings
-from slide_deploy.graph_checks.policy import Policy
+from slide_deploy.graph_checks.policy import COMMON_RANK, Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
     inside = {node.name for node in inside_attention(graph, _starts(graph))}
     grouped = _grouped_weights(graph)
-    anywhere = policy.max_rank
-    census = _census(graph)
-    if policy.allow_declared_rank and census is not None:
-        anywhere = max(anywhere, census.rank)
+    limits, census = policy.limits, _census(graph)
+    declared = COMMON_RANK if census is None else max(COMMON_RANK, census.rank)
+    anywhere = declared if isinstance(limits.rank, str) else limits.rank
     for constant in graph.constants.values():
         limit = anywhere + (constant.name in grouped)
         if len(constant.shape) > limit:
@@ -32,12 +31,12 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
             )
     for node in graph.nodes:
         is_inside = node.name in inside
-        limit = policy.max_slide_attention_rank if is_inside else anywhere
+        limit = limits.slide_attention_rank if is_inside else anywhere
         where = " inside slide attention" if is_inside else ""
         for name in filter(None, node.outputs):
             shape = graph.shape(name)
             if shape is None:
-                if not policy.allow_unknown_rank:
+                if not limits.unknown_rank:
                     yield RULE.broken("The rank of this value is not known.", name)
             elif len(shape) > limit + (name in grouped):
                 yield RULE.broken(

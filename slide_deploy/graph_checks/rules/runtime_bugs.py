@@ -154,11 +154,11 @@ RUNTIME_BUGS = (
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
-    if not policy.runtime_bugs:
+    if not policy.structure.runtime_bugs:
         return
     for bug in RUNTIME_BUGS:
         severity = bug.formats.get(graph.format)
-        if severity is None or bug.target not in policy.runtime_bugs_on:
+        if severity is None or bug.target not in policy.structure.runtime_bugs_on:
             continue
         for found in bug.find(graph):
             yield RULE.broken(

@@ -10,9 +10,9 @@ from slide_deploy.graph_checks.rules.rule import Rule, Violation
 
 def _file_size(graph: Graph, policy: Policy) -> Iterator[Violation]:
     size = file_bytes(graph)
-    if size > policy.max_file_bytes:
+    if size > policy.limits.file_bytes:
         yield FILE_SIZE.broken(
-            f"The files have {size:,} bytes; {policy.max_file_bytes:,} are allowed."
+            f"The files have {size:,} bytes; {policy.limits.file_bytes:,} are allowed."
         )
 
 
@@ -28,9 +28,9 @@ FILE_SIZE = Rule(
 
 def _parameter_count(graph: Graph, policy: Policy) -> Iterator[Violation]:
     count = parameters(graph)
-    if count > policy.max_parameters:
+    if count > policy.limits.parameters:
         yield PARAMETER_COUNT.broken(
-            f"The file holds {count:,} weights; {policy.max_parameters:,} are allowed."
+            f"The file holds {count:,} weights; {policy.limits.parameters:,} are allowed."
         )
 
 

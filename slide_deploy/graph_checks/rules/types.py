@@ -9,14 +9,14 @@ from slide_deploy.graph_checks.rules.rule import Rule, Violation
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
     for constant in graph.constants.values():
-        if constant.dtype not in policy.constant_types:
+        if constant.dtype not in policy.types.constants:
             yield RULE.broken(f"This constant is {constant.dtype}.", constant.name)
     for node in graph.nodes:
         for name in filter(None, node.outputs):
             value = graph.values.get(name)
             if value is None:
                 yield RULE.broken("The file does not state the type of this value.", name)
-            elif value.dtype not in policy.value_types:
+            elif value.dtype not in policy.types.values:
                 yield RULE.broken(f"{node.operator} computes {value.dtype}.", name)
 
 

@@ -23,7 +23,7 @@ _TABLE_RANK = 2
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
-    if policy.allow_unfold or _declared(graph):
+    if policy.structure.unfold or _declared(graph):
         return
     known, constant = at_batch_one(graph), constant_values(graph)
     for node in graph.nodes:

@@ -8,7 +8,7 @@ from slide_deploy.graph_checks.rules.rule import Rule, Violation
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
-    if policy.allow_unused:
+    if policy.constants.unused:
         return
     outputs = {value.name for value in graph.outputs}
     for constant in graph.constants.values():
