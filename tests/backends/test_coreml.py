@@ -8,11 +8,11 @@ import pytest
 
 from benchmarks.record import Configuration
 from slide_deploy.backends.base import untimed
-from slide_deploy.backends.coreml.description import described
-from slide_deploy.backends.coreml.package import Predictions
+from slide_deploy.backends.coreml.package import Predictions, described
 from slide_deploy.backends.inputs import random_arrays
 from slide_deploy.backends.registry import target_named
 from slide_deploy.errors import InputError
+from slide_deploy.saved.mlpackage.features import Feature, read_features
 from tests.backends.cases import case_of
 from tests.backends.files import bound
 
@@ -100,25 +100,25 @@ def test_enumerated_sizes_are_open(tmp_path) -> None:
     array.dataType = coremltools.proto.FeatureTypes_pb2.ArrayFeatureType.FLOAT16
     for batch in (1, 4):
         array.enumeratedShapes.shapes.add().shape.extend([batch, 3, 8, 8])
-    (found,) = described(tmp_path, [feature])
+    (found,) = described(tmp_path, read_features([feature]))
     assert found.shape == (None, 3, 8, 8)
     assert found.dtype == "float16"
 
 
 def test_array_types_match_the_protobuf_of_core_ml() -> None:
-    from slide_deploy.backends.coreml.description import _TYPES
+    from slide_deploy.saved.mlpackage.features import _ARRAY_DTYPES
 
     kinds = coremltools.proto.FeatureTypes_pb2.ArrayFeatureType.ArrayDataType
     numbers = {number: name for name, number in kinds.items()}
-    assert {numbers[number].replace("DOUBLE", "FLOAT64") for number in _TYPES} == {
-        name.upper() for name in _TYPES.values()
+    assert {numbers[number].replace("DOUBLE", "FLOAT64") for number in _ARRAY_DTYPES} == {
+        name.upper() for name in _ARRAY_DTYPES.values()
     }
 
 
 def test_an_input_that_is_neither_array_nor_picture_is_refused(tmp_path) -> None:
-    kind = SimpleNamespace(WhichOneof=lambda name: "dictionaryType")
-    with pytest.raises(InputError, match="takes words as dictionaryType"):
-        described(tmp_path, [SimpleNamespace(name="words", type=kind)])
+    words = Feature("words", "dictionary", "", ())
+    with pytest.raises(InputError, match="takes words as dictionary"):
+        described(tmp_path, [words])
 
 
 @pytest.mark.parametrize(("colours", "channels"), [("RGB", 3), ("BGR", 3), ("GRAYSCALE", 1)])
@@ -127,7 +127,7 @@ def test_an_image_input_is_fed_a_picture(colours, channels, tmp_path) -> None:
     image = feature.type.imageType
     image.height, image.width = 6, 9
     image.colorSpace = coremltools.proto.FeatureTypes_pb2.ImageFeatureType.ColorSpace.Value(colours)
-    (found,) = described(tmp_path, [feature])
+    (found,) = described(tmp_path, read_features([feature]))
     assert (found.dtype, found.shape) == ("uint8", (1, channels, 6, 9))
     assert found.pixels
     fed = []
@@ -149,5 +149,5 @@ def test_a_picture_of_several_sizes_is_open(tmp_path) -> None:
     for side in (8, 16):
         size = feature.type.imageType.enumeratedSizes.sizes.add()
         size.height = size.width = side
-    (found,) = described(tmp_path, [feature])
+    (found,) = described(tmp_path, read_features([feature]))
     assert found.shape == (1, 3, None, None)

@@ -15,14 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from slide_deploy.backends.base import Configuration, Feeds, Session, Stage, session_name
-from slide_deploy.backends.coreml.description import described
+from slide_deploy.backends.base import Configuration, Feeds, Port, Session, Stage, session_name
 from slide_deploy.backends.coreml.units import Units
-from slide_deploy.backends.inputs import sized
+from slide_deploy.backends.inputs import PIXELS, sized
 from slide_deploy.backends.native_messages import line_of
 from slide_deploy.backends.refusals import refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.errors import InputError, MissingExtra
-from slide_deploy.saved.mlpackage import Package, open_package
+from slide_deploy.saved.mlpackage import Feature, Package, open_package
 
 SUFFIXES = (".mlpackage",)
 # Optimisation hints of coremltools, and the enumeration that holds each one's values.
@@ -53,8 +52,8 @@ def open_on(units: Units, path: Path, configuration: Configuration, stage: Stage
     with stage("compile"):
         model = open_again()
     placement = _placement(units, path, model)
-    ports = sized(path, described(path, model.get_spec().description.input), configuration)
     package = open_package(path)
+    ports = sized(path, described(path, package.inputs), configuration)
     opened = [model]
 
     def new_stream() -> Predictions:
@@ -79,6 +78,29 @@ def open_on(units: Units, path: Path, configuration: Configuration, stage: Stage
         },
         metadata=package.user_metadata,
     )
+
+
+def described(path: Path, features: Sequence[Feature]) -> list[Port]:
+    """Describe each input; a picture is (1, channels, height, width) of uint8.
+
+    No array input of Core ML is uint8.
+
+    Raises:
+        InputError: if an input is neither an array nor a picture.
+    """
+    ports = []
+    for feature in features:
+        sizes = tuple(size if isinstance(size, int) else None for size in feature.shape)
+        if feature.kind == "image":
+            ports.append(Port(feature.name, (1, *sizes), PIXELS, pixels=True))
+        elif feature.kind == "array":
+            ports.append(Port(feature.name, sizes, feature.dtype or "an unknown type"))
+        else:
+            raise InputError(
+                f"{path} takes {feature.name} as {feature.kind}, which the benchmark cannot "
+                f"generate: export it with arrays as inputs."
+            )
+    return ports
 
 
 class Predictions:
@@ -126,9 +148,7 @@ def _open(units: Units, path: Path, hints: dict[str, Any]) -> Any:
                 optimization_hints=hints or None,
             )
         model.get_compiled_model_path()
-    except (
-        Exception
-    ) as error:  # coremltools passes on the framework's errors, which have no common class
+    except Exception as error:  # the framework's errors have no common class
         raise InputError(f"{path} does not load on {units.target} ({line_of(error)}).") from error
     return model
 
