@@ -101,32 +101,26 @@ def _under_root(graph: Graph, root: Node) -> Iterator[Normalisation]:
     """Yield the normalisation that is written out around a root, if there is one.
 
     It is sqrt(variance + epsilon), where epsilon is a constant or the bias of the convolution that
-    computes the mean of the squares. In patch merging it is sqrt(mean(y^2) + epsilon + mean(d^2)).
+    computes the mean of the squares.
     """
     variance = _producer(graph, root)
     if variance is not None and kind_of(graph, variance) is Kind.RESHAPE:
         variance = _producer(graph, variance)  # the reshape restores the axis of the mean
     if variance is None:
         return
-    terms = [variance]
     if kind_of(graph, variance) is Kind.ADD:
-        terms = [term for place in (0, 1) if (term := _producer(graph, variance, place))]
         for name in variance.inputs:
             epsilon = _constant(graph, name)
             if epsilon is not None and 0 < epsilon < 1:
                 yield Normalisation(root, epsilon, is_operator=False)
                 return
-    for power in terms:
-        square = _producer(graph, power)
-        if square is not None and _is_square(square) and _is_mean(graph, power):
-            yield Normalisation(root, _constant(graph, power.inputs[2]))
-            return
+    square = _producer(graph, variance)
+    if square is not None and _is_square(square) and _is_mean(graph, variance):
+        yield Normalisation(root, _constant(graph, variance.inputs[2]))
 
 
-def _producer(graph: Graph, node: Node | None, place: int = 0) -> Node | None:
-    if node is None or len(node.inputs) <= place:
-        return None
-    return graph.producers.get(node.inputs[place])
+def _producer(graph: Graph, node: Node) -> Node | None:
+    return graph.producers.get(node.inputs[0]) if node.inputs else None
 
 
 def _is_square(node: Node) -> bool:

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from slide_deploy.layouts.cells import Cells, behind_reshapes, cells_of, is_plain_norm
-from slide_deploy.layouts.normalisation import Affine, Normaliser, cell_kernel, centred
+from slide_deploy.layouts.normalisation import Normaliser, centred
 from slide_deploy.layouts.roles import TO_MAP, TO_ROWS, Role, Size, Weights
 from slide_deploy.program.editing import Editor
 from slide_deploy.program.movement import is_same
@@ -209,24 +208,14 @@ class NchwWriter:
         (source,) = role.data
         weight, bias = (self._weight_of(role.call, name) for name in ("weight", "bias"))
         assert weight is not None
-        cells = cells_of(source, self._roles)
-        if cells is not None and cells.source in self._sizes:
-            return self._merged(writer, cells, Affine(weight, bias), node)
-        behind = self._roles.get(behind_reshapes(source, self._roles))
-        if behind is not None and is_plain_norm(behind):
+        while (behind := self._roles.get(source)) is not None and behind.kind == "rows":
+            (source,) = behind.data
+        if behind is not None and _is_plain_norm(behind):
             # Centred weights cancel a rounding error that is equal in all channels.
             weight = centred(weight, 1)
         if node in self._centring.values():
             weight, bias = centred(weight, 0), None if bias is None else centred(bias, 0)
         return writer.convolve(maps, weight[:, :, None, None], bias)
-
-    def _merged(self, writer: Normaliser, cells: Cells, projection: Affine, like: Node) -> Node:
-        maps = self._nchw(cells.source, like)
-        if cells.norm is None:
-            kernel = cell_kernel(projection.weight, cells.places)
-            return writer.convolve(maps, kernel, projection.bias, cells.side)
-        epsilon = float(self._roles[cells.norm].call.arguments["eps"])
-        return writer.merge(maps, epsilon, projection, cells.places)
 
     def _norm(self, node: Node, role: Role, maps: Node) -> Node:
         weight, bias = (self._weight_of(role.call, name) for name in ("weight", "bias"))
@@ -237,3 +226,9 @@ class NchwWriter:
     def _weight_of(self, found: Call, name: str) -> Tensor | None:
         held = found.arguments[name]
         return None if held is None else self._weights[held]
+
+
+def _is_plain_norm(role: Role) -> bool:
+    """Whether a role is a normalisation whose output sums to zero at every position."""
+    arguments = role.call.arguments
+    return role.kind == "norm" and arguments["weight"] is None and arguments["bias"] is None

@@ -4,8 +4,8 @@ Some runtimes, such as ONNX Runtime, keep the feature maps between convolutions 
 blocks of channels. They leave that layout where a feature map becomes tokens and return to it
 where tokens become a feature map, at the cost of several passes over memory each time. The
 operators in between work in either layout: a projection of tokens is a 1x1 convolution, sums and
-activations do not depend on the layout, a normalisation is a few convolutions
-(``layouts.normalisation``), and patch merging is a strided convolution.
+activations do not depend on the layout, and a normalisation is a few convolutions
+(``layouts.normalisation``).
 
 The pass looks for operators on (batch, H, W, C) or (batch, H*W, C) that transposes connect with
 feature maps. A minimum cut (``layouts.stretches``) selects the operators to rewrite. Tokens remain
