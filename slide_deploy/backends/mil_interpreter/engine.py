@@ -16,13 +16,12 @@ from slide_deploy.backends.mil_interpreter.errors import UnsupportedOperator, fa
 from slide_deploy.backends.mil_interpreter.operators import OPERATORS
 from slide_deploy.backends.mil_interpreter.plan import (
     MAX_ALIVE_ELEMENTS,
-    ExecutionPlan,
     make_plan,
     too_large,
 )
 from slide_deploy.backends.mil_interpreter.values import (
     Value,
-    representation,
+    held_as,
     settle,
     to_numpy,
     to_value,
@@ -48,33 +47,26 @@ class Engine:
         path: the package, for messages.
         function: what to run.
 
+    Attributes:
+        plan: the operations to compute, in order.
+        types: the declared type of every value.
+
     Raises:
         UnsupportedOperator: if an operator, an option or a type is not supported.
         InputError: if the program contradicts itself.
     """
 
     def __init__(self, path: Path, function: Function) -> None:
-        plan = make_plan(path, function, OPERATORS)
+        self.plan = make_plan(path, function, OPERATORS)
         self._path = path
         self._opset = function.opset_version
-        self._plan = plan
         self._constants: dict[str, Value] = {}
-        for name, array in plan.constants.items():
+        for name, array in self.plan.constants.items():
             value = to_value(array)
             if value is None:
                 raise UnsupportedOperator(path, "const", name, f"{array.dtype} elements")
             self._constants[name] = value
-        self._types = _declared_types(path, function)
-
-    @property
-    def plan(self) -> ExecutionPlan:
-        """The operations to compute, in order."""
-        return self._plan
-
-    @property
-    def types(self) -> Mapping[str, TensorType]:
-        """The declared type of every value."""
-        return self._types
+        self.types = _declared_types(path, function)
 
     @torch.inference_mode()
     def run(
@@ -89,14 +81,14 @@ class Engine:
         Raises:
             InputError: if operands contradict each other.
         """
-        wanted = [*self._plan.outputs, *keep]
+        wanted = [*self.plan.outputs, *keep]
         values: dict[str, Value] = dict(self._constants)
         for name, array in inputs.items():
             value = to_value(array)
             if value is not None:
                 values[name] = value
         alive = sum(_elements(value) for value in values.values())
-        for step in self._plan.steps:
+        for step in self.plan.steps:
             computed = self._compute(step.operation, values)
             alive += sum(_elements(value) for value in computed.values())
             if alive > MAX_ALIVE_ELEMENTS:
@@ -115,7 +107,7 @@ class Engine:
             if len(outputs) != len(operation.outputs):
                 raise ValueError(f"outputs {len(outputs)} values, not {len(operation.outputs)}")
             return {
-                named.name: settle(output, self._types[named.name])
+                named.name: settle(output, self.types[named.name])
                 for named, output in zip(operation.outputs, outputs, strict=True)
             }
         except InputError:
@@ -126,8 +118,8 @@ class Engine:
             raise faulty(self._path, operation.type, name, f"fails ({reason[0]})") from error
 
     def _result(self, name: str, value: Value) -> NDArray[np.generic]:
-        dtype = self._types[name].dtype
-        if isinstance(value, str) or representation(dtype.name) is None:
+        dtype = self.types[name].dtype
+        if isinstance(value, str) or held_as(dtype.name) is None:
             raise InputError(
                 f"{self._path} cannot return {name!r}, which is of type {dtype.name}: "
                 f"choose another value."
@@ -149,7 +141,7 @@ def _declared_types(path: Path, function: Function) -> dict[str, TensorType]:
     for named in function.inputs:
         if not isinstance(named.type, TensorType):
             raise UnsupportedOperator(path, "input", named.name, f"type {named.type.kind}")
-        if representation(named.type.dtype.name) is None:
+        if held_as(named.type.dtype.name) is None:
             option = f"type {named.type.dtype.name}"
             raise UnsupportedOperator(path, "input", named.name, option)
         types[named.name] = named.type

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
-from slide_deploy.backends.mil_interpreter.values import representation
+from slide_deploy.backends.mil_interpreter.values import held_as
 
 # Names of types in ``cast`` that differ from the usual ones.
 _CASTS = {"fp16": "float16", "fp32": "float32"}
@@ -67,12 +67,12 @@ def clip(call: OperatorCall) -> Tensor:
 def cast(call: OperatorCall) -> Tensor:
     """``x`` in another type; conversion to integers rounds towards zero."""
     dtype = _CASTS.get(call.text("dtype"), call.text("dtype"))
-    known = representation(dtype)
-    if dtype not in _CAST_TYPES or known is None:
+    held = held_as(dtype)
+    if dtype not in _CAST_TYPES or held is None:
         raise call.unsupported(f"dtype {dtype}")
     if dtype != call.declared_dtype:
         raise call.faulty(f"casts to {dtype} where {call.declared_dtype} is declared")
-    return call.tensor("x").to(known.held)
+    return call.tensor("x").to(held)
 
 
 def select(call: OperatorCall) -> Tensor:

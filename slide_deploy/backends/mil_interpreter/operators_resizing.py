@@ -5,6 +5,7 @@ import math
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
 
@@ -47,26 +48,9 @@ def upsample_bilinear(call: OperatorCall) -> Tensor:
     if not x.is_floating_point():
         raise call.unsupported("integers")
     sizes = _checked(call, x, _scaled_sizes(x, _factors(call, x)))
-    for axis, size in enumerate(sizes, start=x.dim() - 2):
-        x = _interpolated(x, axis, size, aligned)
-    return x
-
-
-def _interpolated(x: Tensor, axis: int, size: int, aligned: bool) -> Tensor:
-    """Resize one axis by linear interpolation between the two elements around each point."""
-    last, places = x.shape[axis] - 1, torch.arange(size, dtype=torch.float64)
-    if aligned:
-        points = places * (last / max(size - 1, 1))
-    else:
-        points = (places + 0.5) * ((last + 1) / size) - 0.5
-    points = points.clamp(0, last)
-    before = points.floor()
-    after = (before + 1).clamp(max=last)
-    shape = [size if place == axis else 1 for place in range(x.dim())]
-    share = (points - before).to(x.dtype).reshape(shape)
-    return x.index_select(axis, before.long()) * (1 - share) + (
-        x.index_select(axis, after.long()) * share
-    )
+    maps = x.double().reshape(1, -1, *x.shape[-2:])
+    resized = functional.interpolate(maps, sizes, mode="bilinear", align_corners=aligned)
+    return resized.to(x.dtype).reshape(*x.shape[:-2], *sizes)
 
 
 def _checked(call: OperatorCall, x: Tensor, sizes: list[int]) -> list[int]:

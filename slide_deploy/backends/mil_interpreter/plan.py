@@ -8,11 +8,11 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from slide_deploy.backends.mil_interpreter.call import Operators
 from slide_deploy.backends.mil_interpreter.errors import UnsupportedOperator, faulty
 from slide_deploy.errors import InputError
 from slide_deploy.saved.mlpackage import (
@@ -28,18 +28,6 @@ from slide_deploy.saved.mlpackage.decompression import DECOMPRESSORS
 # 2**30 elements are 4 GiB of float32, for weights and intermediates together. Without a limit, a
 # small program could load one weight, or copy one value, any number of times.
 MAX_ALIVE_ELEMENTS = 1 << 30
-
-
-class Signature(Protocol):
-    """The part of an operator that the plan needs: the parameters that it takes."""
-
-    @property
-    def required(self) -> tuple[str, ...]:
-        """Parameters that must be given."""
-
-    @property
-    def optional(self) -> tuple[str, ...]:
-        """Parameters that may be left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +55,7 @@ class ExecutionPlan:
     values: frozenset[str]
 
 
-def make_plan(path: Path, function: Function, operators: Mapping[str, Signature]) -> ExecutionPlan:
+def make_plan(path: Path, function: Function, operators: Operators) -> ExecutionPlan:
     """Check a function and order its work.
 
     Raises:
@@ -156,7 +144,7 @@ def _check_operands(path: Path, operation: Operation, defined: Collection[str]) 
             )
 
 
-def _check_parameters(path: Path, operation: Operation, operators: Mapping[str, Signature]) -> None:
+def _check_parameters(path: Path, operation: Operation, operators: Operators) -> None:
     operator = operators.get(operation.type)
     if operator is None:
         raise UnsupportedOperator(path, operation.type, _output(operation))

@@ -6,7 +6,6 @@ Importing this module imports neither torch nor coremltools; loading a program i
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -60,6 +59,12 @@ class MilProgram:
     Args:
         package: an open package.
 
+    Attributes:
+        path: the package's folder.
+        inputs: the inputs of ``run``, in the order of the program.
+        outputs: the outputs of ``run``, in the order of the program.
+        user_metadata: the metadata that the exporter stored with the model, by key.
+
     Raises:
         UnsupportedOperator: if the program uses an unsupported operator or option.
         InputError: if the program contradicts itself.
@@ -67,15 +72,15 @@ class MilProgram:
     """
 
     def __init__(self, package: Package) -> None:
-        self._path = package.path
-        self._user_metadata = package.user_metadata
+        self.path = package.path
+        self.user_metadata = package.user_metadata
         self._engine = _make_engine(package)
         features = {feature.name: feature for feature in (*package.inputs, *package.outputs)}
-        self._inputs = {
+        self.inputs = {
             named.name: _port(self._engine.types[named.name], features.get(named.name))
             for named in package.main.inputs
         }
-        self._outputs = {
+        self.outputs = {
             name: _port(self._engine.types[name], features.get(name))
             for name in self._engine.plan.outputs
         }
@@ -84,26 +89,6 @@ class MilProgram:
     def load(cls, path: str | os.PathLike[str]) -> "MilProgram":
         """Open a package and prepare it to run. Also raises the errors of `open_package`."""
         return cls(open_package(path))
-
-    @property
-    def path(self) -> Path:
-        """The package's folder."""
-        return self._path
-
-    @property
-    def inputs(self) -> Mapping[str, ProgramPort]:
-        """The inputs of ``run``, in the order of the program."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> Mapping[str, ProgramPort]:
-        """The outputs of ``run``, in the order of the program."""
-        return self._outputs
-
-    @property
-    def user_metadata(self) -> Mapping[str, str]:
-        """The metadata that the exporter stored with the model, by key."""
-        return self._user_metadata
 
     @property
     def value_names(self) -> frozenset[str]:
@@ -135,27 +120,27 @@ class MilProgram:
         Raises:
             InputError: if an array or a name does not fit the program, or it is damaged.
         """
-        unknown = [*(set(inputs) - set(self._inputs)), *(set(keep) - self.value_names)]
+        unknown = [*(set(inputs) - set(self.inputs)), *(set(keep) - self.value_names)]
         if unknown:
             raise InputError(
-                f"{self._path} has no {min(unknown)!r}: its inputs are "
-                f"{', '.join(self._inputs) or 'none'}."
+                f"{self.path} has no {min(unknown)!r}: its inputs are "
+                f"{', '.join(self.inputs) or 'none'}."
             )
-        missing = set(self._inputs) - set(inputs)
+        missing = set(self.inputs) - set(inputs)
         if missing:
-            raise InputError(f"{self._path} needs the input {min(missing)!r}: pass an array.")
+            raise InputError(f"{self.path} needs the input {min(missing)!r}: pass an array.")
         arrays = {name: self._converted(name, array) for name, array in inputs.items()}
         return self._engine.run(arrays, keep)
 
     def _converted(self, name: str, given: ArrayLike) -> NDArray[np.generic]:
-        array, port = np.asarray(given), self._inputs[name]
+        array, port = np.asarray(given), self.inputs[name]
         if not np.can_cast(array.dtype, port.dtype, "same_kind"):
             raise InputError(
-                f"{self._path} takes {port.dtype} as {name!r}, not {array.dtype}: convert it."
+                f"{self.path} takes {port.dtype} as {name!r}, not {array.dtype}: convert it."
             )
         if not port.accepts(array.shape):
             raise InputError(
-                f"{self._path} does not take shape {array.shape} as {name!r}: "
+                f"{self.path} does not take shape {array.shape} as {name!r}: "
                 f"it declares {_described(port)}."
             )
         return array.astype(port.dtype)

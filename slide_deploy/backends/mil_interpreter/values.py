@@ -4,7 +4,6 @@ A float16 value is a float32 tensor whose elements are float16 numbers. Operator
 float32, and their results are rounded where MIL stores them: once, at the operator's output.
 """
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -18,50 +17,33 @@ from slide_deploy.saved.mlpackage.dtypes import DType
 Value: TypeAlias = Tensor | str
 
 
-@dataclass(frozen=True, slots=True)
-class Representation:
-    """The dtype to which an element type is rounded, and the dtype in which it is held."""
-
-    rounded: torch.dtype
-    held: torch.dtype
-
-
 # torch has few operators for uint16 and uint32, so they are held in the next larger signed type.
-_REPRESENTATIONS = {
-    "float16": Representation(torch.float16, torch.float32),
-    "float32": Representation(torch.float32, torch.float32),
-    "bool": Representation(torch.bool, torch.bool),
-    "int8": Representation(torch.int8, torch.int8),
-    "int16": Representation(torch.int16, torch.int16),
-    "int32": Representation(torch.int32, torch.int32),
-    "int64": Representation(torch.int64, torch.int64),
-    "uint8": Representation(torch.uint8, torch.uint8),
-    "uint16": Representation(torch.uint16, torch.int32),
-    "uint32": Representation(torch.uint32, torch.int64),
+_HELD = {"float16": torch.float32, "uint16": torch.int32, "uint32": torch.int64} | {
+    name: getattr(torch, name)
+    for name in ("float32", "bool", "int8", "int16", "int32", "int64", "uint8")
 }
 
 
-def representation(dtype: str) -> Representation | None:
-    """Return the representation of an element type, or None if it is not supported."""
-    return _REPRESENTATIONS.get(dtype)
+def held_as(dtype: str) -> torch.dtype | None:
+    """The torch dtype in which an element type is held, or None if it is not supported."""
+    return _HELD.get(dtype)
 
 
 def to_value(array: NDArray[np.generic]) -> Value | None:
     """Convert a constant or an input to a held value; None if its type is not supported."""
     if array.dtype == object:
         return str(array.item()) if array.size == 1 else None
-    known = representation(array.dtype.name)
-    if known is None:
+    held = held_as(array.dtype.name)
+    if held is None:
         return None
     # Weights are read-only, possibly unaligned views of a file, so torch needs a copy.
     copied = np.array(array, order="C", copy=True)
-    return torch.from_numpy(copied).to(known.held)
+    return torch.from_numpy(copied).to(held)
 
 
 def to_numpy(tensor: Tensor, dtype: DType) -> NDArray[np.generic]:
     """Return a copy of a held value, in the type that the program declares."""
-    known = _REPRESENTATIONS[dtype.name]
-    return np.array(tensor.to(known.rounded).numpy(), order="C", copy=True)
+    return np.array(tensor.to(getattr(torch, dtype.name)).numpy(), order="C", copy=True)
 
 
 def settle(result: Tensor, declared: TensorType) -> Tensor:
@@ -70,14 +52,14 @@ def settle(result: Tensor, declared: TensorType) -> Tensor:
     Raises:
         ValueError: if its shape or its kind of element differs from the declared one.
     """
-    known = representation(declared.dtype.name)
-    if known is None:
+    held = held_as(declared.dtype.name)
+    if held is None:
         raise ValueError(f"declares {declared.dtype.name}, which is not supported")
-    if _kind(result.dtype) != _kind(known.held):
+    if _kind(result.dtype) != _kind(held):
         raise ValueError(f"outputs {result.dtype} where {declared.dtype.name} is declared")
     if declared.shape is not None and not fits(tuple(result.shape), declared.shape):
         raise ValueError(f"outputs shape {tuple(result.shape)} where {declared.shape} is declared")
-    return result.to(known.rounded).to(known.held)
+    return result.to(getattr(torch, declared.dtype.name)).to(held)
 
 
 def fits(shape: tuple[int, ...], declared: tuple[int | None, ...]) -> bool:

@@ -86,7 +86,7 @@ def convert_all(
         cases: by name.
         path: of the package.
         opset: the deployment target, ``iOS16`` for example.
-        traced: through ``torch.jit.trace`` in place of ``torch.export``; recurrent layers need it.
+        traced: through ``torch.jit.trace`` in place of ``torch.export``.
     """
     import coremltools as ct
 

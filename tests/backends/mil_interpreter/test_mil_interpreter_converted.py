@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional
 
 from tests.backends.mil_interpreter.conversion import Case, convert_all
@@ -18,7 +17,6 @@ TWICE = torch.tensor([1, 1])
 UPDATES = torch.randn(2, 3, 4, 7, generator=RANDOM)
 # Far beyond the map, too.
 GRID = torch.rand(2, 4, 6, 2, generator=RANDOM) * 3 - 1.5
-THETA = torch.tensor([[[1.1, 0.2, 0.1], [-0.3, 0.9, -0.2]], [[0.7, -0.4, 0.3], [0.2, 1.2, 0.1]]])
 KERNEL = torch.randn(3, 2, 3, 2, generator=RANDOM)
 
 
@@ -163,35 +161,7 @@ CASES = {
 }
 
 
-class Sequence(nn.Module):
-    """The answers of a recurrent layer, all its states behind them."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x):
-        sequence, state = self.layer(x)
-        states = state if isinstance(state, tuple) else (state,)
-        return torch.cat([part.reshape(-1) for part in (sequence, *states)])
-
-
-STEPS = (5, 2, 3)
-torch.manual_seed(11)
-TRACED = {
-    "affine": one(
-        lambda x: functional.grid_sample(
-            x, functional.affine_grid(THETA, (2, 3, 4, 6), align_corners=True), align_corners=True
-        ),
-        "affine",
-    ),
-    "assigned": one(assigned, "scatter"),
-    "lstm": one(Sequence(nn.LSTM(3, 4)), "lstm", STEPS),
-    "lstm_deep": one(Sequence(nn.LSTM(3, 4, 2, bias=False, batch_first=True)), "lstm", STEPS),
-    "lstm_both_ways": one(Sequence(nn.LSTM(3, 4, bidirectional=True)), "lstm", STEPS),
-    "rnn": one(Sequence(nn.RNN(3, 4, 2)), "rnn", STEPS),
-    "rnn_relu": one(Sequence(nn.RNN(3, 4, nonlinearity="relu")), "rnn", STEPS),
-}
+TRACED = {"assigned": one(assigned, "scatter")}
 # What a newer operator set writes otherwise.
 NEWER = {
     **{name: CASES[name] for name in ("gather", "scatter", "topk", "nearest_size", "index_put")},

@@ -50,6 +50,10 @@ LEFT_OUT = (
         "come from other frontends of coremltools: it converts nothing of PyTorch to them",
     ),
     (
+        "affine gru lstm non_maximum_suppression rnn",
+        "are written for TorchScript, which is not exported, or refused by the graph rules",
+    ),
+    (
         "constexpr_sparse_to_dense constexpr_lut_to_sparse constexpr_sparse_blockwise_shift_scale "
         "constexpr_cast",
         "are of pruned weights and of an older backend, which no export writes",

@@ -159,32 +159,6 @@ class Masks(nn.Module):
         return torch.einsum("bkhw,bchw->bkc", masks, x) / (masks.sum((2, 3))[..., None] + 1)
 
 
-class Reader(nn.Module):
-    """Columns of a line of text through a recurrent layer that reads both ways."""
-
-    def __init__(self, recurrent: nn.Module, features: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(convolution(3, 6), nn.ReLU6(), nn.AvgPool2d((20, 2), (20, 2)))
-        self.recurrent, self.head = recurrent, nn.Linear(features, 7)
-
-    def forward(self, x: Tensor) -> Tensor:
-        columns = self.body(x).squeeze(2).permute(2, 0, 1)
-        return self.head(self.recurrent(columns)[0]).log_softmax(-1)
-
-
-class Located(nn.Module):
-    """A spatial transformer: the network says how its image is turned."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.where = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 6))
-
-    def forward(self, x: Tensor) -> Tensor:
-        theta = self.where(x).reshape(-1, 2, 3)
-        grid = functional.affine_grid(theta, (1, 3, 9, 11), align_corners=True)
-        return functional.grid_sample(x, grid, align_corners=True)
-
-
 def built(layers, *shapes, widest=1):
     """A case of a network with inputs of these shapes, by default one image."""
     network = layers if isinstance(layers, nn.Module) else nn.Sequential(*layers)
@@ -253,9 +227,6 @@ NETWORKS = {
 TRACED = {
     # Through torch.export, coremltools 9 converts the approximate GELU as the exact one.
     "transformer": built(Transformer()),
-    "lstm_reader": built(Reader(nn.LSTM(6, 5, bidirectional=True), 10)),
-    "rnn_reader": built(Reader(nn.RNN(6, 5, 2), 5)),
-    "located": built(Located(), widest=28),
 }
 
 
