@@ -122,7 +122,6 @@ class Format:
 PASSES = (
     "common_operators",
     "parallel_branches",
-    "duplicates",
     "early_selections",
     "constants",
     "patch_merging",
@@ -150,7 +149,6 @@ ONNX = Format(
     passes=(
         "common_operators",
         "parallel_branches",
-        "duplicates",
         "early_selections",
         "constants",
         "normalised_projections",

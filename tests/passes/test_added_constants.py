@@ -64,7 +64,7 @@ def test_windows_of_an_open_batch_stay_in_four_axes() -> None:
 
 LEFT = {
     "one constant": lambda net, x: x + net.bias,
-    "read between": lambda net, x: (x + net.bias).relu() + (x + net.bias + net.row),
+    "read between": lambda net, x: (y := x + net.bias).relu() + (y + net.row),
     "an output between": lambda net, x: (x + net.bias, x * 2),
     "a product between": lambda net, x: (x + net.bias) * 2 + net.row,
     "a transpose between": lambda net, x: (x + net.bias).transpose(2, 3) + net.row,
@@ -74,9 +74,7 @@ LEFT = {
 
 @pytest.mark.parametrize("name", LEFT)
 def test_the_constants_are_left_unchanged(name: str) -> None:
-    found = rewritten(program(Added(LEFT[name]), (4, 3, 5, 5)), "duplicates", "added_constants")
-    if name == "read between":  # it is computed once, and read twice
-        assert found.after["add"] == 3
+    found = rewritten(program(Added(LEFT[name]), (4, 3, 5, 5)), "added_constants")
     assert not found.report.changes
 
 

@@ -162,7 +162,7 @@ def test_selections_move_along_chains_of_any_length() -> None:
 def test_transformers_with_a_class_token(name: str) -> None:
     build, size = NETWORKS[name]
     given = program(build(), (2, *size), open_batch=True)
-    found = rewritten(given, "common_operators", "duplicates", NAME)
+    found = rewritten(given, "common_operators", NAME)
     assert found.error < LIMIT
     assert found.report.changes
     assert rows(found, "linear")[-3:].count(1) >= 2

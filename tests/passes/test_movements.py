@@ -137,3 +137,38 @@ def factors(number: int, count: int, draw: random.Random) -> list[int]:
             sizes[draw.randrange(count)] *= prime
             number //= prime
     return sizes
+
+
+def test_a_view_behind_a_removed_copy_becomes_a_reshape() -> None:
+    """The copy made the transposed value contiguous; without it a view would fail."""
+    way = lambda x: x.transpose(1, 2).contiguous().view(-1, 16, 10).cos()  # noqa: E731
+    assert rewritten(program(Moved(way), SHAPE, open_batch=True), NAME).error == 0
+
+
+MEMORY = {
+    "windows that overlap": lambda x: x.as_strided((2, 6, 2, 2), (24, 4, 2, 1)),
+    "complex numbers": lambda x: torch.view_as_real(torch.view_as_complex(x.unflatten(2, (2, 2)))),
+    "other numbers": lambda x: x.view(torch.int64).bitwise_and(-2).view(torch.float64),
+}
+
+
+@pytest.mark.parametrize("name", MEMORY)
+def test_a_copy_whose_memory_layout_is_read_stays(name: str) -> None:
+    def way(x: Tensor) -> Tensor:
+        return MEMORY[name](x.transpose(1, 2).contiguous().sin().clone()) * 2
+
+    assert rewritten(program(Moved(way), (2, 4, 6)), NAME).error == 0
+
+
+def test_a_buffer_that_is_only_written_stays() -> None:
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("last", torch.zeros(6))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.last.copy_(x.mean((0, 1)))
+            return x.transpose(1, 2).transpose(1, 2) * 2
+
+    given = program(Last(), (2, 4, 6)).run_decompositions({})  # without changes in place
+    assert rewritten(given, NAME).error == 0

@@ -124,7 +124,6 @@ GOES_ON = frozenset({"parallel_branches"})
 NEVER_MORE = {
     "parallel_branches": ("conv1d", "conv2d", "conv3d"),
     "constants": (),
-    "duplicates": (),
 }
 
 
