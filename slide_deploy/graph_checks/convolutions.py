@@ -85,57 +85,51 @@ def convolutions(graph: Graph) -> Iterator[Convolution]:
 
 def convolution(graph: Graph, node: Node) -> Convolution | None:
     """A node as a convolution; None if it is none or is invalid."""
-    if kind_of(graph, node) is not Kind.CONVOLUTION or len(node.inputs) < 2:
+    if kind_of(graph, node) is not Kind.CONVOLUTION:
         return None
-    weight = graph.shape(node.inputs[1]) or ()
-    sizes = tuple(size for size in weight if isinstance(size, int))
-    grouped = node.operator in graph.dialect.grouped
-    if len(sizes) != len(weight) or len(sizes) < 3 + grouped:
+    found = _geometry(graph, node)
+    if found is None:
         return None
-    if grouped:
-        groups, outputs, inputs, *kernel = sizes
-        outputs *= groups
-    else:
-        groups = (node.integers(graph.dialect.groups) or (1,))[0]
-        outputs, inputs, *kernel = _in_common_order(graph.dialect, node, sizes)
-    axes = len(kernel)
-    strides = node.integers("strides") or (1,) * axes
-    dilations = node.integers("dilations") or (1,) * axes
-    if groups < 1 or min(*kernel, *strides, *dilations, outputs) < 1:
+    groups, outputs, inputs, kernel, strides, dilations = found
+    pads = _pads(graph.dialect, node, kernel, strides, dilations)
+    if pads is not None and len(pads) != len(kernel):
         return None
-    if len(strides) != axes or len(dilations) != axes or outputs % groups:
-        return None
-    pads = _pads(graph.dialect, node, tuple(kernel), strides, dilations)
-    if pads is not None and len(pads) != axes:
-        return None
-    return Convolution(node, groups, inputs, outputs, tuple(kernel), strides, dilations, pads)
+    return Convolution(node, groups, inputs, outputs * groups, kernel, strides, dilations, pads)
 
 
 def transposed_convolution(graph: Graph, node: Node) -> Convolution | None:
     """A node as a transposed convolution without pads; None if it is none or is invalid."""
-    if node.operator not in graph.dialect.transposed_convolutions or len(node.inputs) < 2:
+    if node.operator not in graph.dialect.transposed_convolutions:
         return None
-    weight = graph.shape(node.inputs[1]) or ()
-    sizes = tuple(size for size in weight if isinstance(size, int))
+    found = _geometry(graph, node)
+    if found is None:
+        return None
+    groups, inputs, outputs, kernel, strides, dilations = found
+    return Convolution(node, groups, inputs, outputs * groups, kernel, strides, dilations, None)
+
+
+def _geometry(graph: Graph, node: Node) -> tuple[int, int, int, Sizes, Sizes, Sizes] | None:
+    """Groups, both channels of one group as the weight has them, kernel, strides, dilations."""
+    weight = graph.shape(node.inputs[1]) if len(node.inputs) > 1 else None
+    sizes = tuple(size for size in weight or () if isinstance(size, int))
     is_grouped = node.operator in graph.dialect.grouped
-    if len(sizes) != len(weight) or len(sizes) < 3 + is_grouped or min(sizes) < 1:
+    if weight is None or len(sizes) != len(weight) or len(sizes) < 3 + is_grouped:
         return None
     if is_grouped:
-        groups, inputs, outputs, *kernel = sizes
+        groups, first, second, *kernel = sizes
     else:
         groups = (node.integers(graph.dialect.groups) or (1,))[0]
-        inputs, outputs, *kernel = _in_common_order(graph.dialect, node, sizes)
-        if groups < 1 or inputs % groups:
+        first, second, *kernel = _in_common_order(graph.dialect, node, sizes)
+        if groups < 1 or first % groups:
             return None
-        inputs //= groups
-    axes = len(kernel)
-    strides = node.integers("strides") or (1,) * axes
-    dilations = node.integers("dilations") or (1,) * axes
-    if len(strides) != axes or len(dilations) != axes:
+        first //= groups
+    strides = node.integers("strides") or (1,) * len(kernel)
+    dilations = node.integers("dilations") or (1,) * len(kernel)
+    if not len(strides) == len(dilations) == len(kernel):
         return None
-    return Convolution(
-        node, groups, inputs, outputs * groups, tuple(kernel), strides, dilations, pads=None
-    )
+    if min(groups, first, second, *kernel, *strides, *dilations) < 1:
+        return None
+    return groups, first, second, tuple(kernel), strides, dilations
 
 
 def _in_common_order(dialect: Dialect, node: Node, sizes: Sizes) -> Sizes:
