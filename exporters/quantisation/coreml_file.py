@@ -30,9 +30,7 @@ def quantise_weights(source: Path, target: Path, plan: QuantisationPlan) -> None
     """
     from coremltools.optimize.coreml import OpLinearQuantizerConfig, linear_quantize_weights
 
-    def config() -> Any:
-        return OpLinearQuantizerConfig("linear_symmetric", "int8", weight_threshold=_THRESHOLD)
-
+    config = OpLinearQuantizerConfig("linear_symmetric", "int8", weight_threshold=_THRESHOLD)
     _compress(source, target, plan, config, linear_quantize_weights)
 
 
@@ -46,9 +44,7 @@ def palettise(source: Path, target: Path, plan: QuantisationPlan) -> None:
     """
     from coremltools.optimize.coreml import OpPalettizerConfig, palettize_weights
 
-    def config() -> Any:
-        return OpPalettizerConfig("kmeans", BITS, weight_threshold=_THRESHOLD)
-
+    config = OpPalettizerConfig("kmeans", BITS, weight_threshold=_THRESHOLD)
     _compress(source, target, plan, config, palettize_weights)
 
 
@@ -60,7 +56,7 @@ def _compress(
     source: Path,
     target: Path,
     plan: QuantisationPlan,
-    config: Callable[[], Any],
+    config: Any,
     compress: Callable[[Any, Any], Any],
 ) -> None:
     import coremltools
@@ -75,5 +71,5 @@ def _compress(
         if name in graph.constants
     } - set(addends_of(graph))
     model = coremltools.models.MLModel(str(source), skip_model_load=True)
-    wanted = OptimizationConfig(config(), op_name_configs=dict.fromkeys(kept))
+    wanted = OptimizationConfig(config, op_name_configs=dict.fromkeys(kept))
     save(compress(model, wanted), target)

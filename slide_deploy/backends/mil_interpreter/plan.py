@@ -7,6 +7,7 @@ supported, and every value is defined exactly once, before it is used.
 import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -188,14 +189,15 @@ def _evaluate(
         if set(parameters) != {"val"}:
             raise faulty(path, "const", _output(operation), "has no value")
         return parameters["val"]
-    for candidate in DECOMPRESSORS.get(operation.type, ()):
-        if candidate.takes(parameters):
-            try:
-                return candidate.run(**parameters)
-            except (ValueError, IndexError, TypeError) as error:
-                raise faulty(
-                    path, operation.type, _output(operation), f"fails ({error})"
-                ) from error
+    for decompress in DECOMPRESSORS.get(operation.type, ()):
+        try:
+            signature(decompress).bind(**parameters)
+        except TypeError:  # other parameters
+            continue
+        try:
+            return decompress(**parameters)
+        except (ValueError, IndexError, TypeError) as error:
+            raise faulty(path, operation.type, _output(operation), f"fails ({error})") from error
     raise UnsupportedOperator(path, operation.type, _output(operation))
 
 

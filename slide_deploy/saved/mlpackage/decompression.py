@@ -7,7 +7,6 @@ type of the scale.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,38 +116,11 @@ def lut_to_dense(indices: Array, lut: Array, vector_axis: Array | None = None) -
     return np.moveaxis(vectors, -1, axis + 1).reshape(sizes)
 
 
-@dataclass(frozen=True)
-class Decompressor:
-    """One form of one ``constexpr_`` operator.
-
-    Attributes:
-        run: the function. Parameters are passed by name.
-        required: names of the required parameters.
-        optional: names of the optional parameters.
-    """
-
-    run: Callable[..., Array]
-    required: tuple[str, ...]
-    optional: tuple[str, ...] = ()
-
-    def takes(self, parameters: Mapping[str, object]) -> bool:
-        """Return whether these are the parameters of this form."""
-        given = set(parameters)
-        return set(self.required) <= given <= {*self.required, *self.optional}
-
-
-# The form of an operation is the first whose parameters fit.
-DECOMPRESSORS: Mapping[str, tuple[Decompressor, ...]] = {
-    "constexpr_affine_dequantize": (
-        Decompressor(affine_dequantize, ("quantized_data", "zero_point", "scale", "axis")),
-    ),
-    "constexpr_blockwise_shift_scale": (
-        Decompressor(blockwise_shift_scale, ("data", "scale"), ("offset",)),
-    ),
-    "constexpr_lut_to_dense": (
-        Decompressor(packed_lut_to_dense, ("indices", "lut", "shape")),
-        Decompressor(lut_to_dense, ("indices", "lut"), ("vector_axis",)),
-    ),
+# The form of an operation is the first function with its parameters.
+DECOMPRESSORS: Mapping[str, tuple[Callable[..., Array], ...]] = {
+    "constexpr_affine_dequantize": (affine_dequantize,),
+    "constexpr_blockwise_shift_scale": (blockwise_shift_scale,),
+    "constexpr_lut_to_dense": (packed_lut_to_dense, lut_to_dense),
 }
 
 
