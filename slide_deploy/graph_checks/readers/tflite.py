@@ -221,9 +221,7 @@ def _held(name: str, numbers: NDArray[np.generic]) -> Constant:
 def _option(option: Option, table: FlatTable | None) -> Attribute:
     """The value of an operator's parameter, or its default."""
     if table is None:
-        held: Attribute = () if option.kind == "numbers" else option.default
-    elif option.kind == "numbers":
-        held = table.numbers(option.slot, "int32")
+        held: Attribute = option.default
     elif option.kind == "bool":
         held = bool(table.number(option.slot, "uint8"))
     else:

@@ -68,7 +68,6 @@ OPERATORS = tuple(_OPERATORS.split())
 CUSTOM = OPERATORS.index("CUSTOM")
 
 _PADDINGS = ("same_upper", "valid")
-_ACTIVATIONS = ("none", "relu", "relu_n1_to_1", "relu6", "tanh", "sign_bit")
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class Option:
     Attributes:
         name: as a node's attributes have it.
         slot: in the table of the operator's options.
-        kind: of the number; "bool", "numbers" for a vector of integers.
+        kind: of the number, or "bool".
         default: what an absent field means.
         words: what the numbers stand for; empty for numbers that mean themselves.
         is_body: whether the number is that of a subgraph that the operator runs.
@@ -87,13 +86,9 @@ class Option:
     name: str
     slot: int
     kind: str = "int32"
-    default: int | float = 0
+    default: int = 0
     words: tuple[str, ...] = ()
     is_body: bool = False
-
-
-def _activation(slot: int) -> Option:
-    return Option("activation", slot, "int8", words=_ACTIVATIONS)
 
 
 def _window(height: int, width: int) -> tuple[Option, ...]:
@@ -106,79 +101,17 @@ def _dilations(height: int, width: int) -> tuple[Option, ...]:
     return Option("dilation_h", height, default=1), Option("dilation_w", width, default=1)
 
 
-_POOL = (
-    *_window(2, 1),
-    Option("filter_width", 3),
-    Option("filter_height", 4),
-    _activation(5),
-)
-_KEEP = (Option("keep_dims", 0, "bool"),)
-_RESIZE = (Option("align_corners", 0, "bool"), Option("half_pixel_centers", 1, "bool"))
-
+# The parameters that the graph rules and shape inference depend on.
 OPTIONS: Mapping[str, tuple[Option, ...]] = {
-    "ADD": (_activation(0),),
-    "AVERAGE_POOL_2D": _POOL,
     "BATCH_MATMUL": (Option("adj_x", 0, "bool"), Option("adj_y", 1, "bool")),
     "CALL": (Option("subgraph", 0, "uint32", is_body=True),),
     "CALL_ONCE": (Option("subgraph", 0, is_body=True),),
-    "CAST": (Option("from", 0, "int8"), Option("to", 1, "int8")),
-    "CONCATENATION": (Option("axis", 0), _activation(1)),
-    "CONV_2D": (*_window(2, 1), _activation(3), *_dilations(5, 4)),
-    "CUMSUM": (Option("exclusive", 0, "bool"), Option("reverse", 1, "bool")),
-    "DEPTHWISE_CONV_2D": (
-        *_window(2, 1),
-        Option("depth_multiplier", 3),
-        _activation(4),
-        *_dilations(6, 5),
-    ),
-    "DEPTH_TO_SPACE": (Option("block_size", 0),),
-    "DIV": (_activation(0),),
-    "FAKE_QUANT": (
-        Option("min", 0, "float32"),
-        Option("max", 1, "float32"),
-        Option("bits", 2),
-        Option("narrow_range", 3, "bool"),
-    ),
-    "FULLY_CONNECTED": (
-        _activation(0),
-        Option("weights_format", 1, "int8"),
-        Option("keep_num_dims", 2, "bool"),
-        Option("asymmetric_quantize_inputs", 3, "bool"),
-    ),
-    "GATHER": (Option("axis", 0), Option("batch_dims", 1)),
-    "GELU": (Option("approximate", 0, "bool"),),
+    "CONV_2D": (*_window(2, 1), *_dilations(5, 4)),
+    "DEPTHWISE_CONV_2D": (*_window(2, 1), *_dilations(6, 5)),
+    "FULLY_CONNECTED": (Option("keep_num_dims", 2, "bool"),),
     "IF": (Option("then", 0, is_body=True), Option("else", 1, is_body=True)),
-    "L2_NORMALIZATION": (_activation(0),),
-    "LEAKY_RELU": (Option("alpha", 0, "float32"),),
-    "MAX_POOL_2D": _POOL,
-    "MEAN": _KEEP,
-    "MIRROR_PAD": (Option("mode", 0, "int8", words=("reflect", "symmetric")),),
-    "MUL": (_activation(0),),
-    "ONE_HOT": (Option("axis", 0),),
-    "PACK": (Option("count", 0), Option("axis", 1)),
-    "REDUCE_MAX": _KEEP,
-    "REDUCE_MIN": _KEEP,
-    "REDUCE_PROD": _KEEP,
-    "RESHAPE": (Option("new_shape", 0, "numbers"),),
-    "RESIZE_BILINEAR": tuple(Option(each.name, each.slot + 2, each.kind) for each in _RESIZE),
-    "RESIZE_NEAREST_NEIGHBOR": _RESIZE,
-    "SOFTMAX": (Option("beta", 0, "float32"),),
-    "SPACE_TO_DEPTH": (Option("block_size", 0),),
-    "SPLIT": (Option("count", 0),),
-    "SPLIT_V": (Option("count", 0),),
-    "SQUEEZE": (Option("squeeze_dims", 0, "numbers"),),
     "STABLEHLO_COMPOSITE": (Option("body", 1, is_body=True),),
-    "STRIDED_SLICE": (
-        Option("begin_mask", 0),
-        Option("end_mask", 1),
-        Option("ellipsis_mask", 2),
-        Option("new_axis_mask", 3),
-        Option("shrink_axis_mask", 4),
-    ),
-    "SUB": (_activation(0),),
-    "SUM": _KEEP,
-    "TRANSPOSE_CONV": (*_window(2, 1), _activation(3)),
-    "UNPACK": (Option("count", 0), Option("axis", 1)),
+    "TRANSPOSE_CONV": _window(2, 1),
     "WHILE": (Option("condition", 0, is_body=True), Option("body", 1, is_body=True)),
 }
 # Operators whose options stand in the second table of options.
