@@ -222,10 +222,19 @@ ARROWS = {
         "slide_deploy.verification.trained_outputs",
         "slide_deploy.verification.verify",
     },
-    "slide_deploy.saved.mlpackage": {"slide_deploy.errors"},
+    "slide_deploy.saved.untrusted": {"slide_deploy.errors"},
+    "slide_deploy.saved.mlpackage": {"slide_deploy.errors", "slide_deploy.saved.untrusted"},
     "slide_deploy.saved.flatbuffer": set(),
-    "slide_deploy.saved.tflite": {"slide_deploy.errors", "slide_deploy.saved.flatbuffer"},
-    "slide_deploy.saved.aimodel": {"slide_deploy.process.child_python", "slide_deploy.errors"},
+    "slide_deploy.saved.tflite": {
+        "slide_deploy.errors",
+        "slide_deploy.saved.flatbuffer",
+        "slide_deploy.saved.untrusted",
+    },
+    "slide_deploy.saved.aimodel": {
+        "slide_deploy.process.child_python",
+        "slide_deploy.errors",
+        "slide_deploy.saved.untrusted",
+    },
     "slide_deploy.saved.pte": {"slide_deploy.saved.flatbuffer"},
     "slide_deploy.backends": {
         "slide_deploy",
@@ -270,6 +279,7 @@ ARROWS = {
         "slide_deploy.files.model_files",
         "slide_deploy.precisions",
         "slide_deploy.saved.tflite",
+        "slide_deploy.saved.untrusted",
         "slide_deploy.files.validation",
     },
     "slide_deploy.files.companions": {

@@ -14,7 +14,7 @@ from slide_deploy.backends.base import Configuration, Session, untimed
 from slide_deploy.backends.litert import delegates
 from slide_deploy.backends.registry import target_named
 from slide_deploy.errors import InputError
-from slide_deploy.saved.tflite.opening import opened
+from slide_deploy.saved.tflite.model import opened
 from tests.backends.files import WEIGHTS, litert_file
 from tests.backends.stand_ins import litert as stand_in
 

@@ -98,9 +98,9 @@ def _hash_again(path: Path) -> None:
 
 def _asset(path: Path) -> None:
     """Our part of reading an asset; Apple's library has a process of its own."""
-    from slide_deploy.graph_checks.readers.data_files import map_file
     from slide_deploy.saved.aimodel import open_asset
     from slide_deploy.saved.aimodel.bytecode import resources
+    from slide_deploy.saved.untrusted import map_file
 
     asset = open_asset(path)
     resources(path, map_file(path, asset.program))

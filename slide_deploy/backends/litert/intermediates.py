@@ -8,7 +8,7 @@ from slide_deploy.backends.base import Feeds
 from slide_deploy.backends.litert.interpreter import open_interpreter, refusals, require
 from slide_deploy.backends.litert.session import InterpreterStream, ports_of
 from slide_deploy.machine import usable_threads
-from slide_deploy.saved.tflite.opening import opened
+from slide_deploy.saved.tflite.model import opened
 
 
 def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:

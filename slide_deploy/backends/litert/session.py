@@ -18,12 +18,10 @@ from slide_deploy.backends.litert.interpreter import (
 )
 from slide_deploy.backends.litert.partitions import Partitions, partitions
 from slide_deploy.backends.refusals import refuse_options, refuse_precision, refuse_unusable
-from slide_deploy.saved.tflite.opening import opened as taken_apart
+from slide_deploy.saved.tflite.model import opened as taken_apart
 
 Open = Callable[[], Any]
 """Returns an interpreter, with memory allocated for its tensors."""
-
-_COMPUTES = "LiteRT computes in the types that the file holds, so export it in that precision"
 
 
 def open_on_cpu(
@@ -74,7 +72,7 @@ def opened(
     Raises:
         InputError: if LiteRT refuses the file or the configuration.
     """
-    refuse_precision(target, configuration.precision, ("float32", "default"), _COMPUTES)
+    refuse_precision(target, configuration.precision)
     with stage("compile"), refusals(path):
         first = new()
         inputs, outputs = ports_of(first)

@@ -25,10 +25,10 @@ from slide_deploy.graph_checks.graph import (
     with_sizes,
 )
 from slide_deploy.graph_checks.readers.aimodel_dialect import DIALECT
-from slide_deploy.graph_checks.readers.data_files import map_file
-from slide_deploy.graph_checks.readers.limits import check_bytes, checked_shape, damaged, short
+from slide_deploy.graph_checks.readers.limits import check_bytes, checked_shape, short
 from slide_deploy.saved.aimodel import open_asset, program_of
 from slide_deploy.saved.aimodel.bytecode import Place, resources
+from slide_deploy.saved.untrusted import damaged, map_file
 
 # Attribute name for each input that is a parameter, by operator and position.
 _CONVOLUTION = {2: "strides", 3: "dilations", 4: "groups"}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks.graph import elements_of
+from slide_deploy.saved.untrusted import damaged
 
 # The published models have 300 to 1,500 operators. This many take some seconds to check.
 MAX_NODES = 30_000
@@ -15,11 +16,6 @@ MAX_DIMENSION = 2**31 - 1
 MAX_ELEMENTS = 2**40
 # Bytes of a file other than its weights: names, shapes, attributes.
 MAX_STRUCTURE_BYTES = 64 << 20
-
-
-def damaged(path: Path, what: str) -> InputError:
-    """The error for a file whose bytes contradict each other; ``what`` is a clause."""
-    return InputError(f"{path} is damaged: {what}; copy or export the file again.")
 
 
 def checked_shape(path: Path, name: str, sizes: Iterable[int]) -> tuple[int, ...]:

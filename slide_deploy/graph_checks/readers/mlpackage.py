@@ -20,9 +20,8 @@ from slide_deploy.graph_checks.graph import (
     Value,
     with_sizes,
 )
-from slide_deploy.graph_checks.readers.data_files import map_file
 from slide_deploy.graph_checks.readers.left_over import unread
-from slide_deploy.graph_checks.readers.limits import check_node_count, damaged, short
+from slide_deploy.graph_checks.readers.limits import check_node_count, short
 from slide_deploy.graph_checks.readers.mlpackage_dialect import DIALECT
 from slide_deploy.graph_checks.readers.protobuf_budget import Budget
 from slide_deploy.saved.mlpackage import (
@@ -39,6 +38,7 @@ from slide_deploy.saved.mlpackage import (
 from slide_deploy.saved.mlpackage import PackageConstant as Literal
 from slide_deploy.saved.mlpackage.folder import find_model
 from slide_deploy.saved.mlpackage.protobuf import model_messages
+from slide_deploy.saved.untrusted import damaged, map_file
 
 # Positions among the inputs: weights are second and biases third, as in the other formats.
 _TENSORS = (

@@ -15,13 +15,11 @@ from slide_deploy.graph_checks.graph import (
     Shape,
     Value,
 )
-from slide_deploy.graph_checks.readers.data_files import map_file
 from slide_deploy.graph_checks.readers.left_over import unread
 from slide_deploy.graph_checks.readers.limits import (
     MAX_RANK,
     check_node_count,
     checked_shape,
-    damaged,
     short,
 )
 from slide_deploy.graph_checks.readers.onnx_dialect import DIALECT
@@ -29,6 +27,7 @@ from slide_deploy.graph_checks.readers.onnx_shapes import UNEXPRESSED, inferred_
 from slide_deploy.graph_checks.readers.onnx_sizes import clear_negative_sizes, fix_input_sizes
 from slide_deploy.graph_checks.readers.onnx_tensors import TensorReader, type_name
 from slide_deploy.graph_checks.readers.protobuf_budget import Budget
+from slide_deploy.saved.untrusted import damaged, map_file
 
 # protobuf cannot hold more in one message.
 _MAX_FILE_BYTES = 2**31 - 1

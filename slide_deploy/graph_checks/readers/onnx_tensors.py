@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks.graph import Constant, elements_of
-from slide_deploy.graph_checks.readers.data_files import beside, map_file
 from slide_deploy.graph_checks.readers.left_over import Place
-from slide_deploy.graph_checks.readers.limits import check_bytes, checked_shape, damaged, short
+from slide_deploy.graph_checks.readers.limits import check_bytes, checked_shape, short
+from slide_deploy.saved.untrusted import damaged, file_inside, map_file
 
 Bytes = Callable[[], NDArray[np.uint8]]
 
@@ -113,7 +113,9 @@ class TensorReader:
 
     def _outside(self, name: str, tensor: Any) -> tuple[str, int, Bytes]:
         entries = {entry.key: entry.value for entry in tensor.external_data}
-        file = beside(self.path, entries.get("location", ""))
+        file = file_inside(
+            self.path, self.path.parent, entries.get("location", ""), "its data file"
+        )
         if file not in self.external:
             self.external[file] = map_file(self.path, file)
             self.read[file] = []

@@ -26,17 +26,16 @@ from slide_deploy.graph_checks.graph import (
     Value,
     with_sizes,
 )
-from slide_deploy.graph_checks.readers.data_files import beside, map_file
 from slide_deploy.graph_checks.readers.left_over import Place, unread
 from slide_deploy.graph_checks.readers.limits import (
     check_bytes,
     check_node_count,
     checked_shape,
-    damaged,
     short,
 )
 from slide_deploy.graph_checks.readers.openvino_dialect import DIALECT
 from slide_deploy.graph_checks.readers.xml_tree import parse_xml
+from slide_deploy.saved.untrusted import damaged, file_inside, map_file
 
 # Element types: names in <data> and in ports, dtype name, bits.
 _TYPES = (
@@ -239,7 +238,9 @@ class _Reader:
 
     def _content(self) -> NDArray[np.uint8]:
         if self._weights is None:
-            file = beside(self.path, self.path.with_suffix(".bin").name)
+            file = file_inside(
+                self.path, self.path.parent, self.path.with_suffix(".bin").name, "its data file"
+            )
             self._weights = map_file(self.path, file)
         return self._weights
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from slide_deploy.errors import InputError
-from slide_deploy.graph_checks.readers.limits import MAX_STRUCTURE_BYTES, damaged
+from slide_deploy.graph_checks.readers.limits import MAX_STRUCTURE_BYTES
+from slide_deploy.saved.untrusted import damaged
 
 # Slide-Swin-B takes 60,000. A million fields take about 100 MB parsed, and a second to count.
 MAX_FIELDS = 1_000_000

@@ -29,9 +29,8 @@ from slide_deploy.graph_checks.graph import (
     elements_of,
     with_sizes,
 )
-from slide_deploy.graph_checks.readers.data_files import map_file
 from slide_deploy.graph_checks.readers.left_over import Place, unread
-from slide_deploy.graph_checks.readers.limits import check_node_count, checked_shape, damaged
+from slide_deploy.graph_checks.readers.limits import check_node_count, checked_shape
 from slide_deploy.graph_checks.readers.pte_dialect import DIALECT, RENAMED
 from slide_deploy.graph_checks.readers.pte_parameters import (
     aten_parameters,
@@ -48,6 +47,7 @@ from slide_deploy.saved.pte.program import (
     tensors_in,
 )
 from slide_deploy.saved.pte.xnnpack import MISSING, XnnGraph, XnnNode, read_xnnpack
+from slide_deploy.saved.untrusted import damaged, map_file
 
 _BYTES = {"bool": 1, "bfloat16": 2, "undefined": 0}
 _XNNPACK = "XnnpackBackend"

@@ -11,7 +11,6 @@ names that callers use for inputs and outputs; the names of tensors come from th
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,17 +28,11 @@ from slide_deploy.graph_checks.graph import (
     Value,
     with_sizes,
 )
-from slide_deploy.graph_checks.readers.data_files import map_file
 from slide_deploy.graph_checks.readers.left_over import unread
-from slide_deploy.graph_checks.readers.limits import (
-    check_bytes,
-    check_node_count,
-    checked_shape,
-    damaged,
-)
+from slide_deploy.graph_checks.readers.limits import check_bytes, check_node_count, checked_shape
 from slide_deploy.graph_checks.readers.tflite_dialect import DIALECT
 from slide_deploy.saved.flatbuffer import FlatTable
-from slide_deploy.saved.tflite.model import Model
+from slide_deploy.saved.tflite.model import Model, opened
 from slide_deploy.saved.tflite.schema import OPTIONS, SECOND, TYPES, Option
 
 _CUSTOM_DOMAIN = "custom"
@@ -51,8 +44,7 @@ def read(path: Path, sizes: Mapping[str, Shape] | None = None) -> Graph:
     Raises:
         InputError: the file is damaged or absurdly large.
     """
-    model = Model(map_file(path, path), partial(damaged, path))
-    return with_sizes(_Reader(path, model).graph(), sizes or {})
+    return with_sizes(_Reader(path, opened(path)).graph(), sizes or {})
 
 
 @dataclass(eq=False)

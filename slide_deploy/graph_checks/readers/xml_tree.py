@@ -6,7 +6,8 @@ from typing import NoReturn
 from xml.parsers import expat
 
 from slide_deploy.errors import InputError
-from slide_deploy.graph_checks.readers.limits import MAX_STRUCTURE_BYTES, damaged
+from slide_deploy.graph_checks.readers.limits import MAX_STRUCTURE_BYTES
+from slide_deploy.saved.untrusted import damaged
 
 # Slide-Swin-T takes 14,000; an element takes some 200 bytes in memory.
 MAX_ELEMENTS = 500_000

@@ -10,7 +10,8 @@ from typing import Any
 
 from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.process.child_python import python_environment
-from slide_deploy.saved.aimodel.folder import Asset, damaged
+from slide_deploy.saved.aimodel.folder import Asset
+from slide_deploy.saved.untrusted import damaged
 
 _PACKAGE, _EXTRA = "coreai", "coreai"
 # Slide-Swin-B takes some seconds. Only a hostile file takes longer than this.

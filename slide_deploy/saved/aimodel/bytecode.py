@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from slide_deploy.saved.aimodel.folder import damaged
+from slide_deploy.saved.untrusted import damaged
 
 Place = tuple[int, int]
 """The first byte of a resource in the file, and the one after its last."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from slide_deploy.errors import InputError
+from slide_deploy.saved.untrusted import damaged, file_inside
 
 # The metadata is short text, except for the declarations of a large network.
 _MAX_METADATA_BYTES = 8 << 20
@@ -39,11 +40,6 @@ class Asset:
     metadata: dict[str, str]
 
 
-def damaged(path: Path, what: str) -> InputError:
-    """Return the error for an asset whose bytes contradict each other; ``what`` is a clause."""
-    return InputError(f"{path} is damaged: {what}; copy or export the asset again.")
-
-
 def open_asset(path: Path) -> Asset:
     """Open an asset and check its hash.
 
@@ -55,8 +51,9 @@ def open_asset(path: Path) -> Asset:
         raise InputError(f"{path} does not exist: check its name.")
     if not path.is_dir():
         raise InputError(f"{path} is not a folder: name the .aimodel folder itself.")
-    stated = _inside(path, METADATA)
-    program, hashed = _inside(path, PROGRAM), _inside(path, _HASH)
+    stated, program, hashed = (
+        file_inside(path, path, name, "its file") for name in (METADATA, PROGRAM, _HASH)
+    )
     metadata = _read_metadata(path, stated)
     version = str(metadata.get("assetVersion", ""))[:16].partition(".")[0]
     if not (version.isascii() and version.isdigit()):
@@ -74,27 +71,6 @@ def open_asset(path: Path) -> Asset:
     texts = entries.items() if isinstance(entries, dict) else ()
     own = {key: held for key, held in texts if isinstance(held, str)}
     return Asset(path, program, digest, int(version), own)
-
-
-def _inside(asset: Path, name: str) -> Path:
-    """Return a regular file of the asset, with symbolic links resolved.
-
-    Raises:
-        InputError: if it is missing, not a file, or outside the folder.
-    """
-    try:
-        found = (asset / name).resolve(strict=True)
-        root = asset.resolve(strict=True)
-    except (OSError, RuntimeError) as error:
-        raise damaged(asset, f"it has no {name}") from error
-    if not found.is_relative_to(root):
-        raise InputError(
-            f"{asset} has a {name} that leads out of the folder: do not use it, and get the asset "
-            f"from a source that you trust."
-        )
-    if not found.is_file():
-        raise damaged(asset, f"its {name} is not a file")
-    return found
 
 
 def _read_metadata(asset: Path, file: Path) -> dict[str, Any]:

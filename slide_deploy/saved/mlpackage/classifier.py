@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slide_deploy.saved.mlpackage.features import Feature
-from slide_deploy.saved.mlpackage.folder import damaged
 from slide_deploy.saved.mlpackage.program import (
     Function,
     NamedType,
@@ -21,6 +20,7 @@ from slide_deploy.saved.mlpackage.program import (
     TensorType,
     ValueReference,
 )
+from slide_deploy.saved.untrusted import damaged
 
 _CLASSIFY = "classify"
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from slide_deploy.errors import InputError
 from slide_deploy.saved.mlpackage.dtypes import BY_PROTO, DType, packed_bytes
-from slide_deploy.saved.mlpackage.folder import damaged
 from slide_deploy.saved.mlpackage.program import (
     Argument,
     BlobReference,
@@ -26,6 +25,7 @@ from slide_deploy.saved.mlpackage.program import (
     ValueType,
 )
 from slide_deploy.saved.mlpackage.weights import PackageWeights
+from slide_deploy.saved.untrusted import damaged
 
 # Core ML computes up to rank 5. Tables of palettes have two more dimensions than their weight.
 MAX_RANK = 16

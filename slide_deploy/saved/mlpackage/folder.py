@@ -9,48 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from slide_deploy.errors import InputError
+from slide_deploy.saved.untrusted import damaged, file_inside
 
 # Neither file holds weights, so both are small. The limits bound memory, because a parsed protobuf
 # can take many times the size of its file.
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_MODEL_BYTES = 8 << 20
-
-
-def damaged(path: Path, what: str) -> InputError:
-    """Return the error for a package whose bytes contradict each other; ``what`` is a clause."""
-    return InputError(f"{path} is damaged: {what}; copy or export the package again.")
-
-
-def file_inside(package: Path, relative: str, purpose: str) -> Path:
-    """Return the regular file at ``relative``, which must be inside ``package``.
-
-    Args:
-        package: the folder.
-        relative: a path below it, from a file of the package.
-        purpose: of the file, for the message: "the weight file" for example.
-
-    Raises:
-        InputError: if the path leads out of the folder, or is not a file.
-    """
-    if relative.startswith("/") or "\\" in relative or ":" in relative:
-        raise InputError(
-            f"{package} names {relative!r} as {purpose}, which is not a path inside the package: "
-            f"do not use it, and get the package from a source that you trust."
-        )
-    try:
-        root = package.resolve(strict=True)
-        found = (root / relative).resolve(strict=True)
-        is_file = found.is_file()
-    except (OSError, ValueError, RuntimeError) as error:  # absent, NUL in the name, loop of links
-        raise damaged(package, f"{purpose}, {relative!r}, is missing") from error
-    if not found.is_relative_to(root):
-        raise InputError(
-            f"{package} names {relative!r} as {purpose}, which leads out of the package: "
-            f"do not use it, and get the package from a source that you trust."
-        )
-    if not is_file:
-        raise damaged(package, f"{purpose}, {relative!r}, is not a file")
-    return found
 
 
 def read_limited(package: Path, file: Path, limit: int) -> bytes:
@@ -90,9 +54,9 @@ def find_model(package: Path) -> Path:
             f"{package} has no Manifest.json, so it is not an .mlpackage: name the folder whose "
             f"name ends in .mlpackage, or copy it again."
         )
-    manifest = file_inside(package, "Manifest.json", "the manifest")
+    manifest = file_inside(package, package, "Manifest.json", "its manifest")
     entry = _root_entry(package, read_limited(package, manifest, MAX_MANIFEST_BYTES))
-    return file_inside(package, f"Data/{entry}", "the model")
+    return file_inside(package, package / "Data", entry, "its model")
 
 
 def _root_entry(package: Path, text: bytes) -> str:
@@ -104,9 +68,4 @@ def _root_entry(package: Path, text: bytes) -> str:
         raise damaged(package, "Manifest.json does not name the root model") from error
     if not isinstance(path, str):
         raise damaged(package, "Manifest.json does not name the root model")
-    if path.startswith("/"):
-        raise InputError(
-            f"{package} names {path!r} as the model, which is not a path inside the package: "
-            f"do not use it, and get the package from a source that you trust."
-        )
     return path

@@ -10,10 +10,11 @@ from slide_deploy.errors import InputError
 from slide_deploy.saved.mlpackage.classifier import as_arrays
 from slide_deploy.saved.mlpackage.decoding import Decoder
 from slide_deploy.saved.mlpackage.features import Feature, read_features
-from slide_deploy.saved.mlpackage.folder import MAX_MODEL_BYTES, damaged, find_model, read_limited
+from slide_deploy.saved.mlpackage.folder import MAX_MODEL_BYTES, find_model, read_limited
 from slide_deploy.saved.mlpackage.program import Function
 from slide_deploy.saved.mlpackage.protobuf import parse_model
 from slide_deploy.saved.mlpackage.weights import PackageWeights
+from slide_deploy.saved.untrusted import damaged
 
 MAX_FEATURES = 1000
 

@@ -11,7 +11,6 @@ The file is little endian, and each part is aligned to 64 bytes::
 The program refers to a blob by the offset of its header.
 """
 
-import mmap
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from slide_deploy.errors import InputError
 from slide_deploy.saved.mlpackage.dtypes import DType, packed_bytes
-from slide_deploy.saved.mlpackage.folder import damaged, file_inside
+from slide_deploy.saved.untrusted import damaged, file_inside, map_file
 
 _STORAGE_HEADER = struct.Struct("<II56x")
 _BLOB_HEADER = struct.Struct("<IIQQQ32x")
@@ -105,28 +104,16 @@ class PackageWeights:
         folder, _, relative = file_name.partition("/")
         if folder != _MODEL_FOLDER:
             raise InputError(
-                f"{self.package} refers to weights at {file_name!r}, which is not a path inside "
-                f"the package: do not use it, and get the package from a source that you trust."
+                f"{self.package} refers to weights at {file_name!r}, which is not inside the "
+                f"folder of the model: do not use it, and get it from a source that you trust."
             )
-        path = file_inside(self.package, f"{self.model_folder}/{relative}", "the weight file")
-        content = _map(self.package, path)
+        path = file_inside(
+            self.package, self.package, f"{self.model_folder}/{relative}", "its weight file"
+        )
+        content = map_file(self.package, path)
         if content.size < _STORAGE_HEADER.size:
             raise damaged(self.package, f"{file_name} is too short for its header")
         _, version = _STORAGE_HEADER.unpack(content[: _STORAGE_HEADER.size].tobytes())
         if version != _VERSION:
             raise damaged(self.package, f"{file_name} does not begin with a storage header")
         return content
-
-
-def _map(package: Path, path: Path) -> NDArray[np.uint8]:
-    """Return the bytes of a file as a read-only array, which the system loads on access."""
-    try:
-        with path.open("rb") as stream:
-            if path.stat().st_size == 0:  # cannot be mapped
-                return np.empty(0, np.uint8)
-            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as error:
-        raise InputError(
-            f"{package} cannot be read, {path.name}: {error.strerror}; check its permissions."
-        ) from error
-    return np.frombuffer(mapped, np.uint8)

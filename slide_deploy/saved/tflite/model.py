@@ -6,8 +6,9 @@ Subgraph tensors, indices of its inputs and outputs, operators
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from slide_deploy.errors import InputError
 from slide_deploy.saved.flatbuffer import Flatbuffer, FlatTable, Place
 from slide_deploy.saved.tflite.schema import CUSTOM, IDENTIFIER, OPERATORS
+from slide_deploy.saved.untrusted import damaged, map_file
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,15 @@ class Subgraph:
     def operators(self) -> Iterator[FlatTable]:
         """Its operators, in order."""
         return self.table.tables(3)
+
+
+def opened(path: Path) -> "Model":
+    """Open a file.
+
+    Raises:
+        InputError: if it cannot be read or is damaged.
+    """
+    return Model(map_file(path, path), partial(damaged, path))
 
 
 class Model:

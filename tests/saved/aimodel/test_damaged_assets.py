@@ -51,14 +51,14 @@ def test_a_changed_program_is_detected_by_its_hash(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     asset = copied(valid_asset(), tmp_path)
     (asset / name).unlink()
-    refused(asset, f"it has no {name}")
+    refused(asset, f"{name}. is missing")
 
 
 def test_a_file_outside_the_folder_is_not_followed(tmp_path: Path) -> None:
     asset = copied(valid_asset(), tmp_path / "inside")
     (asset / "main.mlirb").rename(tmp_path / "outside.mlirb")
     (asset / "main.mlirb").symlink_to(tmp_path / "outside.mlirb")
-    refused(asset, "leads out of the folder")
+    refused(asset, "not inside the folder")
 
 
 def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
