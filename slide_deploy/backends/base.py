@@ -104,8 +104,8 @@ class FunctionStream:
         self._outputs: Sequence[np.ndarray] = ()
 
     def bind(self, feeds: Feeds) -> None:
-        """Keep the inputs."""
-        self._feeds = dict(feeds)
+        """Keep copies of the inputs."""
+        self._feeds = {name: np.array(values) for name, values in feeds.items()}
 
     def run(self) -> None:
         """Call the function."""

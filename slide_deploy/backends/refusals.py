@@ -18,7 +18,14 @@ def refuse_unusable(path: Path, target: str, suffixes: Sequence[str]) -> None:
     require_model_file(path)
 
 
-def refuse_precision(target: str, precision: str, able: Sequence[str], remark: str) -> None:
+# The precisions of a runtime that computes in the types of the file, and why there are no others.
+AS_HELD = ("float32", "default")
+_REMARK = "it computes in the types that the file holds, so export it in that precision"
+
+
+def refuse_precision(
+    target: str, precision: str, able: Sequence[str] = AS_HELD, remark: str = _REMARK
+) -> None:
     """Refuse a precision that a target cannot compute in.
 
     Args:

@@ -9,24 +9,35 @@ meaningless.
 import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from slide_deploy.backends.base import Configuration, Feeds, Port, Session, Stage, untimed
+from slide_deploy.backends.base import (
+    Configuration,
+    Feeds,
+    FunctionStream,
+    Port,
+    Session,
+    Stage,
+    untimed,
+)
 from slide_deploy.backends.native_messages import message_lines, muted
+from slide_deploy.backends.refusals import refuse_options, refuse_precision
 from slide_deploy.errors import InputError
 from slide_deploy.files.scratch import temporary_folder
 from slide_deploy.saved.aimodel import Asset, compiled, open_asset
 
-RUNTIME, LIBRARY = "coreai", "coreai-core"
+TARGET, RUNTIME, LIBRARY = "coreai:cpu", "coreai", "coreai-core"
 
 
 def open_session(path: Path, configuration: Configuration, stage: Stage) -> Session:
     """Open an ``.aimodel``; see `Target`."""
-    _refuse(configuration)
+    refuse_options(TARGET, configuration.options, ())
+    refuse_precision(TARGET, configuration.precision)
     with stage("import"):
         import coreai.runtime  # noqa: F401
     asset = open_asset(path)
@@ -41,7 +52,7 @@ def open_session(path: Path, configuration: Configuration, stage: Stage) -> Sess
         version(LIBRARY),
         ports,
         outputs,
-        lambda: _Stream(function, outputs),
+        lambda: FunctionStream(partial(_outputs, function, outputs)),
         {"runtime": "virtual machine of coreai-core, one thread"},
         asset.metadata,
     )
@@ -56,14 +67,12 @@ def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
         InputError: if the asset is damaged, or Core AI cannot run it.
     """
     function, named = load(open_asset(path), with_intermediates=True)
-    stream = _Stream(function, tuple(named))
-    stream.bind(feeds)
     try:
-        stream.run()
+        values = _outputs(function, tuple(named), feeds)
     except Exception as error:  # the library has no class of its own
         raise InputError(f"{path} does not run on Core AI ({message_lines(error)[0]}).") from error
-    found = zip(named.values(), stream.read(), strict=True)
-    return {name: values for name, values in found if values.dtype.kind == "f"}
+    found = zip(named.values(), values, strict=True)
+    return {name: held for name, held in found if held.dtype.kind == "f"}
 
 
 def load(
@@ -95,24 +104,14 @@ def load(
     return function, outputs
 
 
-class _Stream:
-    """Calls of one function; see `Stream`."""
+def _outputs(function: Any, outputs: Sequence[str], feeds: Feeds) -> list[np.ndarray]:
+    """Call a function of the library."""
+    from coreai.runtime import NDArray
 
-    def __init__(self, function: Any, outputs: tuple[str, ...]) -> None:
-        self._function, self._outputs = function, outputs
-        self._given: dict[str, Any] = {}
-        self._results: Mapping[str, Any] = {}
-
-    def bind(self, feeds: Feeds) -> None:
-        from coreai.runtime import NDArray
-
-        self._given = {name: NDArray(np.ascontiguousarray(held)) for name, held in feeds.items()}
-
-    def run(self) -> None:
-        self._results = _wait(self._function(self._given))
-
-    def read(self) -> Sequence[np.ndarray]:
-        return [np.array(self._results[name].numpy()) for name in self._outputs]
+    given = {name: NDArray(np.ascontiguousarray(values)) for name, values in feeds.items()}
+    results = _wait(function(given))
+    # Copies, because the arrays may be views of the library's results.
+    return [np.array(results[name].numpy()) for name in outputs]
 
 
 def _wait(coroutine: Any) -> Any:
@@ -126,22 +125,6 @@ def _wait(coroutine: Any) -> Any:
 
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(lambda: asyncio.run(waited())).result()
-
-
-def _refuse(configuration: Configuration) -> None:
-    """Refuse settings that the runtime does not have.
-
-    Raises:
-        InputError: if there are options, or the precision is not float32.
-    """
-    if configuration.options:
-        names = ", ".join(configuration.options)
-        raise InputError(f"{RUNTIME}:cpu has no options: leave out {names}.")
-    if configuration.precision not in ("float32", "default"):
-        raise InputError(
-            f"{RUNTIME}:cpu computes in the types of the file, not in "
-            f"{configuration.precision}: leave the precision out."
-        )
 
 
 def _port(name: str, described: Any) -> Port:

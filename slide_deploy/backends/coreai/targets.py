@@ -4,7 +4,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 
 from slide_deploy.backends.base import Availability, Target
-from slide_deploy.backends.coreai.session import LIBRARY, intermediates, open_session
+from slide_deploy.backends.coreai.session import LIBRARY, TARGET, intermediates, open_session
 
 
 def _find() -> Availability:
@@ -15,7 +15,7 @@ def _find() -> Availability:
 
 TARGETS = (
     Target(
-        "coreai:cpu",
+        TARGET,
         (".aimodel",),
         _find,
         open_session,

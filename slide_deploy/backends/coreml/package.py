@@ -46,8 +46,7 @@ def open_on(units: Units, path: Path, configuration: Configuration, stage: Stage
     reason = units.missing()
     if reason is not None:
         raise InputError(f"{units.target} cannot run here: {reason}.")
-    remark = "it computes in the types that the package holds, so export it in that precision"
-    refuse_precision(units.target, configuration.precision, ("float32", "default"), remark)
+    refuse_precision(units.target, configuration.precision)
     open_again = partial(_open, units, path, _hints(units, configuration))
     with stage("compile"):
         model = open_again()

@@ -87,12 +87,7 @@ def described(
     name = delegate.target
     refuse_unusable(path, name, SUFFIXES)
     refuse_options(name, configuration.options, ())
-    refuse_precision(
-        name,
-        configuration.precision,
-        ("float32", "default"),
-        "it computes in the types that the file holds, so export it in that precision",
-    )
+    refuse_precision(name, configuration.precision)
     if configuration.streams != 1:
         raise InputError(
             f"{name} runs one call at a time in a process, because its Python binding holds the "

@@ -26,8 +26,7 @@ def open_program(path: Path, configuration: Configuration, stage: Stage) -> Sess
         MissingExtra: without torch or coremltools.
     """
     refuse_unusable(path, NAME, SUFFIXES)
-    remark = "it computes in the types that the package holds, so export it in that precision"
-    refuse_precision(NAME, configuration.precision, ("float32", "default"), remark)
+    refuse_precision(NAME, configuration.precision)
     refuse_options(NAME, configuration.options, ())
     with stage("import"):
         if find_spec("coremltools") is None:

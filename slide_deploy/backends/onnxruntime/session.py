@@ -179,8 +179,7 @@ def open_session(
     """
     import onnxruntime
 
-    remark = "it computes in the types that the file holds, so export the file in that precision"
-    refuse_precision(provider.target, configuration.precision, provider.precisions, remark)
+    refuse_precision(provider.target, configuration.precision, provider.precisions)
     if configuration.streams > 1 and not provider.concurrent:
         raise InputError(f"{provider.target} runs one call at a time: use --streams 1.")
     providers = [

@@ -159,8 +159,7 @@ def _port(described: dict[str, Any]) -> Port:
 def _refuse_unusable(device: str, path: Path, configuration: Configuration) -> None:
     target = f"web:{device}"
     refuse_unusable(path, target, SUFFIXES)
-    remark = "it computes in the types that the file holds, so export the file in that precision"
-    refuse_precision(target, configuration.precision, ("float32", "default"), remark)
+    refuse_precision(target, configuration.precision)
     refuse_options(target, configuration.options, ())
     if configuration.streams > 1:
         raise InputError(f"{target} runs one call at a time: use --streams 1.")
