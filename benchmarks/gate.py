@@ -1,28 +1,11 @@
 """The gate: fails a run if a candidate is slower than the first one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from benchmarks.compare import Verdict, judge
+from benchmarks.compare import Comparison, Verdict, judge
 from benchmarks.record import Candidate, Measurement, Run
-from benchmarks.statistics import Estimate, paired_ratio, widened
+from benchmarks.statistics import paired_ratio, widened
 from slide_deploy.errors import InputError
-
-
-@dataclass(frozen=True)
-class Gated:
-    """A candidate compared with the first one of its run.
-
-    Attributes:
-        name: Name of the candidate.
-        ratio: Its time per image / the first one's, paired by round; None with too few rounds or
-            another number of streams.
-        verdict: Verdict on the ratio.
-    """
-
-    name: str
-    ratio: Estimate | None
-    verdict: Verdict
 
 
 def require_others(count: int) -> None:
@@ -54,12 +37,16 @@ def require_comparable(candidates: Sequence[Candidate]) -> None:
         )
 
 
-def gate(run: Run, fail_above: float) -> tuple[Gated, ...]:
+def gate(run: Run, fail_above: float) -> tuple[Comparison, ...]:
     """Compare every other candidate with the first, widened by the machine's noise if known.
 
     Args:
         run: A run whose rounds are interleaved, so that they pair.
         fail_above: Share by which a candidate may be slower, 0.05 for 5 %.
+
+    Returns:
+        The time per image of each candidate / that of the first one, paired by round. There is no
+        ratio with too few rounds or another number of streams.
     """
     baseline, *others = run.measurements
     return tuple(_gated(each, baseline, fail_above, run.noise) for each in others)
@@ -67,26 +54,16 @@ def gate(run: Run, fail_above: float) -> tuple[Gated, ...]:
 
 def _gated(
     measurement: Measurement, baseline: Measurement, fail_above: float, noise: float | None
-) -> Gated:
+) -> Comparison:
     name = measurement.candidate.name
     if measurement.error or baseline.error:
-        return Gated(name, None, Verdict.failed)
+        return Comparison(name, None, Verdict.failed)
     ours, theirs = measurement.candidate.configuration, baseline.candidate.configuration
     if ours.streams != theirs.streams:  # concurrent calls share the processor and take longer
-        return Gated(name, None, Verdict.unclear)
+        return Comparison(name, None, Verdict.unclear)
     ratio = paired_ratio(measurement.samples_per_image, baseline.samples_per_image)
     if ratio is None:
-        return Gated(name, None, Verdict.unclear)
+        return Comparison(name, None, Verdict.unclear)
     if noise is not None:
         ratio = widened(ratio, noise)
-    return Gated(name, ratio, judge(ratio, fail_above))
-
-
-def closed(gated: Sequence[Gated]) -> bool:
-    """Return whether the gate fails."""
-    return any(each.verdict in (Verdict.worse, Verdict.failed) for each in gated)
-
-
-def nothing_compared(gated: Sequence[Gated]) -> bool:
-    """Return whether nothing could be compared: there is no ratio, and nothing failed."""
-    return not closed(gated) and all(each.ratio is None for each in gated)
+    return Comparison(name, ratio, judge(ratio, fail_above))

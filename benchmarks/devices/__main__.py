@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.devices.results import Sent, read_all
-from benchmarks.generated_page import GeneratedPage, Grid
+from benchmarks.generated_page import Grid, page_command, page_of, publish
 from benchmarks.report.summary import machine_title
 from benchmarks.report.table import without_noise
-from slide_deploy.errors import SlideDeployError
 
 COMMAND = "make device-results"
 _HEADERS = (
@@ -24,20 +23,14 @@ _HEADERS = (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@page_command
+def main(arguments: Sequence[str] | None) -> int:
     """Check the results and write the page. Return 2 on a rejected result or unwritable page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.devices")
     parser.add_argument("folder", type=Path, help="folder of results from bench --json")
     parser.add_argument("--out", type=Path, help="page to write; default: only check the results")
     chosen = parser.parse_args(arguments)
-    try:
-        grid = table(read_all(chosen.folder))
-        grid.print()
-        if chosen.out is not None:
-            GeneratedPage(chosen.out, COMMAND).update([grid])
-    except SlideDeployError as error:
-        print(error, file=sys.stderr)
-        return 2
+    publish(page_of(chosen.out, COMMAND), [table(read_all(chosen.folder))])
     return 0
 
 

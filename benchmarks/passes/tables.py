@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from importlib import import_module
 
-from benchmarks.generated_page import Grid
+from benchmarks.generated_page import Grid, ratio_cells
 from benchmarks.passes.gains import LEAST, PAYS, Gain, PassStanding
 from benchmarks.statistics import Estimate
 
@@ -40,9 +40,9 @@ def _standing(each: PassStanding) -> tuple[str, ...]:
         RUNTIMES.get(each.target, each.target),
         f"{each.plain_seconds * 1e3:.2f}",
         f"{each.seconds * 1e3:.2f}",
-        *_cells(each.against_plain),
+        *ratio_cells(each.against_plain, 3),
         each.verdict,
-        *_cells(each.against_none),
+        *ratio_cells(each.against_none, 3),
         f"{each.noise.value:.3f}",
     )
 
@@ -107,12 +107,11 @@ def gains(target: str, names: Sequence[str], found: Sequence[Gain]) -> Grid:
 
 
 def _gain(each: Gain) -> tuple[str, ...]:
-    left_out = ("no file", "", "") if each.invalid else _cells(each.left_out)
-    return (each.name, each.network, str(each.changes or ""), *left_out, *_cells(each.alone))
-
-
-def _cells(ratio: Estimate | None) -> tuple[str, str, str]:
-    if ratio is None:
-        return "", "", ""
-    interval = ratio.interval
-    return f"{ratio.value:.3f}", f"{interval.low:.3f}", f"{interval.high:.3f}"
+    left_out = ("no file", "", "") if each.invalid else ratio_cells(each.left_out, 3)
+    return (
+        each.name,
+        each.network,
+        str(each.changes or ""),
+        *left_out,
+        *ratio_cells(each.alone, 3),
+    )

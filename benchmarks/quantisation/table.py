@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.generated_page import Grid
+from benchmarks.generated_page import Grid, ratio_cells
 from benchmarks.quantisation.record import DEFAULT, FLOAT32, QuantisedVariant, WrittenFamily
 from benchmarks.record import Measurement, Run
 from benchmarks.statistics import Estimate, paired_ratio
@@ -118,16 +118,9 @@ def _cells(row: FamilyRow, whole: int) -> tuple[str, ...]:
         variant.name,
         str(variant.operators or ""),
         "–" if row.seconds is None else f"{row.seconds * 1e3:.1f}",
-        *_ratio(row.to_float32),
-        *_ratio(row.to_default),
+        *ratio_cells(row.to_float32, missing="–"),
+        *ratio_cells(row.to_default, missing="–"),
         f"{variant.size / whole:.2f}" if variant.size else "",
         f"{variant.snr_db[0]:.1f}" if variant.snr_db else "–",
         row.verdict,
     )
-
-
-def _ratio(estimate: Estimate | None) -> tuple[str, str, str]:
-    if estimate is None:
-        return ("–", "", "")
-    interval = estimate.interval
-    return (f"{estimate.value:.2f}", f"{interval.low:.2f}", f"{interval.high:.2f}")

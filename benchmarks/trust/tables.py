@@ -3,8 +3,7 @@
 from statistics import median
 
 from benchmarks.compare import Verdict
-from benchmarks.generated_page import Grid
-from benchmarks.statistics import Estimate
+from benchmarks.generated_page import Grid, ratio_cells
 from benchmarks.trust.outcomes import (
     EXTRA_WORK,
     FAIL_ABOVE,
@@ -73,16 +72,11 @@ def _vendors(findings: Findings) -> Grid:
 
 
 def _agreement(agreement: LoopAgreement, findings: Findings) -> tuple[str, ...]:
-    ratio = agreement.ratio
     return (
         findings.runtimes.get(agreement.target, agreement.target),
         agreement.vendor,
         str(len(agreement.ours)),
         *(f"{each / 1e6:.3f}" for each in agreement.typical),
-        *("–––" if ratio is None else (f"{each:.3f}" for each in _with_ends(ratio))),
+        *ratio_cells(agreement.ratio, 3, missing="–"),
         passed(agreement.accepted),
     )
-
-
-def _with_ends(ratio: Estimate) -> tuple[float, float, float]:
-    return ratio.value, ratio.interval.low, ratio.interval.high

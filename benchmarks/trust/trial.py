@@ -7,7 +7,8 @@ import time
 from collections.abc import Sequence
 from statistics import median
 
-from benchmarks.gate import Gated, gate
+from benchmarks.compare import Comparison
+from benchmarks.gate import gate
 from benchmarks.measuring.race import REST, OnStep, RacePlan, race
 from benchmarks.record import Measurement, Run
 from benchmarks.trust.outcomes import EXTRA_WORK, FAIL_ABOVE, Findings, LoopAgreement, Series
@@ -42,7 +43,7 @@ def _series(
     runtimes: dict[str, str],
 ) -> tuple[Series, ...]:
     kinds = [(subject, extra) for subject in subjects for extra in (0.0, EXTRA_WORK)]
-    gated: list[list[Gated]] = [[] for _ in kinds]
+    gated: list[list[Comparison]] = [[] for _ in kinds]
     for index in range(settings.runs):
         for (subject, extra), found in zip(kinds, gated, strict=True):
             second = f"a copy {extra:.0%} slower" if extra else "a copy"

@@ -277,7 +277,8 @@ def _noise(candidates: "Sequence[Candidate]") -> float | None:
 def _gate(run: "Run", fail_above: float, quiet: bool) -> bool:
     from rich.markup import escape
 
-    from benchmarks.gate import closed, gate, nothing_compared
+    from benchmarks.compare import failed, nothing_compared
+    from benchmarks.gate import gate
     from slide_deploy.terminal.console import stdout, table
 
     gated = gate(run, fail_above)
@@ -296,4 +297,4 @@ def _gate(run: "Run", fail_above: float, quiet: bool) -> bool:
             "--fail-above has nothing to compare: no candidate has enough rounds together with the "
             "first one; measure for longer."
         )
-    return closed(gated)
+    return failed(gated)

@@ -117,11 +117,11 @@ def show(runs: "Sequence[Run]", quiet: bool) -> None:
     from benchmarks.report.terminal import render_terminal
     from slide_deploy.terminal.console import stdout
 
-    for section in summarise(runs).sections:
+    for section in summarise(runs):
         if len(runs) > 1:
             stdout().print(section.title, markup=False)
         for view in section.views:
-            for part in render_terminal(view, stdout().width):
+            for part in render_terminal(view):
                 stdout().print(part)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from torch.export import ExportedProgram
 
+from benchmarks.generated_page import page_command
 from benchmarks.passes.networks import PassNetwork, networks_named
 from benchmarks.passes.plain import FORMATS, write_plain
 from benchmarks.passes.record import PLAIN, WrittenVariant
@@ -25,7 +26,7 @@ from exporters.outcome import ExportOptions
 from slide_deploy.backends import open_file
 from slide_deploy.deployable.feature_map_sizes import set_feature_map_sizes
 from slide_deploy.deployable.record import Deployable
-from slide_deploy.errors import InputError, SlideDeployError
+from slide_deploy.errors import InputError
 from slide_deploy.folding.model import reparameterize
 from slide_deploy.process import interruption
 from slide_deploy.process.torch_defaults import torch_defaults
@@ -178,7 +179,8 @@ def _steps(network: PassNetwork, format: str) -> int:
     return 1 + len(variants(exporter_for(format).passes(), network.each))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@page_command
+def main(arguments: Sequence[str] | None) -> int:
     """Run the command; return exit code 2 if a file could not be written or is wrong."""
     parser = argparse.ArgumentParser(prog="python -m slide_deploy.tasks.pass_files")
     parser.add_argument("folder", type=Path, help="to write into")
@@ -187,15 +189,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="small networks, to try the command")
     chosen = parser.parse_args(arguments)
     formats = chosen.format or FORMATS
-    try:
-        networks = networks_named(tuple(chosen.network))
-        steps = sum(_steps(network, format) for network in networks for format in formats)
-        with Steps(False, steps + len(networks)) as step:
-            for network in networks:
-                write_files(subject(network, chosen.quick), formats, chosen.folder, step)
-    except SlideDeployError as error:
-        print(error, file=sys.stderr)
-        return 2
+    networks = networks_named(tuple(chosen.network))
+    steps = sum(_steps(network, format) for network in networks for format in formats)
+    with Steps(False, steps + len(networks)) as step:
+        for network in networks:
+            write_files(subject(network, chosen.quick), formats, chosen.folder, step)
     return 0
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from torch import nn
 
+from benchmarks.generated_page import page_command
 from benchmarks.passes.networks import networks_named
 from benchmarks.quantisation.record import DEFAULT, FLOAT32, QuantisedVariant, WrittenFamily
 from exporters.base import Exporter, exporter_for
@@ -224,7 +225,8 @@ def subject_named(name: str, quick: bool, folder: Path) -> QuantisedSubject:
     return QuantisedSubject(deployable, folded, calibration, case, outputs)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@page_command
+def main(arguments: Sequence[str] | None) -> int:
     """Run the command; return exit code 2 if a file could not be written or is wrong."""
     parser = argparse.ArgumentParser(prog="python -m slide_deploy.tasks.quantised_files")
     parser.add_argument("folder", type=Path, help="to write into")
@@ -234,23 +236,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--format", action="append", default=[], choices=FORMATS)
     parser.add_argument("--quick", action="store_true", help="a small network, to try the command")
     chosen = parser.parse_args(arguments)
-    try:
-        names, formats = chosen.network or NETWORKS, chosen.format or FORMATS
-        with Steps(False, len(names) * (1 + len(formats) * _STEPS)) as step:
-            for name in names:
-                step(f"{name}: outputs in float64")
-                subject = subject_named(name, chosen.quick, chosen.folder / name)
-                measured, others = len(subject.calibration.measured), subject.case.batch
-                examples = f"{measured} images of noise, {others} others for the error"
-                for format in formats:
-                    exporter = exporter_for(format)
-                    exporter.require(INT8)
-                    target = exporter.record.target
-                    known = WrittenFamily(name, format, target, chosen.quick, examples, ())
-                    write_files(subject, exporter, known, chosen.folder, step)
-    except SlideDeployError as error:
-        print(error, file=sys.stderr)
-        return 2
+    names, formats = chosen.network or NETWORKS, chosen.format or FORMATS
+    with Steps(False, len(names) * (1 + len(formats) * _STEPS)) as step:
+        for name in names:
+            step(f"{name}: outputs in float64")
+            subject = subject_named(name, chosen.quick, chosen.folder / name)
+            measured, others = len(subject.calibration.measured), subject.case.batch
+            examples = f"{measured} images of noise, {others} others for the error"
+            for format in formats:
+                exporter = exporter_for(format)
+                exporter.require(INT8)
+                target = exporter.record.target
+                known = WrittenFamily(name, format, target, chosen.quick, examples, ())
+                write_files(subject, exporter, known, chosen.folder, step)
     return 0
 
 

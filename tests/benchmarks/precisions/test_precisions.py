@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.generated_page import GeneratedPage
 from benchmarks.precisions import __main__ as command
 from benchmarks.precisions import files
 from benchmarks.precisions.files import PrecisionKind, WrittenPrecision, kinds
@@ -96,7 +97,7 @@ def test_a_file_may_lose_accuracy_within_its_limit(
 @pytest.mark.slow
 def test_the_page_has_a_row_for_each_file(tmp_path: Path, capsys) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{command.GeneratedPage(page, command.COMMAND).begin}\n"
+    page.write_text(f"before\n{GeneratedPage(page, command.COMMAND).begin}\n"
                     "<!-- generated until here -->\nafter\n")  # fmt: skip
     data = many(tmp_path / "data", 20, 10)
     code = command.main(

@@ -18,7 +18,7 @@ from tests.benchmarks import synthetic
 
 
 def view_of(run) -> RunView:
-    return summarise([run]).sections[0].views[0]
+    return summarise([run])[0].views[0]
 
 
 def text_of(sentence) -> str:

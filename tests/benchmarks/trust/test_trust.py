@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.compare import Verdict
-from benchmarks.gate import Gated
+from benchmarks.compare import Comparison, Verdict
 from benchmarks.generated_page import END, GeneratedPage
 from benchmarks.record import Configuration, Tensor
 from benchmarks.statistics import Estimate, Interval
@@ -26,7 +25,7 @@ REPORT = (Path(__file__).parent / "benchmark_report.json").read_text()
 def series(extra_work: float, **counts: int) -> Series:
     ratio = Estimate(1.02, Interval(1.01, 1.03))
     found = [
-        Gated("second", ratio, Verdict[name])
+        Comparison("second", ratio, Verdict[name])
         for name, count in counts.items()
         for _ in range(count)
     ]
