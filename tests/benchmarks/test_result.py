@@ -168,7 +168,7 @@ DAMAGE: tuple[tuple[str, Any, str], ...] = (
     ("measurements.0.artifact.accuracy_interval", [0.9, 0.7], "accuracy_interval"),
     ("measurements.0.artifact.accuracy_interval", [0.5], "accuracy_interval"),
     ("measurements.0.memory.peak", -5, "memory.peak"),
-    ("measurements.0.cold.stages", {"import": -0.1}, "cold.import"),
+    ("measurements.0.cold.stages", {"import": -0.1}, "cold.stages.import"),
     ("measurements.0.repetitions", 0, "repetitions"),
     ("measurements.0.rounds.0.samples", [0], "out of range"),
     ("measurements.0.rounds.0.samples", [-4], "out of range"),
