@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from slide_deploy.cli.options import JsonOption
@@ -18,28 +19,17 @@ def models(json_to: JsonOption = None) -> None:
     Multiply-adds are those of one image of the published size, slide attentions folded.
     """
     from slide_deploy.hosts.registry import known_hosts
-    from slide_deploy.terminal.console import stdout, table
+    from slide_deploy.terminal.console import figures, stdout, table, texts
 
     outputs = Outputs({"--json": json_to})
-    listed = [(host, each) for host in known_hosts() for each in host.published]
-    outputs.write("--json", lambda: json.dumps([_size(*each) for each in listed], indent=2) + "\n")
+    listed = [(each, _size(host, each)) for host in known_hosts() for each in host.published]
+    sizes = [size for _, size in listed]
+    outputs.write("--json", lambda: json.dumps(sizes, indent=2) + "\n")
     if not outputs.quiet:
-        grid = table(
-            "",
-            [
-                ("architecture", False),
-                ("width", True),
-                ("depths", True),
-                ("heads", True),
-                ("parameters", True),
-                ("published", True),
-                ("GMACs", True),
-                ("published", True),
-            ],
-        )
-        for host in known_hosts():
-            for each in host.published:
-                size = _size(host, each)
+        columns = figures("width", "depths", "heads", "parameters", "published", "GMACs")
+        grid = table("", [*texts("architecture"), *columns, *figures("published")])
+        for _, family in groupby(listed, key=lambda each: each[1]["family"]):
+            for each, size in family:
                 grid.add_row(
                     each.name,
                     str(size["widths"][0]),

@@ -279,7 +279,7 @@ def _gate(run: "Run", fail_above: float, quiet: bool) -> bool:
 
     from benchmarks.compare import failed, nothing_compared
     from benchmarks.gate import gate
-    from slide_deploy.terminal.console import stdout, table
+    from slide_deploy.terminal.console import figures, stdout, table, texts
 
     gated = gate(run, fail_above)
     if not quiet:
@@ -287,10 +287,9 @@ def _gate(run: "Run", fail_above: float, quiet: bool) -> bool:
         known = "" if run.noise is None else f", noise of this machine {run.noise - 1:.1%}"
         grid = table(
             f"Gate: at most {fail_above:.1%} slower than {first}{known}",
-            [("candidate", False), ("ratio", True), ("95 %", True), ("", False)],
+            [*texts("candidate"), *figures("ratio", "95 %"), *texts("")],
+            ((escape(each.name), *ratio_cells(each.ratio), each.verdict.value) for each in gated),
         )
-        for each in gated:
-            grid.add_row(escape(each.name), *ratio_cells(each.ratio), each.verdict.value)
         stdout().print(grid)
     if nothing_compared(gated):
         raise InputError(

@@ -57,7 +57,7 @@ def compare(
     from benchmarks.compare import compare as compare_runs
     from benchmarks.compare import failed, nothing_compared
     from benchmarks.result import read
-    from slide_deploy.terminal.console import stdout, table
+    from slide_deploy.terminal.console import figures, stdout, table, texts
 
     outputs = Outputs({"--json": json_to}, quiet, [old, new])
     given = None if fail_above is None else parse_share(fail_above, "--fail-above")
@@ -69,15 +69,13 @@ def compare(
     content = [asdict(each) for each in found]
     outputs.write("--json", lambda: json.dumps(content, indent=2) + "\n")
     if not outputs.quiet:
-        grid = table(
-            f"{new} against {old}; worse above {limit:.1%}",
-            [("candidate", False), ("ratio", True), ("95 %", True), ("", False), ("", False)],
+        rows = (
+            (escape(each.name), *ratio_cells(each.ratio), each.verdict.value, escape(each.remark))
+            for each in found
         )
-        for each in found:
-            grid.add_row(
-                escape(each.name), *ratio_cells(each.ratio), each.verdict.value, escape(each.remark)
-            )
-        stdout().print(grid)
+        columns = [*texts("candidate"), *figures("ratio", "95 %"), *texts("", "")]
+        title = f"{new} against {old}; worse above {limit:.1%}"
+        stdout().print(table(title, columns, rows))
     outputs.finish()
     if nothing_compared(found):
         raise InputError(

@@ -152,21 +152,13 @@ def tune(
 def _print(decided: "Sequence[Entry]") -> None:
     from rich.markup import escape
 
-    from slide_deploy.terminal.console import stdout
-    from slide_deploy.terminal.console import table as grid_of
+    from slide_deploy.terminal.console import figures, stdout, table, texts
 
-    grid = grid_of(
+    # The previous form counts as a figure, because a wrapped name would be misread.
+    columns = figures("previous", "ms", "new", "ms", "ratio", "95 %")
+    grid = table(
         "Fastest forms; ratios are relative to the previous choice",
-        [
-            ("attention", False),
-            ("target", False),
-            ("previous", True),  # as a figure, because a wrapped name would be misread
-            ("ms", True),
-            ("new", True),
-            ("ms", True),
-            ("ratio", True),
-            ("95 %", True),
-        ],
+        [*texts("attention", "target"), *columns],
     )
     for entry in decided:
         trials = {trial.lowering: trial for trial in entry.trials}

@@ -192,7 +192,7 @@ def predict(
     from slide_deploy.images.labels import labels_named
     from slide_deploy.images.prediction import predict as guess
     from slide_deploy.parsing import parse_size
-    from slide_deploy.terminal.console import stdout, table
+    from slide_deploy.terminal.console import figures, stdout, table, texts
 
     listed = [Path(labels)] if labels else []
     outputs = Outputs({"--json": json_to}, inputs=[file, *images, *listed])
@@ -203,11 +203,9 @@ def predict(
     guesses = guess(opened, images, names, top, size, output)
     outputs.write("--json", lambda: json.dumps([asdict(row) for row in guesses], indent=2) + "\n")
     if not outputs.quiet:
-        columns = [("picture", False), ("class", False), ("share", True)]
-        grid = table(f"on {session.runtime}", columns)
-        for row in guesses:
-            grid.add_row(escape(row.image), escape(row.name), f"{row.probability:.1%}")
-        stdout().print(grid)
+        columns = [*texts("picture", "class"), *figures("share")]
+        rows = ((escape(row.image), escape(row.name), f"{row.probability:.1%}") for row in guesses)
+        stdout().print(table(f"on {session.runtime}", columns, rows))
         if len(session.outputs) > 1:
             echo(f"output: {guesses[0].output}")
         echo(f"pictures: {guesses[0].prepared}")
