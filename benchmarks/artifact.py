@@ -4,7 +4,6 @@ This module runs on the workstation only, as devices may lack the libraries that
 bundle contains the results.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,6 @@ from benchmarks.record import Artifact
 from slide_deploy.files.companions import digest_of, digests_of, files_in, graph_of, parts_of
 from slide_deploy.files.reading import read_json
 from slide_deploy.graph_checks import Graph, inspect, traffic
-
-
-@dataclass(frozen=True)
-class _Costs:
-    """Costs of one image; None where they cannot be counted."""
-
-    macs: int | None = None
-    parameters: int | None = None
-    traffic: int | None = None
 
 
 def describe_artifact(path: Path) -> Artifact:
@@ -34,26 +24,25 @@ def describe_artifact(path: Path) -> Artifact:
     graph = graph_of(path)
     parts = parts_of(path, graph)
     digests = digests_of(parts)
-    costs = _Costs() if graph is None else _costs(graph)
     return Artifact(
         name=path.name,
         sha256=digest_of(digests),
         size=sum(item.stat().st_size for item in files_in(parts).values()),
-        macs=costs.macs,
-        parameters=costs.parameters,
-        traffic=costs.traffic,
+        **({} if graph is None else _costs(graph)),
         accuracy=_accuracy(path.parent / "manifest.json", digests),
         calibration=_calibration(path.parent / "manifest.json", digests),
     )
 
 
-def _costs(graph: Graph) -> _Costs:
+def _costs(graph: Graph) -> dict[str, Any]:
+    """Return the costs of one image, as fields of `Artifact`."""
     try:
         counted = inspect(graph)
-        return _Costs(counted.macs, counted.parameters, traffic(graph))
+        macs, parameters = counted.macs, counted.parameters
+        return {"macs": macs, "parameters": parameters, "traffic": traffic(graph)}
     except Exception:
         # A file whose graph cannot be counted can still be measured.
-        return _Costs()
+        return {}
 
 
 def _accuracy(manifest: Path, digests: dict[str, str]) -> float | None:

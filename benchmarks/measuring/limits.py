@@ -28,7 +28,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from threading import Barrier
 from types import ModuleType
@@ -59,28 +58,17 @@ _LEAST_COPY, _CACHES, _SHARE_OF_MEMORY = 256 << 20, 4, 8
 _SMALLEST_WINDOW = 1 << 20
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """Chosen measurements of a round.
-
-    Attributes:
-        product: Library and size of the fastest matmul.
-        cache: Bytes of the largest cache; None if the system does not report it.
-        measure: Measures one round, in about 80 ms.
-    """
-
-    product: str
-    cache: int | None
-    measure: Callable[[], Rates]
-
-
-def prepare(threads: int) -> Prepared:
+def prepare(threads: int) -> tuple[str, Callable[[], Rates]]:
     """Choose the fastest matmul and transfer, in a process that has not imported numpy yet.
 
     This takes some seconds: it loads libraries, allocates memory and tries sizes.
 
     Args:
         threads: Number of threads for both measurements.
+
+    Returns:
+        Library and size of the fastest matmul, and a function that measures one round in about
+        80 ms.
 
     Raises:
         RuntimeError: numpy was imported without `ENVIRONMENT`.
@@ -93,7 +81,7 @@ def prepare(threads: int) -> Prepared:
     crew = Crew(threads)
     product, multiply = fastest_matmul(crew)
     move = _fastest_transfer(numpy, crew, copy_size())
-    return Prepared(product, hardware().last_level_cache, lambda: (multiply(), move()))
+    return product, lambda: (multiply(), move())
 
 
 def copy_size() -> int:

@@ -21,6 +21,7 @@ from slide_deploy.backends.base import Session, Stream, untimed
 from slide_deploy.backends.inputs import drawn_shape, random_arrays
 from slide_deploy.backends.registry import target_named, timed_target_named
 from slide_deploy.errors import SlideDeployError
+from slide_deploy.machine import hardware
 from slide_deploy.verification.parity import Verification
 from slide_deploy.verification.reference_outputs.proof import fits_all, prove, worst_failure
 from slide_deploy.verification.reference_outputs.record import Reference
@@ -42,7 +43,7 @@ class Worker:
         self._repetitions = 1
         self._imported: int | None = None
         self._after_load: int | None = None
-        self._limits: limits.Prepared
+        self._measure_limits: Callable[[], limits.Rates]
 
     def load(self, candidate: Candidate) -> dict[str, Any]:
         """Read, compile and run the file once. Return these fields of `Measurement`."""
@@ -175,12 +176,12 @@ class Worker:
 
     def prepare_limits(self, threads: int) -> tuple[str, int | None]:
         """Prepare measuring the processor. Return the matmul and the bytes of the cache."""
-        self._limits = limits.prepare(threads)
-        return self._limits.product, self._limits.cache
+        product, self._measure_limits = limits.prepare(threads)
+        return product, hardware().last_level_cache
 
     def measure_limits(self) -> tuple[float, float]:
         """Measure multiply-accumulates and bytes per second."""
-        return self._limits.measure()
+        return self._measure_limits()
 
 
 def _at_own_sizes(candidate: Candidate, reference: Reference) -> Iterator[Session]:

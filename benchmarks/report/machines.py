@@ -13,24 +13,16 @@ _Place = tuple[int, str]
 
 
 @dataclass(frozen=True)
-class Heading:
-    """Heading of a column: a machine, numbered if names are equal, and a target."""
-
-    machine: str
-    target: str
-
-
-@dataclass(frozen=True)
 class Machines:
     """The table. All figures are milliseconds.
 
     Attributes:
-        headings: Heading of each column.
+        headings: Machine and target of each column. Machines of equal names are numbered.
         rows: Name of each file, and one cell per column.
         differing: Names that belong to different files on one target.
     """
 
-    headings: tuple[Heading, ...]
+    headings: tuple[tuple[str, str], ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
     differing: tuple[str, ...]
 
@@ -52,7 +44,7 @@ def machines(sections: Sequence[Section]) -> Machines | None:
     columns = sorted(places, key=lambda place: place[0])
     units = {place: _unit(held.get(place) for held in found.values()) for place in columns}
     return Machines(
-        tuple(Heading(titles[section], target) for section, target in columns),
+        tuple((titles[section], target) for section, target in columns),
         tuple(
             (name, tuple(_cell(held.get(place), units[place]) for place in columns))
             for name, held in found.items()

@@ -33,8 +33,8 @@ def render_markdown(runs: Sequence[Run]) -> str:
 def _machines(together: Machines) -> Iterator[str]:
     yield "## All machines"
     headers = [
-        (f"{_code(heading.machine, True)} {_code(heading.target, True)}", True)
-        for heading in together.headings
+        (f"{_code(machine, True)} {_code(target, True)}", True)
+        for machine, target in together.headings
     ]
     rows = [(_code(name, True), *map(_figure, cells)) for name, cells in together.rows]
     yield markdown_table([("", False), *headers], rows)

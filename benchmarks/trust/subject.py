@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.record import Candidate, Configuration
-from benchmarks.trust.vendors import VENDORS, Vendor
+from benchmarks.trust.vendors import VENDORS, Tool
 from slide_deploy.errors import InputError
 
 # Seconds of a candidate in a round. By default, `bench` measures 10 s in 20 rounds.
@@ -34,11 +34,12 @@ class TrustSettings:
 
 @dataclass(frozen=True)
 class TrustSubject:
-    """A file, its target, and the vendor's tool that can time it too."""
+    """A file, its target, and the name and function of the vendor's tool that can time it too."""
 
     path: Path
     target: str
-    vendor: Vendor
+    vendor: str
+    tool: Tool
 
     def candidate(
         self, configuration: Configuration, name: str = "ours", extra_work: float = 0.0
@@ -57,5 +58,4 @@ def subject(path: Path) -> TrustSubject:
         raise InputError(f"No vendor's tool can time {path}: give files that end in .onnx or .xml.")
     if not path.is_file():
         raise InputError(f"{path} does not exist: export it first.")
-    target, vendor = VENDORS[path.suffix]
-    return TrustSubject(path, target, vendor)
+    return TrustSubject(path, *VENDORS[path.suffix])

@@ -13,7 +13,6 @@ from benchmarks.measuring.race import REST, OnStep, RacePlan, race
 from benchmarks.record import Measurement, Run
 from benchmarks.trust.outcomes import EXTRA_WORK, FAIL_ABOVE, Findings, LoopAgreement, Series
 from benchmarks.trust.subject import SLICE, TrustSettings, TrustSubject
-from benchmarks.trust.vendors import VendorRun
 from slide_deploy.errors import InputError
 
 
@@ -73,26 +72,21 @@ def _agreements(
     # This gets the input sizes of our targets for the tools, and loads the file into the cache.
     inputs = [_alone(subject, settings, SLICE).inputs for subject in subjects]
     pairs: list[list[tuple[float, float]]] = [[] for _ in subjects]
+    seconds = settings.vendor_seconds
     for index in range(settings.comparisons):
         for subject, tensors, found in zip(subjects, inputs, pairs, strict=True):
-            on_step(f"{subject.vendor.name}, {index + 1} of {settings.comparisons}")
-            seconds = settings.vendor_seconds
-            vendor_run = VendorRun(subject.path, tensors, settings.configuration, seconds)
+            on_step(f"{subject.vendor}, {index + 1} of {settings.comparisons}")
             time.sleep(REST)
+            given = (subject.path, tensors, settings.configuration, seconds)
             if index % 2:  # alternating order, as the first one runs on a rested machine
-                theirs = subject.vendor.median(vendor_run)
+                theirs = subject.tool(*given)
                 ours = _median(_alone(subject, settings, seconds))
             else:
                 ours = _median(_alone(subject, settings, seconds))
-                theirs = subject.vendor.median(vendor_run)
+                theirs = subject.tool(*given)
             found.append((ours, theirs))
     return tuple(
-        LoopAgreement(
-            subject.target,
-            subject.vendor.name,
-            tuple(ours for ours, _ in found),
-            tuple(theirs for _, theirs in found),
-        )
+        LoopAgreement(subject.target, subject.vendor, *zip(*found, strict=True))
         for subject, found in zip(subjects, pairs, strict=True)
     )
 

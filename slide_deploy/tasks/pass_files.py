@@ -9,7 +9,7 @@ import argparse
 import hashlib
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from benchmarks.generated_page import page_command
 from benchmarks.passes.networks import PassNetwork, networks_named
 from benchmarks.passes.plain import FORMATS, write_plain
 from benchmarks.passes.record import PLAIN, WrittenVariant
-from benchmarks.passes.variants import PassVariant, measured_passes, variants
-from exporters.base import ExportRequest, exporter_for, quiet
+from benchmarks.passes.variants import measured_passes, variants
+from exporters.base import exporter_for, quiet
 from exporters.jobs import Job, jobs_of
 from exporters.outcome import ExportOptions
 from slide_deploy.backends import open_file
@@ -120,24 +120,26 @@ def _write_format(each: PassSubject, job: Job, folder: Path, step: Step) -> None
     known: dict[str, Path] = {}
     measured = measured_passes(exporter.passes())
     files, changes, refused = {PLAIN: plain.name}, {}, {}
-    for variant, request in _requests(job.request, variants(exporter.passes(), each.network.each)):
-        step(f"{each.network.name}: {variant.name} {exporter.format}")
+    for variant, passes in variants(exporter.passes(), each.network.each).items():
+        step(f"{each.network.name}: {variant} {exporter.format}")
+        # One at a time, because each request holds its own copy of the weights.
+        request = replace(job.request, passes=passes)
         try:
             with interruption.unswallowed(), quiet():
                 key = _fingerprint(request.program)
             if key not in known:
-                (path, *_) = exporter.paths(folder / variant.name.replace(" ", "-"))
+                (path, *_) = exporter.paths(folder / variant.replace(" ", "-"))
                 exporter.write(request, path)
                 each.prove(path)
                 known[key] = path
         except InputError as error:
             interruption.check()  # a library may have turned Ctrl-C into this error
-            if variant.passes == exporter.passes():
+            if passes == exporter.passes():
                 raise
-            refused[variant.name] = str(error)
+            refused[variant] = str(error)
             continue
-        files[variant.name] = known[key].name
-        changes[variant.name] = {
+        files[variant] = known[key].name
+        changes[variant] = {
             report.name: len(report.changes)
             for report in request.reports
             if report.changes and report.name in measured
@@ -152,14 +154,6 @@ def _write_format(each: PassSubject, job: Job, folder: Path, step: Step) -> None
         changes,
         refused,
     ).write(folder)
-
-
-def _requests(
-    request: ExportRequest, wanted: Sequence[PassVariant]
-) -> Iterator[tuple[PassVariant, ExportRequest]]:
-    """Yield one request at a time, because each holds its own copy of the weights."""
-    for variant in wanted:
-        yield variant, replace(request, passes=variant.passes)
 
 
 def _fingerprint(program: ExportedProgram) -> str:
