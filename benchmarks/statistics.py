@@ -184,11 +184,13 @@ def noise_of_equals(candidates: Sequence[Rounds]) -> float:
     Args:
         candidates: Rounds of at least three candidates that differ only in their process.
     """
-    rounds = min(len(candidate) for candidate in candidates)
-    logs = np.log(
-        [[np.median(samples) for samples in candidate[:rounds]] for candidate in candidates]
-    )
-    levels = np.median(logs - logs.mean(axis=0), axis=1)
-    scatter = float(np.std(levels, ddof=1))
+    scatter = float(np.std(levels(candidates), ddof=1))
     quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(candidates) - 1)
     return float(np.exp(quantile * scatter * np.sqrt(2)))
+
+
+def levels(candidates: Sequence[Rounds]) -> np.ndarray:
+    """Return the median over rounds of (log median - mean of all in that round), by candidate."""
+    rounds = min(map(len, candidates))
+    logs = np.log([[np.median(samples) for samples in each[:rounds]] for each in candidates])
+    return np.asarray(np.median(logs - logs.mean(axis=0), axis=1))

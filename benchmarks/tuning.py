@@ -9,7 +9,7 @@ replaces it only if its whole 95 % interval lies below 1 (``slide_deploy.tuning.
 interval is widened by the machine's noise if that was calibrated.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -93,7 +93,7 @@ class Decision:
     winner: str
     baseline: str
     trials: tuple[Trial, ...]
-    dropped: Mapping[str, str]
+    dropped: dict[str, str]
     runtime: str
 
 

@@ -25,10 +25,11 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from itertools import cycle
 from threading import Barrier
 from types import ModuleType
 from typing import Any
@@ -188,28 +189,22 @@ def _fastest_transfer(numpy: ModuleType, crew: Crew, size: int) -> Callable[[], 
 
 def _copy(numpy: ModuleType, source: Any, target: Any, window: int) -> Work:
     """Return work that copies one window after the other, so that caches do not hold the next."""
-    start = 0
+    parts = _windows(window, len(source))
 
     def copy() -> None:
-        nonlocal start
+        part = next(parts)
         # numpy releases the interpreter's lock, so that the threads run at the same time.
-        numpy.copyto(target[start : start + window], source[start : start + window])
-        start = _next(start, window, len(source))
+        numpy.copyto(target[part], source[part])
 
     return copy
 
 
 def _search(source: Any, window: int) -> Work:
     """Return work that finds the largest number of one window after the other."""
-    start = 0
-
-    def search() -> None:
-        nonlocal start
-        source[start : start + window].max()
-        start = _next(start, window, len(source))
-
-    return search
+    parts = _windows(window, len(source))
+    return lambda: source[next(parts)].max()
 
 
-def _next(start: int, window: int, length: int) -> int:
-    return start + window if start + 2 * window <= length else 0
+def _windows(window: int, length: int) -> Iterator[slice]:
+    """Yield whole windows of an array again and again."""
+    return cycle(slice(at, at + window) for at in range(0, length - window + 1, window))

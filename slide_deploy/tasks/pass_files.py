@@ -28,13 +28,14 @@ from slide_deploy.deployable.feature_map_sizes import set_feature_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.folding.model import reparameterize
+from slide_deploy.precisions import Limit
 from slide_deploy.process import interruption
 from slide_deploy.process.torch_defaults import torch_defaults
 from slide_deploy.program.traced import Traced
 from slide_deploy.tasks.options import AUTO, read_lowering
 from slide_deploy.terminal.progress import Steps
 from slide_deploy.verification.cases import Case, NamedOutputs, verification_cases
-from slide_deploy.verification.parity import LIMITS, verify
+from slide_deploy.verification.parity import LIMITS, Verification, verify
 from slide_deploy.verification.trained_outputs import trained_outputs
 from slide_deploy.verification.verify import outputs_of
 
@@ -66,19 +67,31 @@ class PassSubject:
         Raises:
             InputError: if the file does not run or disagrees.
         """
-        session = open_file(path)
-        verdict = verify(
-            lambda feeds: outputs_of(session, self.deployable, feeds),
-            self.cases,
-            self.outputs,
-            runtime=session.runtime,
-            version=session.version,
-            limit=LIMITS[PRECISION],
-        )
+        given = (self.cases, self.outputs, LIMITS[PRECISION])
+        verdict = verified(path, self.deployable, *given)
         if not verdict.passed:
             raise InputError(
                 f"{path.name} disagrees with {self.network.name} on: {', '.join(verdict.failures)}."
             )
+
+
+def verified(
+    path: Path,
+    deployable: Deployable,
+    cases: Sequence[Case],
+    outputs: Sequence[NamedOutputs],
+    limit: Limit,
+) -> Verification:
+    """Run a file on cases, and compare it with the outputs of the trained network in float64."""
+    session = open_file(path)
+    return verify(
+        lambda feeds: outputs_of(session, deployable, feeds),
+        cases,
+        outputs,
+        runtime=session.runtime,
+        version=session.version,
+        limit=limit,
+    )
 
 
 def subject(network: PassNetwork, quick: bool) -> PassSubject:

@@ -35,15 +35,15 @@ from slide_deploy.errors import InputError, SlideDeployError
 from slide_deploy.files.companions import files_of
 from slide_deploy.folding.model import reparameterize
 from slide_deploy.formats import Format, known_formats
-from slide_deploy.precisions import Precision, precision_named
+from slide_deploy.precisions import precision_named
 from slide_deploy.process import interruption
 from slide_deploy.process.torch_defaults import torch_defaults
 from slide_deploy.tasks.options import AUTO, read_lowering
+from slide_deploy.tasks.pass_files import verified
 from slide_deploy.terminal.progress import Steps
 from slide_deploy.verification.cases import Case, NamedOutputs, example_case
-from slide_deploy.verification.parity import Verification, verify
 from slide_deploy.verification.trained_outputs import trained_outputs
-from slide_deploy.verification.verify import feeds_of, outputs_of
+from slide_deploy.verification.verify import feeds_of
 
 INT8 = "int8"
 FORMATS = tuple(each.name for each in known_formats() if INT8 in each.precisions)
@@ -80,18 +80,6 @@ class QuantisedSubject:
             (exporter.format,), Path(), read_lowering(AUTO), precision=precision
         )
         return jobs_of(self.deployable, self.folded, [exporter], options)[0]
-
-    def verdict(self, path: Path, precision: Precision) -> Verification:
-        """Verify a file against the trained network."""
-        session = open_file(path)
-        return verify(
-            lambda feeds: outputs_of(session, self.deployable, feeds),
-            [self.case],
-            [self.outputs],
-            runtime=session.runtime,
-            version=session.version,
-            limit=precision.limit,
-        )
 
 
 @dataclass(frozen=True)
@@ -199,7 +187,8 @@ def _made(subject: QuantisedSubject, recipe: QuantisedRecipe, path: Path) -> Qua
 
 def _proved(subject: QuantisedSubject, made: QuantisedVariant, path: Path) -> QuantisedVariant:
     precision = precision_named(INT8 if made.families else FLOAT32)
-    verdict = subject.verdict(path, precision)
+    given = ([subject.case], [subject.outputs], precision.limit)
+    verdict = verified(path, subject.deployable, *given)
     snr = verdict.worst.snr_db
     least = f"{precision.limit.snr_db:g} dB"
     return replace(
