@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.baselines.registry import Baseline, Built, write_baseline
+from benchmarks.baselines.registry import Built, write_baseline
 from benchmarks.baselines.subject import SuiteSubject, network
 from benchmarks.network_files import run_command
 from slide_deploy.files.writing import draft_of
@@ -94,5 +94,5 @@ def _macs(size: Architecture, path: Path) -> int:
     def build(subject: SuiteSubject) -> Built:
         return reparameterize(subject.branched())[0], (subject.example(),)
 
-    write_baseline(Baseline("folded", build), network(size.name, size.config.image_size), path)
+    write_baseline(build, network(size.name, size.config.image_size), path)
     return inspect(read_graph(path)).counted_macs

@@ -102,8 +102,8 @@ def verify(
         from slide_deploy.verification.verify import names_another_origin, verify_file
 
         step(f"run on {session.runtime} and compare with {source.title} in float64")
-        proof = examples_to_prove(file, trained, record, calibration)
-        result = verify_file(file, trained, record.name, proof.cases, target)
+        cases, remarks = examples_to_prove(file, trained, record, calibration)
+        result = verify_file(file, trained, record.name, cases, target)
         foreign = names_another_origin(file, trained)
         divergence = None
         if locate:
@@ -122,7 +122,7 @@ def verify(
         stdout().print(case_table(result))
         claimed = ", as the file claims" if precision is None else ""
         echo(f"precision: {record.name}{claimed}: {record.meaning}")
-        for remark in (*trained.origin.remarks, *proof.remarks):
+        for remark in (*trained.origin.remarks, *remarks):
             echo(f"note: {remark}")
         if foreign:
             echo(f"note: the metadata of {file.name} names other weights as its source")

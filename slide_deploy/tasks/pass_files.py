@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from torch import nn
 from torch.export import ExportedProgram
 
 from benchmarks.generated_page import page_command
@@ -44,97 +45,85 @@ Step = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class PassSubject:
-    """A network and its reference outputs.
+class RacedNetwork:
+    """A network whose files are raced, with its reference outputs.
 
     Attributes:
-        network: the entry in the list of networks.
-        quick: whether it is the small variant.
         deployable: the network as trained.
+        folded: its folded model.
         cases: inputs to verify files on.
         outputs: outputs of the trained network in float64 for each case.
     """
 
-    network: PassNetwork
-    quick: bool
     deployable: Deployable
+    folded: nn.Module
     cases: tuple[Case, ...]
     outputs: tuple[NamedOutputs, ...]
 
-    def prove(self, path: Path) -> None:
-        """Verify a file against the trained network.
-
-        Raises:
-            InputError: if the file does not run or disagrees.
-        """
-        given = (self.cases, self.outputs, LIMITS[PRECISION])
-        verdict = verified(path, self.deployable, *given)
-        if not verdict.passed:
-            raise InputError(
-                f"{path.name} disagrees with {self.network.name} on: {', '.join(verdict.failures)}."
-            )
-
-
-def verified(
-    path: Path,
-    deployable: Deployable,
-    cases: Sequence[Case],
-    outputs: Sequence[NamedOutputs],
-    limit: Limit,
-) -> Verification:
-    """Run a file on cases, and compare it with the outputs of the trained network in float64."""
-    session = open_file(path)
-    return verify(
-        lambda feeds: outputs_of(session, deployable, feeds),
-        cases,
-        outputs,
-        runtime=session.runtime,
-        version=session.version,
-        limit=limit,
-    )
+    def verdict(self, path: Path, limit: Limit) -> Verification:
+        """Run a file on the cases, and compare it with the trained network."""
+        session = open_file(path)
+        return verify(
+            lambda feeds: outputs_of(session, self.deployable, feeds),
+            self.cases,
+            self.outputs,
+            runtime=session.runtime,
+            version=session.version,
+            limit=limit,
+        )
 
 
-def subject(network: PassNetwork, quick: bool) -> PassSubject:
-    """Return a network with its reference outputs."""
-    deployable = network.deployable(quick)
-    cases = verification_cases(deployable.inputs)
-    return PassSubject(
-        network, quick, deployable, cases, trained_outputs(deployable, cases).outputs
-    )
+def raced_network(deployable: Deployable, cases: tuple[Case, ...]) -> RacedNetwork:
+    """Fold a network and compute its reference outputs."""
+    folded, _ = reparameterize(deployable.model)
+    set_feature_map_sizes(deployable, folded)
+    return RacedNetwork(deployable, folded, cases, trained_outputs(deployable, cases).outputs)
 
 
 @torch_defaults()
-def write_files(each: PassSubject, formats: Sequence[str], place: Path, step: Step) -> None:
+def write_files(
+    network: PassNetwork, quick: bool, formats: Sequence[str], place: Path, step: Step
+) -> None:
     """Write the files of a network into ``place/NETWORK/FORMAT``; older files are replaced.
 
     Raises:
         InputError: if the file with all passes, or that of the format's own converter, cannot be
             written or is wrong.
     """
-    step(f"{each.network.name}: fold")
-    folded, _ = reparameterize(each.deployable.model)
-    set_feature_map_sizes(each.deployable, folded)
+    step(f"{network.name}: fold")
+    deployable = network.deployable(quick)
+    raced = raced_network(deployable, verification_cases(deployable.inputs))
     exporters = [exporter_for(format) for format in formats]
     options = ExportOptions(tuple(formats), place, lowering=read_lowering(AUTO))
-    for job in jobs_of(each.deployable, folded, exporters, options):
-        folder = place / each.network.name / job.exporter.format
+    for job in jobs_of(deployable, raced.folded, exporters, options):
+        folder = place / network.name / job.exporter.format
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        _write_format(each, job, folder, step)
+        _write_format(network, raced, job, folder, quick, step)
 
 
-def _write_format(each: PassSubject, job: Job, folder: Path, step: Step) -> None:
+def _prove(network: PassNetwork, raced: RacedNetwork, path: Path) -> None:
+    verdict = raced.verdict(path, LIMITS[PRECISION])
+    if not verdict.passed:
+        raise InputError(
+            f"{path.name} disagrees with {network.name} on: {', '.join(verdict.failures)}."
+        )
+
+
+def _write_format(
+    network: PassNetwork, raced: RacedNetwork, job: Job, folder: Path, quick: bool, step: Step
+) -> None:
     exporter = job.exporter
-    step(f"{each.network.name}: {PLAIN} {exporter.format}")
+    step(f"{network.name}: {PLAIN} {exporter.format}")
     (plain, *_) = exporter.paths(folder / PLAIN)
     with interruption.unswallowed(), quiet():
-        write_plain(each.deployable, exporter.format, plain)
-    each.prove(plain)
+        write_plain(raced.deployable, exporter.format, plain)
+    _prove(network, raced, plain)
     known: dict[str, Path] = {}
     measured = measured_passes(exporter.passes())
     files, changes, refused = {PLAIN: plain.name}, {}, {}
-    for variant, passes in variants(exporter.passes(), each.network.each).items():
-        step(f"{each.network.name}: {variant} {exporter.format}")
+    for variant, passes in variants(exporter.passes(), network.each).items():
+        step(f"{network.name}: {variant} {exporter.format}")
         # One at a time, because each request holds its own copy of the weights.
         request = replace(job.request, passes=passes)
         try:
@@ -143,7 +132,7 @@ def _write_format(each: PassSubject, job: Job, folder: Path, step: Step) -> None
             if key not in known:
                 (path, *_) = exporter.paths(folder / variant.replace(" ", "-"))
                 exporter.write(request, path)
-                each.prove(path)
+                _prove(network, raced, path)
                 known[key] = path
         except InputError as error:
             interruption.check()  # a library may have turned Ctrl-C into this error
@@ -158,10 +147,10 @@ def _write_format(each: PassSubject, job: Job, folder: Path, step: Step) -> None
             if report.changes and report.name in measured
         }
     WrittenVariant(
-        each.network.name,
+        network.name,
         exporter.format,
         exporter.record.target,
-        each.quick,
+        quick,
         measured,
         files,
         changes,
@@ -200,7 +189,7 @@ def main(arguments: Sequence[str] | None) -> int:
     steps = sum(_steps(network, format) for network in networks for format in formats)
     with Steps(False, steps + len(networks)) as step:
         for network in networks:
-            write_files(subject(network, chosen.quick), formats, chosen.folder, step)
+            write_files(network, chosen.quick, formats, chosen.folder, step)
     return 0
 
 

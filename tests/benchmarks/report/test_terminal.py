@@ -24,7 +24,8 @@ def rendered(run, width: int) -> list[str]:
 
 
 def table_of(lines: list[str]) -> list[str]:
-    rule = next(index for index, line in enumerate(lines) if "───" in line)
+    # A table without room is a list, which has no rule.
+    rule = next((index for index, line in enumerate(lines) if "───" in line), 3)
     end = next((index for index, line in enumerate(lines) if line.startswith("note:")), len(lines))
     return [line for line in lines[rule - 3 : end] if not line.startswith("failed:")]
 
