@@ -84,7 +84,7 @@ _REQUIREMENTS = {
 }
 
 # Any Python 3 can parse this, so that an old one prints the version it needs instead of failing.
-_RUN = '''\
+RUN = '''\
 """Measures the files of this bundle on this device: python3 run.py"""
 
 import os
@@ -131,7 +131,7 @@ def write_bundle(plan: RacePlan, out: Path) -> None:
     needed = requirements(moved.candidates)
     texts = {
         PLAN: plan_file.to_json(moved),
-        "run.py": _RUN,
+        "run.py": RUN,
         "requirements.txt": "\n".join(needed) + "\n",
         "README.md": _readme(moved, needed),
     }

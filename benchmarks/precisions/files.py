@@ -6,7 +6,7 @@ converter remains for the next one.
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.network_files import run_command
@@ -18,37 +18,28 @@ from slide_deploy.precisions import precision_named
 
 
 @dataclass(frozen=True)
-class PrecisionKind:
-    """A format in a precision.
+class WrittenPrecision:
+    """A file in a format and precision.
 
     Attributes:
         format: Record of the format.
         precision: Name of the precision.
+        path: Path that runtimes open, once it is written.
+        size: Bytes of the file and its companions.
     """
 
     format: Format
     precision: str
+    path: Path = Path()
+    size: int = 0
 
     def __str__(self) -> str:
         return f"{self.format.name} in {self.precision}"
 
 
-@dataclass(frozen=True)
-class WrittenPrecision:
-    """A file that was written and verified.
-
-    Attributes:
-        kind: Format and precision.
-        path: Path that runtimes open.
-        size: Bytes of the file and its companions.
-    """
-
-    kind: PrecisionKind
-    path: Path
-    size: int
-
-
-def kinds(formats: Sequence[str] = (), precisions: Sequence[str] = ()) -> Iterator[PrecisionKind]:
+def kinds(
+    formats: Sequence[str] = (), precisions: Sequence[str] = ()
+) -> Iterator[WrittenPrecision]:
     """Yield every format that runs here, in each of its precisions.
 
     Args:
@@ -60,11 +51,11 @@ def kinds(formats: Sequence[str] = (), precisions: Sequence[str] = ()) -> Iterat
         for precision in format.precisions:
             wanted = not formats or format.name in formats
             if runs and wanted and (not precisions or precision in precisions):
-                yield PrecisionKind(format, precision)
+                yield WrittenPrecision(format, precision)
 
 
 def write(
-    checkpoint: Path, kind: PrecisionKind, calibration: Path, folder: Path
+    checkpoint: Path, kind: WrittenPrecision, calibration: Path, folder: Path
 ) -> WrittenPrecision:
     """Export a checkpoint. Files of an earlier export are replaced.
 
@@ -84,7 +75,7 @@ def write(
     run_command("export", checkpoint, *options)
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     (size,) = (each["bytes"] for each in manifest["files"] if each["format"] == kind.format.name)
-    return WrittenPrecision(kind, out / f"{checkpoint.stem}{kind.format.suffix}", size)
+    return replace(kind, path=out / f"{checkpoint.stem}{kind.format.suffix}", size=size)
 
 
 def evaluate(

@@ -10,9 +10,8 @@ from pathlib import Path
 from benchmarks.artifact import describe_artifact
 from benchmarks.generated_page import page_command, page_of, publish
 from benchmarks.record import Configuration
-from benchmarks.trust.subject import SLICE, TrustSettings, TrustSubject, subject
 from benchmarks.trust.tables import COMMAND, grids
-from benchmarks.trust.trial import examine, steps
+from benchmarks.trust.trial import SLICE, TrustSettings, TrustSubject, examine, steps, subject
 from slide_deploy.machine import describe, usable_threads
 from slide_deploy.terminal.progress import Steps
 

@@ -170,8 +170,8 @@ def bench(
     from benchmarks.artifact import describe_artifact
     from benchmarks.calibration import stored_noise
     from benchmarks.candidates import candidates
+    from benchmarks.compare import require_comparable
     from benchmarks.evaluated import read_accuracies, require_use, stated
-    from benchmarks.gate import require_comparable
     from benchmarks.measuring.race import RacePlan, race
     from benchmarks.result import encode
     from benchmarks.suite import Member
@@ -273,8 +273,7 @@ def _calibrate(plan: "RacePlan", quiet: bool) -> None:
 def _gate(run: "Run", fail_above: float, quiet: bool) -> bool:
     from rich.markup import escape
 
-    from benchmarks.compare import failed, nothing_compared
-    from benchmarks.gate import gate
+    from benchmarks.compare import failed, gate, nothing_compared
     from slide_deploy.terminal.console import figures, stdout, table, texts
 
     gated = gate(run, fail_above)

@@ -65,7 +65,7 @@ def suite_members(
     Raises:
         InputError: the suite or one of its files cannot be used.
     """
-    from benchmarks.gate import require_others
+    from benchmarks.compare import require_others
     from benchmarks.suite import WantedFile, candidate_count, members, read_suite
     from slide_deploy.files.folders import require_writable_folder
     from slide_deploy.tasks.suite_files import export_for_suite

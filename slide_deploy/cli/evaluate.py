@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slide_deploy.cli.options import JsonOption, LabelsOption, QuietOption
+from slide_deploy.cli.options import JsonOption, LabelsOption, OutputOption, QuietOption
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.source import Source
 from slide_deploy.cli.source_options import against_source
@@ -72,12 +72,7 @@ def evaluate(
         bool,
         typer.Option("--merge", help="Join the results of all shards, which are given as FILE."),
     ] = False,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of the output with the classes, if several could be it.", metavar="NAME"
-        ),
-    ] = None,
+    output: OutputOption = None,
     quiet: QuietOption = False,
     json_to: JsonOption = None,
 ) -> None:

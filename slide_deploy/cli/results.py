@@ -1,8 +1,6 @@
 """The commands ``compare`` and ``report``, and printing of runs that ``bench`` shares."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,6 +55,7 @@ def compare(
     from benchmarks.compare import compare as compare_runs
     from benchmarks.compare import failed, nothing_compared
     from benchmarks.result import read
+    from exporters.plain import to_json
     from slide_deploy.terminal.console import figures, stdout, table, texts
 
     outputs = Outputs({"--json": json_to}, quiet, [old, new])
@@ -66,8 +65,7 @@ def compare(
     default = max(noises) - 1 if noises else DEFAULT_GATE
     limit = default if given is None else given
     found = compare_runs(before, after, limit, across_machines)
-    content = [asdict(each) for each in found]
-    outputs.write("--json", lambda: json.dumps(content, indent=2) + "\n")
+    outputs.write("--json", lambda: to_json(found))
     if not outputs.quiet:
         rows = (
             (escape(each.name), *ratio_cells(each.ratio), each.verdict.value, escape(each.remark))

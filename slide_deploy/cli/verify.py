@@ -10,6 +10,7 @@ from slide_deploy.cli.options import (
     CalibrationOption,
     JsonOption,
     LabelsOption,
+    OutputOption,
     PrecisionOption,
     QuietOption,
 )
@@ -170,12 +171,7 @@ def predict(
         str | None,
         typer.Option(help="For files that take any: side, or HEIGHTxWIDTH.", metavar="SIZE"),
     ] = None,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of the output with the classes, if several could be it.", metavar="NAME"
-        ),
-    ] = None,
+    output: OutputOption = None,
     json_to: JsonOption = None,
 ) -> None:
     """Name the most probable classes of pictures.
@@ -183,11 +179,9 @@ def predict(
     The file's metadata determines the preprocessing: raw pixels, or normalisation with its mean and
     deviation. Without metadata, those of ImageNet are used.
     """
-    import json
-    from dataclasses import asdict
-
     from rich.markup import escape
 
+    from exporters.plain import to_json
     from slide_deploy.backends import open_image_file
     from slide_deploy.images.labels import labels_named
     from slide_deploy.images.prediction import predict as guess
@@ -201,7 +195,7 @@ def predict(
     names = None if labels is None else labels_named(labels)
     session = opened.session
     guesses = guess(opened, images, names, top, size, output)
-    outputs.write("--json", lambda: json.dumps([asdict(row) for row in guesses], indent=2) + "\n")
+    outputs.write("--json", lambda: to_json(guesses))
     if not outputs.quiet:
         columns = [*texts("picture", "class"), *figures("share")]
         rows = ((escape(row.image), escape(row.name), f"{row.probability:.1%}") for row in guesses)

@@ -2,8 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.compare import Verdict, failed, nothing_compared
-from benchmarks.gate import gate
+from benchmarks.compare import Verdict, failed, gate, nothing_compared
 from benchmarks.record import Configuration
 from tests.benchmarks.synthetic import measurement, run
 

@@ -12,9 +12,8 @@ from benchmarks.record import Configuration, Tensor
 from benchmarks.statistics import Estimate, Interval
 from benchmarks.trust import vendors
 from benchmarks.trust.outcomes import Findings, LoopAgreement, Series
-from benchmarks.trust.subject import TrustSettings, TrustSubject, subject
 from benchmarks.trust.tables import COMMAND, grids
-from benchmarks.trust.trial import examine, steps
+from benchmarks.trust.trial import TrustSettings, TrustSubject, examine, steps, subject
 from slide_deploy.errors import InputError
 from tests.backends.files import onnx_file
 
