@@ -43,6 +43,9 @@ def _conditions(
     """Return facts about the run. They include the load before it begins."""
     configuration = settings.configuration
     artifacts = [describe_artifact(each.path) for each in subjects]
+    load = {}
+    if hasattr(os, "getloadavg"):  # Windows has no load average
+        load = {"load before the start": f"{os.getloadavg()[0]:.2f}"}
     return {
         "command": f"`make bench-trust`: `python -m benchmarks.trust {shlex.join(arguments)}`",
         "files": ", ".join(f"{each.name} (sha256 {each.sha256[:12]})" for each in artifacts),
@@ -52,15 +55,9 @@ def _conditions(
         f"each; the defaults of `bench` are 20 rounds and 10 s; no noise was calibrated",
         "pair": f"{settings.vendor_seconds} s each, ours in slices of {SLICE:g} s as in `bench`; "
         f"a new process for each side, one at a time, in alternating order",
-        **_load(),
+        **load,
         **describe(),
     }
-
-
-def _load() -> dict[str, str]:
-    if not hasattr(os, "getloadavg"):  # Windows
-        return {}
-    return {"load before the start": f"{os.getloadavg()[0]:.2f}"}
 
 
 def _parser() -> argparse.ArgumentParser:

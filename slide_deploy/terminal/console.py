@@ -84,9 +84,7 @@ def table(
         columns: for each column its header, and whether it holds figures.
         rows: cells of each row, with markup.
     """
-    grid = FittingTable(title)
-    for header, is_figures in columns:
-        grid.add(header, is_figures)
+    grid = FittingTable(title, columns)
     for row in rows:
         grid.add_row(*row)
     return grid
