@@ -111,21 +111,12 @@ def paired_ratio(rounds: Rounds, baseline: Rounds, seed: int = 0) -> Estimate | 
     Returns:
         None if both took part in fewer than six rounds.
     """
-    ratios = _logs(rounds, baseline)
+    pairs = [each for each in zip(rounds, baseline, strict=False) if all(map(len, each))]
+    ratios = np.log([np.median(mine) / np.median(theirs) for mine, theirs in pairs])
     if len(ratios) < LEAST_ROUNDS:
         return None
     chosen = np.random.default_rng(seed).integers(0, len(ratios), (RESAMPLES, len(ratios)))
     return _from_logs(float(np.median(ratios)), np.median(ratios[chosen], axis=1))
-
-
-def _logs(rounds: Rounds, baseline: Rounds) -> np.ndarray:
-    return np.array(
-        [
-            np.log(np.median(mine) / np.median(theirs))
-            for mine, theirs in zip(rounds, baseline, strict=False)
-            if len(mine) and len(theirs)
-        ]
-    )
 
 
 def unpaired_ratio(rounds: Rounds, baseline: Rounds, seed: int = 0) -> Estimate | None:

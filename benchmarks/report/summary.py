@@ -115,11 +115,6 @@ class RunView:
     groups: tuple[Group, ...]
 
     @property
-    def measured(self) -> tuple[CandidateRow, ...]:
-        """Candidates with at least one sample."""
-        return tuple(row for row in self.rows if row.samples)
-
-    @property
     def failed(self) -> tuple[CandidateRow, ...]:
         """Failed candidates, of which some have samples."""
         return tuple(row for row in self.rows if row.measurement.error)
