@@ -29,8 +29,7 @@ def describe_artifact(path: Path) -> Artifact:
         sha256=digest_of(digests),
         size=sum(item.stat().st_size for item in files_in(parts).values()),
         **({} if graph is None else _costs(graph)),
-        accuracy=_accuracy(path.parent / "manifest.json", digests),
-        calibration=_calibration(path.parent / "manifest.json", digests),
+        **_stated(path.parent / "manifest.json", digests),
     )
 
 
@@ -45,28 +44,18 @@ def _costs(graph: Graph) -> dict[str, Any]:
         return {}
 
 
-def _accuracy(manifest: Path, digests: dict[str, str]) -> float | None:
-    """Return the top-1 accuracy that a manifest has for exactly these files."""
-    found = _manifest_values(manifest, digests, "accuracy")
-    return next((float(share) for share in found if _is_share(share)), None)
-
-
-def _calibration(manifest: Path, digests: dict[str, str]) -> str:
-    """Return the calibration data that a manifest has for exactly these files."""
-    for each in _manifest_values(manifest, digests, "calibration"):
-        if isinstance(each, dict) and isinstance(each.get("source"), str):
-            return f"{each.get('measured')} examples of {Path(each['source']).name}"
-    return ""
-
-
-def _manifest_values(manifest: Path, digests: dict[str, str], key: str) -> list[Any]:
-    """Return the values of a key in the manifest's entries for exactly these files."""
+def _stated(manifest: Path, digests: dict[str, str]) -> dict[str, Any]:
+    """Return what a manifest states of exactly these files, as fields of `Artifact`."""
     try:
         entries = read_json(manifest)["files"]
-        return [entry.get(key) for entry in entries if entry["sha256"] == digests]
+        (entry,) = (each for each in entries if each["sha256"] == digests)
+        accuracy, used = entry.get("accuracy"), entry.get("calibration")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return []
-
-
-def _is_share(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+        return {}
+    found: dict[str, Any] = {}
+    if type(accuracy) in (int, float) and 0 <= accuracy <= 1:
+        found["accuracy"] = float(accuracy)
+    if isinstance(used, dict) and isinstance(used.get("source"), str):
+        name = Path(used["source"]).name
+        found["calibration"] = f"{used.get('measured')} examples of {name}"
+    return found

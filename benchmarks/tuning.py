@@ -201,7 +201,10 @@ class _State:
         for index, lowering in enumerate(racing):
             measurement = self._succeeded(run, index)
             if measurement is None:
-                self._dropped[lowering] = self._reason(lowering, run.measurements[index].error)
+                # The folder is temporary, so its path is of no use in the table.
+                path, error = self._paths[lowering], run.measurements[index].error
+                reason = (error or "it has no samples").replace(str(path), path.name)
+                self._dropped[lowering] = reason
                 self._trials.pop(lowering, None)
             elif baseline is not None:
                 self._trials[lowering] = self._trial(lowering, measurement, baseline, final)
@@ -219,11 +222,6 @@ class _State:
     def _succeeded(self, run: Run, index: int) -> Measurement | None:
         measurement = run.measurements[index]
         return None if measurement.error or not measurement.rounds else measurement
-
-    def _reason(self, lowering: Lowering, error: str | None) -> str:
-        # The folder is temporary, so its path is of no use in the table.
-        path = self._paths[lowering]
-        return (error or "it has no samples").replace(str(path), path.name)
 
     def _trial(
         self, lowering: Lowering, measurement: Measurement, baseline: Measurement, final: bool

@@ -49,7 +49,8 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
         require_writable(path)
         run = race(plan, _printed(plan.steps))
         print(summary(run))
-        write(run, path)
+        # `slide-deploy report` validates the result.
+        write_text(path, json.dumps(asdict(run), ensure_ascii=False, allow_nan=False) + "\n")
     except (SlideDeployError, OSError) as error:
         print(f"No result was written: {error}")
         return 2
@@ -85,11 +86,6 @@ def adapted(plan: RacePlan, usable: int, threads: int | None, seconds: float | N
         limits=None if plan.limits is None else here(plan.limits),
         seconds=plan.seconds if seconds is None else seconds,
     )
-
-
-def write(run: Run, path: Path) -> None:
-    """Write a run atomically. `slide-deploy report` validates it."""
-    write_text(path, json.dumps(asdict(run), ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def host_name() -> str:

@@ -61,7 +61,7 @@ def _run(view: RunView) -> Iterator[str]:
     yield from _titled(
         "Warnings", [_sentence(warning) for warning in notes.warning_sentences(view)]
     )
-    failures = [f"{_code(row.name)}: {_code(error)}" for row, error in notes.failures(view)]
+    failures = [f"{_code(row.name)}: {_code(row.measurement.error or '')}" for row in view.failed]
     yield from _titled("Failed", failures)
     for row in view.rows:
         if row.operators:

@@ -18,7 +18,7 @@ from torch.export import ExportedProgram
 
 from benchmarks.generated_page import page_command
 from benchmarks.passes.networks import PassNetwork, networks_named
-from benchmarks.passes.plain import FORMATS, write_plain
+from benchmarks.passes.plain import FORMATS, WRITERS
 from benchmarks.passes.record import PLAIN, WrittenVariant
 from benchmarks.passes.variants import measured_passes, variants
 from exporters.base import exporter_for, quiet
@@ -117,7 +117,7 @@ def _write_format(
     step(f"{network.name}: {PLAIN} {exporter.format}")
     (plain, *_) = exporter.paths(folder / PLAIN)
     with interruption.unswallowed(), quiet():
-        write_plain(raced.deployable, exporter.format, plain)
+        WRITERS[exporter.format](raced.deployable, plain)
     _prove(network, raced, plain)
     known: dict[str, Path] = {}
     measured = measured_passes(exporter.passes())
