@@ -37,10 +37,8 @@ class Grid:
 
     def print(self) -> None:
         """Print the table to standard output."""
-        shown = table(self.title, self.headers)
-        for row in self.rows:
-            shown.add_row(*map(escape, row))
-        stdout().print(shown)
+        rows = (list(map(escape, row)) for row in self.rows)
+        stdout().print(table(self.title, self.headers, rows))
         if self.remark:
             stdout().print(self.remark, markup=False, soft_wrap=False)
 

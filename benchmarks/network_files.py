@@ -1,7 +1,7 @@
-"""Model files to race: a folder for each network and format, with a record in each folder.
+"""Model files to race, their records and races, for the commands that write pages.
 
-A command in ``slide_deploy.tasks`` writes the files and the record. A benchmark command races the
-files of the record.
+A command in ``slide_deploy.tasks`` writes a folder for each network and format, with a record in
+it. A benchmark command races the files of the record.
 """
 
 import argparse

@@ -11,17 +11,13 @@ from benchmarks.generated_page import Grid, page_command, page_of, publish
 from benchmarks.record import Run
 from benchmarks.report.summary import machine_title
 from benchmarks.report.table import without_noise
+from slide_deploy.terminal.console import figures, texts
 
 COMMAND = "make device-results"
 _HEADERS = (
-    ("device", False),
-    ("file", False),
-    ("target", False),
-    ("threads", True),
-    ("median ms", True),
-    ("error", True),
-    ("SNR dB", True),
-    ("measured", False),
+    *texts("device", "file", "target"),
+    *figures("threads", "median ms", "error", "SNR dB"),
+    *texts("measured"),
 )
 
 

@@ -8,13 +8,17 @@ from pathlib import Path
 from benchmarks import result
 from benchmarks.forms.standing import MOST, Standing, standings
 from benchmarks.generated_page import Grid, page_command, page_of, publish, ratio_cells
+from slide_deploy.terminal.console import figures, texts
 
 COMMAND = "make bench-forms"
 SUITES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.toml")))
 
 _HEADERS = (
-    *(("network", False), ("target", False), ("auto, ms", True), ("fastest form", False)),
-    *(("auto / fastest", True), ("from", True), ("to", True), ("", False)),
+    *texts("network", "target"),
+    *figures("auto, ms"),
+    *texts("fastest form"),
+    *figures("auto / fastest", "from", "to"),
+    *texts(""),
 )
 
 

@@ -6,20 +6,21 @@ from importlib import import_module
 from benchmarks.generated_page import Grid, ratio_cells
 from benchmarks.passes.gains import LEAST, PAYS, Gain, PassStanding
 from benchmarks.statistics import Estimate
+from slide_deploy.terminal.console import figures, texts
 
 RUNTIMES = {"onnxruntime:cpu": "ONNX Runtime", "openvino:cpu": "OpenVINO"}
 
 _STANDINGS = (
-    *(("network", False), ("runtime", False), ("theirs, ms", True), ("ours, ms", True)),
-    *(("theirs / ours", True), ("from", True), ("to", True), ("", False)),
-    *(("no pass / all", True), ("from", True), ("to", True), ("same / same", True)),
+    *texts("network", "runtime"),
+    *figures("theirs, ms", "ours, ms", "theirs / ours", "from", "to"),
+    *texts(""),
+    *figures("no pass / all", "from", "to", "same / same"),
 )
 _GAINS = (
-    *(("pass", False), ("network", False), ("changes", True)),
-    *(("left out", True), ("from", True), ("to", True)),
-    *(("alone", True), ("from", True), ("to", True)),
+    *texts("pass", "network"),
+    *figures("changes", "left out", "from", "to", "alone", "from", "to"),
 )
-_PASSES = (("pass", False), ("what it does", False), ("most", True), ("where", False), ("", False))
+_PASSES = (*texts("pass", "what it does"), *figures("most"), *texts("where", ""))
 
 
 def standings(found: Sequence[PassStanding]) -> Grid:

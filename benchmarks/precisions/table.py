@@ -8,6 +8,7 @@ from benchmarks.precisions.files import WrittenPrecision
 from slide_deploy.evaluation.figures import AccuracyRow
 from slide_deploy.evaluation.statistics import Difference, Share
 from slide_deploy.precisions import precision_named
+from slide_deploy.terminal.console import figures, texts
 from slide_deploy.terminal.printable import counted
 
 # Percentage points of top-1 that a quantised file may lose.
@@ -16,9 +17,8 @@ MAX_DROP = 0.5
 _CHANCE = 0.05
 
 _HEADERS = (
-    *(("format", False), ("precision", False), ("runs on", False)),
-    *(("MB", True), ("of float32", True), ("top-1 %", True), ("agrees %", True)),
-    *(("change, points", True), ("p", True)),
+    *texts("format", "precision", "runs on"),
+    *figures("MB", "of float32", "top-1 %", "agrees %", "change, points", "p"),
 )
 
 

@@ -8,6 +8,7 @@ from benchmarks.quantisation.record import DEFAULT, FLOAT32, QuantisedVariant, W
 from benchmarks.record import Measurement, Run
 from benchmarks.statistics import Estimate, paired_ratio
 from slide_deploy.errors import InputError
+from slide_deploy.terminal.console import figures, texts
 
 # A family is worth its rounding error if the whole interval of its ratio lies below this.
 PAYS = 0.98
@@ -94,16 +95,13 @@ def _verdict(
 
 def table(written: WrittenFamily, found: tuple[FamilyRow, ...]) -> Grid:
     """Return a table of all files of a format."""
-    headers = (
-        *(("in int8", False), ("operators", True), ("ms", True), ("/ float32", True)),
-        *(("from", True), ("to", True), ("/ default", True), ("from", True), ("to", True)),
-        *(("size / float32", True), ("dB", True), ("", False)),
-    )
+    ratios = ("/ float32", "from", "to", "/ default", "from", "to")
+    columns = figures("operators", "ms", *ratios, "size / float32", "dB")
     whole = written.named(FLOAT32).size
     default = ", ".join(written.named(DEFAULT).families)
     return Grid(
         f"{written.network} on {written.target}",
-        headers,
+        (*texts("in int8"), *columns, *texts("")),
         tuple(_cells(each, whole) for each in found),
         f"The default is {default}. Times are ratios of medians, paired by round, with 95 % "
         f"intervals. dB is the signal-to-noise ratio on held-out examples, after removing the mean "

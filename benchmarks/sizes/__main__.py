@@ -13,6 +13,7 @@ from slide_deploy.errors import InputError
 from slide_deploy.hosts.host import Architecture
 from slide_deploy.hosts.registry import known_hosts
 from slide_deploy.machine import describe
+from slide_deploy.terminal.console import figures, texts
 from slide_deploy.terminal.progress import Steps
 
 COMMAND = "make bench-sizes"
@@ -65,14 +66,11 @@ def as_recorded(size: Architecture, found: Exported) -> bool:
 
 def table(found: Sequence[tuple[Architecture, Exported]]) -> Grid:
     """Return a table of all sizes."""
-    headers = (
-        *(("size", False), ("parameters", True), ("published", True), ("GMACs", True)),
-        *(("in the file", True), ("published", True), ("seconds", True), ("peak, GiB", True)),
-        *(("worst error", True), ("", False)),
-    )
+    counts = figures("parameters", "published", "GMACs", "in the file", "published")
+    costs = figures("seconds", "peak, GiB", "worst error")
     return Grid(
         "Every published size, exported to every format and verified",
-        headers,
+        (*texts("size"), *counts, *costs, *texts("")),
         tuple(_row(*each) for each in found),
         "Parameters are those of the trained network. GMACs are 10^9 multiply-adds of the folded "
         "network, from the record, and counted in an ONNX file without passes. The worst error is "

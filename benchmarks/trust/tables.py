@@ -13,6 +13,7 @@ from benchmarks.trust.outcomes import (
     LoopAgreement,
     Series,
 )
+from slide_deploy.terminal.console import figures, texts
 
 COMMAND = "make bench-trust"
 
@@ -28,11 +29,8 @@ def passed(accepted: bool) -> str:
 
 
 def _gate(findings: Findings) -> Grid:
-    headers = (
-        *(("target", False), ("extra work", True), ("races", True), ("worse", True)),
-        *(("cannot tell", True), ("better", True), ("ratio", True), ("least", True)),
-        *(("most", True), ("", False)),
-    )
+    verdicts = figures("extra work", "races", "worse", "cannot tell", "better")
+    headers = (*texts("target"), *verdicts, *figures("ratio", "least", "most"), *texts(""))
     return Grid(
         f"A file against itself, gate at {FAIL_ABOVE:.0%}",
         headers,
@@ -58,10 +56,8 @@ def _series(series: Series, findings: Findings) -> tuple[str, ...]:
 
 
 def _vendors(findings: Findings) -> Grid:
-    headers = (
-        *(("target", False), ("against", False), ("pairs", True), ("ours, ms", True)),
-        *(("theirs, ms", True), ("ratio", True), ("from", True), ("to", True), ("", False)),
-    )
+    columns = figures("pairs", "ours, ms", "theirs, ms", "ratio", "from", "to")
+    headers = (*texts("target", "against"), *columns, *texts(""))
     return Grid(
         "Our median compared with that of another tool",
         headers,
