@@ -4,7 +4,6 @@ This module runs on the workstation only, as devices may lack the libraries that
 bundle contains the results.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,6 @@ from benchmarks.record import Artifact
 from slide_deploy.files.companions import digest_of, digests_of, files_in, graph_of, parts_of
 from slide_deploy.files.reading import read_json
 from slide_deploy.graph_checks import Graph, inspect, traffic
-
-
-@dataclass(frozen=True)
-class _Costs:
-    """Costs of one image; None where they cannot be counted."""
-
-    macs: int | None = None
-    parameters: int | None = None
-    traffic: int | None = None
 
 
 def describe_artifact(path: Path) -> Artifact:
@@ -34,50 +24,38 @@ def describe_artifact(path: Path) -> Artifact:
     graph = graph_of(path)
     parts = parts_of(path, graph)
     digests = digests_of(parts)
-    costs = _Costs() if graph is None else _costs(graph)
     return Artifact(
         name=path.name,
         sha256=digest_of(digests),
         size=sum(item.stat().st_size for item in files_in(parts).values()),
-        macs=costs.macs,
-        parameters=costs.parameters,
-        traffic=costs.traffic,
-        accuracy=_accuracy(path.parent / "manifest.json", digests),
-        calibration=_calibration(path.parent / "manifest.json", digests),
+        **({} if graph is None else _costs(graph)),
+        **_stated(path.parent / "manifest.json", digests),
     )
 
 
-def _costs(graph: Graph) -> _Costs:
+def _costs(graph: Graph) -> dict[str, Any]:
+    """Return the costs of one image, as fields of `Artifact`."""
     try:
         counted = inspect(graph)
-        return _Costs(counted.macs, counted.parameters, traffic(graph))
+        macs, parameters = counted.macs, counted.parameters
+        return {"macs": macs, "parameters": parameters, "traffic": traffic(graph)}
     except Exception:
         # A file whose graph cannot be counted can still be measured.
-        return _Costs()
+        return {}
 
 
-def _accuracy(manifest: Path, digests: dict[str, str]) -> float | None:
-    """Return the top-1 accuracy that a manifest has for exactly these files."""
-    found = _manifest_values(manifest, digests, "accuracy")
-    return next((float(share) for share in found if _is_share(share)), None)
-
-
-def _calibration(manifest: Path, digests: dict[str, str]) -> str:
-    """Return the calibration data that a manifest has for exactly these files."""
-    for each in _manifest_values(manifest, digests, "calibration"):
-        if isinstance(each, dict) and isinstance(each.get("source"), str):
-            return f"{each.get('measured')} examples of {Path(each['source']).name}"
-    return ""
-
-
-def _manifest_values(manifest: Path, digests: dict[str, str], key: str) -> list[Any]:
-    """Return the values of a key in the manifest's entries for exactly these files."""
+def _stated(manifest: Path, digests: dict[str, str]) -> dict[str, Any]:
+    """Return what a manifest states of exactly these files, as fields of `Artifact`."""
     try:
         entries = read_json(manifest)["files"]
-        return [entry.get(key) for entry in entries if entry["sha256"] == digests]
+        (entry,) = (each for each in entries if each["sha256"] == digests)
+        accuracy, used = entry.get("accuracy"), entry.get("calibration")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return []
-
-
-def _is_share(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+        return {}
+    found: dict[str, Any] = {}
+    if type(accuracy) in (int, float) and 0 <= accuracy <= 1:
+        found["accuracy"] = float(accuracy)
+    if isinstance(used, dict) and isinstance(used.get("source"), str):
+        name = Path(used["source"]).name
+        found["calibration"] = f"{used.get('measured')} examples of {name}"
+    return found

@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 
 import benchmarks
 import slide_deploy
-from benchmarks.bundle_texts import RUN, readme
 from benchmarks.measuring import plan_file
 from benchmarks.measuring.bundle_runner import PLAN
 from benchmarks.measuring.race import RacePlan
@@ -84,6 +83,30 @@ _REQUIREMENTS = {
     "torch": ("torch>=2.9",),
 }
 
+# Any Python 3 can parse this, so that an old one prints the version it needs instead of failing.
+RUN = '''\
+"""Measures the files of this bundle on this device: python3 run.py"""
+
+import os
+import sys
+
+if sys.version_info < (3, 11):
+    sys.exit("Python 3.11 or newer is needed; this is %s." % sys.version.split()[0])
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+
+if __name__ == "__main__":
+    from pathlib import Path
+
+    from benchmarks.measuring.bundle_runner import main
+
+    sys.exit(main(Path(HERE)))
+'''
+_CUSTOM = """
+These targets are custom ones. Put their modules beside `run.py`: {names}.
+"""
+
 # The earliest time that a zip can store.
 _TIME = (1980, 1, 1, 0, 0, 0)
 _UNIX, _READABLE = 3, 0o100644 << 16
@@ -110,7 +133,7 @@ def write_bundle(plan: RacePlan, out: Path) -> None:
         PLAN: plan_file.to_json(moved),
         "run.py": RUN,
         "requirements.txt": "\n".join(needed) + "\n",
-        "README.md": readme(moved, needed, _custom_targets(moved.candidates)),
+        "README.md": _readme(moved, needed),
     }
     try:
         with draft_of(out) as draft:
@@ -181,9 +204,20 @@ def _write(path: Path, content: dict[str, Path | str]) -> None:
                 shutil.copyfileobj(stream, target, 1 << 20)
 
 
-def _custom_targets(candidates: tuple[Candidate, ...]) -> list[str]:
+def _readme(plan: RacePlan, requirements: list[str]) -> str:
+    """Return the README of a bundle, for the owner of the device."""
+    runtimes = [line.split(">")[0] for line in requirements if not line.startswith("numpy")]
     known = {target.name for target in TARGETS}
-    return sorted({each.target for each in candidates} - known)
+    custom = ", ".join(sorted({each.target for each in plan.candidates} - known))
+    # Measuring and half the limit of the warm-up, without loading.
+    seconds = len(plan.candidates) * (plan.seconds + plan.sustained + plan.warm_up / 2)
+    text = Path(__file__).with_name("bundle_readme.md").read_text(encoding="utf-8")
+    return text.format(
+        candidates="\n".join(f"- {each.name} (`{each.path}`)" for each in plan.candidates),
+        runtimes=", ".join(runtimes) or "the runtime",
+        minutes=max(1, round(seconds / 60)),
+        custom=_CUSTOM.format(names=custom) if custom else "",
+    )
 
 
 def _is_checkpoint(candidate: Candidate) -> bool:

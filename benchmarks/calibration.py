@@ -16,6 +16,7 @@ from benchmarks.record import Candidate
 from benchmarks.statistics import LEAST_ROUNDS, noise_of_equals
 from slide_deploy.errors import InputError
 from slide_deploy.files.folders import require_writable_folder, shared_file
+from slide_deploy.files.validation import validated
 from slide_deploy.files.writing import require_writable, write_text
 from slide_deploy.machine import describe, fingerprint
 
@@ -99,10 +100,6 @@ def stored_noise(targets: Sequence[str]) -> float | None:
 def _read() -> dict[str, dict[str, float]]:
     """Return the stored noise by machine and target; empty if the file is missing or damaged."""
     try:
-        content = json.loads(cache_file().read_text())
-        return {
-            str(machine): {str(target): float(noise) for target, noise in noises.items()}
-            for machine, noises in content.items()
-        }
-    except (OSError, ValueError, AttributeError, TypeError):
+        return validated(dict[str, dict[str, float]], json.loads(cache_file().read_text()))
+    except (OSError, ValueError):
         return {}

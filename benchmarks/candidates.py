@@ -7,7 +7,6 @@ from itertools import product
 from pathlib import Path
 
 from benchmarks.record import Candidate, Configuration
-from slide_deploy.backends.base import Target
 from slide_deploy.backends.registry import targets_for, timed_target_named
 from slide_deploy.errors import InputError
 from slide_deploy.files.companions import graph_of
@@ -108,7 +107,9 @@ def candidate_name(
 
 
 def _targets(file: Path, wanted: Sequence[str]) -> tuple[str, ...]:
-    possible = tuple(map(timed_target_named, wanted)) or _timed_for(file)
+    # Without names, those whose latency represents a real device.
+    timed = tuple(target for target in targets_for(file) if target.is_timed)
+    possible = tuple(map(timed_target_named, wanted)) or timed
     if wanted:
         found = tuple(target.name for target in possible if file.suffix.lower() in target.suffixes)
         if not found:
@@ -129,11 +130,6 @@ def _targets(file: Path, wanted: Sequence[str]) -> tuple[str, ...]:
             return (target.name,)
     hints = "; ".join(f"{target.name}: {target.find().detail}" for target in possible[:2])
     raise InputError(f"No installed runtime runs {file}: install one ({hints}).")
-
-
-def _timed_for(file: Path) -> tuple[Target, ...]:
-    """Return the targets for a file whose latency represents a real device."""
-    return tuple(target for target in targets_for(file) if target.is_timed)
 
 
 def labels(files: Sequence[Path]) -> list[str]:

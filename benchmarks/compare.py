@@ -6,6 +6,8 @@ are not in those rounds and widen the interval:
 - the noise between equal candidates, if a run was calibrated;
 - a change in the machine's speed between the runs, if both measured its peak rates. The interval
   then covers both the ratio and the ratio corrected for that change.
+
+The gate compares the candidates of one run with the first one, round by round.
 """
 
 from collections.abc import Sequence
@@ -14,7 +16,7 @@ from enum import StrEnum
 from statistics import median
 
 from benchmarks.record import Candidate, Limits, Measurement, Run
-from benchmarks.statistics import Estimate, Interval, unpaired_ratio, widened
+from benchmarks.statistics import Estimate, Interval, paired_ratio, unpaired_ratio, widened
 from slide_deploy.errors import InputError
 from slide_deploy.machine import fingerprint
 
@@ -175,6 +177,67 @@ def _differences(old: Measurement, new: Measurement) -> list[str]:
 
 def _machine(run: Run) -> str:
     return run.machine.get("processor", "an unknown processor")
+
+
+def require_others(count: int) -> None:
+    """Check that a gate has a second candidate, as it would pass anything otherwise.
+
+    Raises:
+        InputError: There is no second candidate.
+    """
+    if count < 2:
+        raise InputError(
+            "--fail-above compares candidates with the first one, and there is no other: give a "
+            "second file, or use slide-deploy compare for an earlier run."
+        )
+
+
+def require_comparable(candidates: Sequence[Candidate]) -> None:
+    """Check that a gate can compare a candidate with the first one.
+
+    Raises:
+        InputError: There is no second candidate, or all have another number of streams.
+    """
+    require_others(len(candidates))
+    baseline, *others = candidates
+    streams = baseline.configuration.streams
+    if all(each.configuration.streams != streams for each in others):
+        raise InputError(
+            f"--fail-above compares candidates with as many --streams as the first one, {streams}, "
+            f"and no other has that: give one number of --streams."
+        )
+
+
+def gate(run: Run, fail_above: float) -> tuple[Comparison, ...]:
+    """Compare every other candidate with the first, widened by the machine's noise if known.
+
+    Args:
+        run: A run whose rounds are interleaved, so that they pair.
+        fail_above: Share by which a candidate may be slower, 0.05 for 5 %.
+
+    Returns:
+        The time per image of each candidate / that of the first one, paired by round. There is no
+        ratio with too few rounds or another number of streams.
+    """
+    baseline, *others = run.measurements
+    return tuple(_gated(each, baseline, fail_above, run.noise) for each in others)
+
+
+def _gated(
+    measurement: Measurement, baseline: Measurement, fail_above: float, noise: float | None
+) -> Comparison:
+    name = measurement.candidate.name
+    if measurement.error or baseline.error:
+        return Comparison(name, None, Verdict.failed)
+    ours, theirs = measurement.candidate.configuration, baseline.candidate.configuration
+    if ours.streams != theirs.streams:  # concurrent calls share the processor and take longer
+        return Comparison(name, None, Verdict.unclear)
+    ratio = paired_ratio(measurement.samples_per_image, baseline.samples_per_image)
+    if ratio is None:
+        return Comparison(name, None, Verdict.unclear)
+    if noise is not None:
+        ratio = widened(ratio, noise)
+    return Comparison(name, ratio, judge(ratio, fail_above))
 
 
 def failed(comparisons: Sequence[Comparison]) -> bool:

@@ -17,13 +17,14 @@ too low, which `warning_of` reports.
 from statistics import median
 
 from benchmarks.record import Artifact, Limits, Measurement
+from slide_deploy.terminal.printable import counted
 
 NANOSECONDS = 1e9
 
 
 def share_of_limit(
     measurement: Measurement, limits: Limits | None, *, processor: bool
-) -> float | None:
+) -> float | str:
     """Return the best possible time divided by the median time: at most 1.
 
     Args:
@@ -32,18 +33,23 @@ def share_of_limit(
         processor: Whether the candidate's target runs on the CPU.
 
     Returns:
-        None where it is unknown: the target is not the CPU, there are no samples, costs were not
-        counted, the limits have another number of threads, or the arithmetic is not float32.
+        A clause on the reason where the share is unknown.
     """
-    seconds = _median_seconds(measurement)
+    samples = measurement.pooled_samples
+    seconds = median(samples) / NANOSECONDS if samples else 0.0
+    if measurement.error or not seconds > 0:
+        return "no call was measured"
+    if limits is None:
+        return "the machine's limits were not measured"
+    if not processor:
+        return "the limits are those of the processor"
     configuration = measurement.candidate.configuration
     threads = configuration.threads * configuration.streams
-    if not processor or limits is None or limits.threads != threads:
-        return None
-    if configuration.precision != "float32" or measurement.artifact is None or seconds is None:
-        return None
-    best = _best_seconds(measurement.artifact, configuration.images * configuration.streams, limits)
-    return None if best is None else best / seconds
+    if threads != limits.threads or configuration.precision != "float32":
+        return f"the limits are for {counted(limits.threads, 'thread')} in float32"
+    images = configuration.images * configuration.streams
+    best = _best_seconds(measurement.artifact, images, limits)
+    return "its operations were not counted" if best is None else best / seconds
 
 
 def warning_of(share: float, limits: Limits) -> str | None:
@@ -58,8 +64,10 @@ def warning_of(share: float, limits: Limits) -> str | None:
     )
 
 
-def _best_seconds(artifact: Artifact, images: int, limits: Limits) -> float | None:
+def _best_seconds(artifact: Artifact | None, images: int, limits: Limits) -> float | None:
     """Return the least possible seconds of a call, from both limits or the one that is known."""
+    if artifact is None:
+        return None
     bounds = []
     if artifact.macs is not None and limits.macs_per_second:
         bounds.append(images * artifact.macs / median(limits.macs_per_second))
@@ -67,9 +75,3 @@ def _best_seconds(artifact: Artifact, images: int, limits: Limits) -> float | No
         beyond = max(0, artifact.traffic - (limits.cache or 0))
         bounds.append(beyond / median(limits.bytes_per_second))
     return max(bounds, default=0.0) or None
-
-
-def _median_seconds(measurement: Measurement) -> float | None:
-    samples = measurement.pooled_samples
-    seconds = median(samples) / NANOSECONDS if samples else 0.0
-    return seconds if seconds > 0 else None

@@ -1,17 +1,22 @@
 """Tables that a command prints and writes into a page of the documentation."""
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 
 from rich.markup import escape
 
 from benchmarks.report.markdown import markdown_table
-from slide_deploy.errors import InputError
-from slide_deploy.files.writing import write_text
+from benchmarks.statistics import Estimate
+from slide_deploy.errors import InputError, SlideDeployError
+from slide_deploy.files.writing import require_writable, write_text
 from slide_deploy.terminal.console import stdout, table
 
 END = "<!-- generated until here -->"
+INTERRUPTED = 130
+Main = Callable[[Sequence[str] | None], int]
 
 
 @dataclass(frozen=True)
@@ -32,10 +37,8 @@ class Grid:
 
     def print(self) -> None:
         """Print the table to standard output."""
-        shown = table(self.title, self.headers)
-        for row in self.rows:
-            shown.add_row(*map(escape, row))
-        stdout().print(shown)
+        rows = (list(map(escape, row)) for row in self.rows)
+        stdout().print(table(self.title, self.headers, rows))
         if self.remark:
             stdout().print(self.remark, markup=False, soft_wrap=False)
 
@@ -95,6 +98,63 @@ class GeneratedPage:
             blocks.append(markdown_table((("", False), ("", False)), facts))
         figures = "\n\n".join(blocks)
         write_text(self.path, f"{before}{self.begin}\n\n{figures}\n\n{END}{after}")
+
+
+def page_of(path: Path | None, command: str) -> GeneratedPage | None:
+    """Return the page of ``--out``, or None. A page that cannot be updated fails before the work.
+
+    Raises:
+        InputError: The page lacks the marks, or cannot be read or written.
+    """
+    if path is None:
+        return None
+    page = GeneratedPage(path, command)
+    page.around()
+    require_writable(path)
+    return page
+
+
+def publish(
+    page: GeneratedPage | None, grids: Sequence[Grid], conditions: Mapping[str, str] | None = None
+) -> None:
+    """Print tables and, if there is a page, write them into it.
+
+    Raises:
+        InputError: As in :meth:`GeneratedPage.update`.
+    """
+    for grid in grids:
+        grid.print()
+    if page is not None:
+        page.update(grids, conditions)
+        print(f"written: {page.path}")
+
+
+def page_command(main: Main) -> Callable[..., int]:
+    """Decorate the function of a command, which takes arguments and returns an exit code.
+
+    Errors become one sentence and exit code 2, Ctrl-C exit code 130. Results in files are kept.
+    """
+
+    @wraps(main)
+    def command(arguments: Sequence[str] | None = None) -> int:
+        try:
+            return main(arguments)
+        except SlideDeployError as error:
+            print(error, file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print("interrupted; no page was changed.", file=sys.stderr)
+            return INTERRUPTED
+
+    return command
+
+
+def ratio_cells(ratio: Estimate | None, digits: int = 2, missing: str = "") -> tuple[str, str, str]:
+    """Return cells with a ratio and the ends of its interval; ``missing`` in place of None."""
+    if ratio is None:
+        return missing, "", ""
+    low, value, high = ratio.interval.low, ratio.value, ratio.interval.high
+    return f"{value:.{digits}f}", f"{low:.{digits}f}", f"{high:.{digits}f}"
 
 
 def _blocks(grid: Grid) -> list[str]:

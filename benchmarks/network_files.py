@@ -1,40 +1,54 @@
-"""Model files to race: a folder for each network and format, with a record in each folder.
+"""Model files to race, their records and races, for the commands that write pages.
 
-A command in ``slide_deploy.tasks`` writes the files and the record. A benchmark command races the
-files of the record.
+A command in ``slide_deploy.tasks`` writes a folder for each network and format, with a record in
+it. A benchmark command races the files of the record.
 """
 
+import argparse
 import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
+from benchmarks import result
+from benchmarks.artifact import describe_artifact
+from benchmarks.measuring.race import OnStep, RacePlan, race
+from benchmarks.record import Candidate, Configuration, Run
 from slide_deploy.errors import InputError
 from slide_deploy.files.reading import read_json
 from slide_deploy.files.validation import validated
 from slide_deploy.files.writing import write_text
+from slide_deploy.machine import usable_threads
+from slide_deploy.process.child_python import python_environment
 
-_RECORD = "files.json"
+RECORD = "files.json"
 T = TypeVar("T")
 
 
-def write_record(record: Any, folder: Path) -> None:
-    """Write a record (a dataclass of plain values) into the folder of its files."""
-    write_text(folder / _RECORD, json.dumps(asdict(record), indent=2) + "\n")
+def write_record(record: Any, path: Path) -> None:
+    """Write a record, a dataclass of plain values, as JSON."""
+    write_text(path, json.dumps(asdict(record), indent=2) + "\n")
 
 
-def read_record(kind: type[T], folder: Path) -> T:
-    """Read the record of a folder.
+def read_record(kind: type[T], path: Path, command: str) -> T:
+    """Read a record.
+
+    Args:
+        kind: Its dataclass.
+        path: Path of the file.
+        command: The command that writes it, for the error message.
 
     Raises:
         InputError: The record is missing or damaged.
     """
-    path = folder / _RECORD
     try:
         return validated(kind, read_json(path))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"{path} is not a record of files ({error}): write the files again."
+            f"{path} is not a record of {command} ({error}): delete it and write the files again."
         ) from error
 
 
@@ -51,9 +65,91 @@ def folders(place: Path, command: str) -> tuple[Path, ...]:
     from benchmarks.passes.networks import NETWORKS
 
     order = {each.name: index for index, each in enumerate(NETWORKS)}
-    found = [path.parent for path in place.glob(f"*/*/{_RECORD}")]
+    found = [path.parent for path in place.glob(f"*/*/{RECORD}")]
     if not found:
         raise InputError(f"{place} contains no files of networks: run {command}.")
     return tuple(
         sorted(found, key=lambda each: (order.get(each.parent.name, len(order)), each.name))
     )
+
+
+def race_parser(program: str, rounds: int, seconds: float) -> argparse.ArgumentParser:
+    """Return the parser of a command that races files, with defaults of rounds and seconds."""
+    parser = argparse.ArgumentParser(prog=program)
+    parser.add_argument("folder", type=Path, help="folder of the files")
+    parser.add_argument("--out", type=Path, help="page whose figures are replaced")
+    parser.add_argument("--no-race", action="store_true", help="use the results of earlier races")
+    parser.add_argument("--rounds", type=int, default=rounds, help="rounds per process; at least 6")
+    parser.add_argument("--seconds", type=float, default=seconds, help="measuring time per process")
+    parser.add_argument("--warm-up", type=float, default=1.0, help="maximum seconds of warm-up")
+    parser.add_argument("--threads", type=int, default=usable_threads(), help="threads per call")
+    return parser
+
+
+def race_plan(files: Mapping[str, Path], target: str, chosen: argparse.Namespace) -> RacePlan:
+    """Return the plan of a race of files, by name, with the options of ``race_parser``."""
+    configuration = Configuration(threads=chosen.threads)
+    return RacePlan(
+        tuple(Candidate(name, str(path), target, configuration) for name, path in files.items()),
+        {name: describe_artifact(path) for name, path in files.items()},
+        seconds=chosen.seconds,
+        rounds=chosen.rounds,
+        warm_up=chosen.warm_up,
+    )
+
+
+def race_into(path: Path, plan: RacePlan, step: OnStep, title: str) -> None:
+    """Run a race and write its result; steps begin with the title. Ctrl-C writes nothing."""
+    run = race(plan, lambda text: step(f"{title}: {text}"))
+    if run.interrupted:
+        raise KeyboardInterrupt
+    result.write(run, path)
+
+
+def conditions(
+    command: str, quick: Iterable[str], runs: Sequence[Run], **more: str
+) -> dict[str, str]:
+    """Return the facts about races for a page.
+
+    Args:
+        command: The command that makes the page.
+        quick: Names of networks with their quick size.
+        runs: The races.
+        more: Facts of one command. Underscores in their names become spaces.
+    """
+    measured = [each for run in runs for each in run.measurements]
+    threads = sorted({each.candidate.configuration.threads for each in measured})
+    rounds = sorted({len(each.rounds) for each in measured if each.rounds})
+    small = ", ".join(dict.fromkeys(quick))
+    return {
+        "command": command,
+        **({"too small for conclusions": small} if small else {}),
+        **{name.replace("_", " "): text for name, text in more.items()},
+        "threads": ", ".join(map(str, threads)),
+        "rounds of each process": ", ".join(map(str, rounds)),
+        **runs[0].machine,
+    }
+
+
+def run_command(*arguments: object, starter: str = "") -> str:
+    """Run a command of slide-deploy in a process of its own and return its standard output.
+
+    Args:
+        arguments: Arguments of the command; ``--quiet`` is added.
+        starter: Python code that starts it, with its command line as arguments.
+
+    Raises:
+        InputError: The command failed. The text is that of the command.
+    """
+    words = ["-m", "slide_deploy", *map(str, arguments), "--quiet"]
+    before = [sys.executable, "-c", starter] if starter else []
+    done = subprocess.run(
+        [*before, sys.executable, *words],
+        env=python_environment(Path(__file__).parents[1]),
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise InputError(f"{' '.join(words[1:])}: {last[0]}")
+    return done.stdout

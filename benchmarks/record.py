@@ -6,24 +6,9 @@ Call times are whole nanoseconds, durations are seconds, sizes are bytes.
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from slide_deploy.backends.base import Configuration, OperatorTime
+from slide_deploy.backends.base import Configuration as Configuration
+from slide_deploy.backends.base import OperatorTime as OperatorTime
 from slide_deploy.precisions import Limit
-
-__all__ = [
-    "RECORD_VERSION",
-    "Artifact",
-    "Candidate",
-    "ColdStart",
-    "Configuration",
-    "Limits",
-    "Measurement",
-    "Memory",
-    "OperatorTime",
-    "Round",
-    "Run",
-    "Tensor",
-    "WarmUp",
-]
 
 # 1: first version.
 RECORD_VERSION = 1

@@ -10,8 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from benchmarks.plausible import implausible
 from benchmarks.record import RECORD_VERSION, Run
 from slide_deploy.errors import InputError
@@ -100,11 +98,6 @@ def encode(run: Run, path: Path) -> bytes:
     content = text.encode("utf-8", "replace")
     _validated(path, content)
     return content + b"\n"
-
-
-def schema() -> dict[str, Any]:
-    """Return the JSON schema of the present version."""
-    return TypeAdapter(Run).json_schema()
 
 
 def _parsed(content: bytes, path: Path) -> dict[str, Any]:

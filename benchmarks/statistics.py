@@ -111,21 +111,12 @@ def paired_ratio(rounds: Rounds, baseline: Rounds, seed: int = 0) -> Estimate | 
     Returns:
         None if both took part in fewer than six rounds.
     """
-    ratios = _logs(rounds, baseline)
+    pairs = [each for each in zip(rounds, baseline, strict=False) if all(map(len, each))]
+    ratios = np.log([np.median(mine) / np.median(theirs) for mine, theirs in pairs])
     if len(ratios) < LEAST_ROUNDS:
         return None
     chosen = np.random.default_rng(seed).integers(0, len(ratios), (RESAMPLES, len(ratios)))
     return _from_logs(float(np.median(ratios)), np.median(ratios[chosen], axis=1))
-
-
-def _logs(rounds: Rounds, baseline: Rounds) -> np.ndarray:
-    return np.array(
-        [
-            np.log(np.median(mine) / np.median(theirs))
-            for mine, theirs in zip(rounds, baseline, strict=False)
-            if len(mine) and len(theirs)
-        ]
-    )
 
 
 def unpaired_ratio(rounds: Rounds, baseline: Rounds, seed: int = 0) -> Estimate | None:
@@ -184,11 +175,13 @@ def noise_of_equals(candidates: Sequence[Rounds]) -> float:
     Args:
         candidates: Rounds of at least three candidates that differ only in their process.
     """
-    rounds = min(len(candidate) for candidate in candidates)
-    logs = np.log(
-        [[np.median(samples) for samples in candidate[:rounds]] for candidate in candidates]
-    )
-    levels = np.median(logs - logs.mean(axis=0), axis=1)
-    scatter = float(np.std(levels, ddof=1))
+    scatter = float(np.std(levels(candidates), ddof=1))
     quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(candidates) - 1)
     return float(np.exp(quantile * scatter * np.sqrt(2)))
+
+
+def levels(candidates: Sequence[Rounds]) -> np.ndarray:
+    """Return the median over rounds of (log median - mean of all in that round), by candidate."""
+    rounds = min(map(len, candidates))
+    logs = np.log([[np.median(samples) for samples in each[:rounds]] for each in candidates])
+    return np.asarray(np.median(logs - logs.mean(axis=0), axis=1))

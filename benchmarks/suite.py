@@ -38,6 +38,7 @@ changed. The code of a model is all files of its package, or those beside it.
 
 import hashlib
 import json
+import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
@@ -49,10 +50,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from benchmarks.candidates import Sweep, candidate_name
-from benchmarks.own_network import OwnNetwork
 from benchmarks.record import Artifact, Candidate
 from slide_deploy import __version__
 from slide_deploy.backends.registry import timed_target_named
+from slide_deploy.deployable.model_text import ModelText
 from slide_deploy.errors import InputError
 from slide_deploy.files.hashing import code_digest, sha256
 from slide_deploy.files.reading import read_text
@@ -121,22 +122,41 @@ class WantedFile:
     """A file that slide-deploy exports for a suite.
 
     Attributes:
-        checkpoint: Checkpoint to export; None for random weights.
-        architecture: Architecture with random weights; None with a checkpoint or an attention.
-        attention: Size of a single attention; None otherwise.
+        entry: Entry of the suite, with a checkpoint, an architecture, an attention or a model.
+        base: Folder of the suite, which paths are relative to. It contains the code of a model.
         image_size: "224" or "512x768"; None if the checkpoint or the model determines it.
         format: Name in `slide_deploy.formats`.
-        options: Export options.
-        own: A network from the user's code; None otherwise.
     """
 
-    checkpoint: Path | None
-    architecture: str | None
-    attention: str | None
+    entry: SuiteEntry
+    base: Path
     image_size: str | None
     format: str
-    options: dict[str, str | bool]
-    own: OwnNetwork | None = None
+
+    @property
+    def model_args(self) -> str | None:
+        """Arguments of a model's factory in JSON, as in ``--model-args``."""
+        return None if self.entry.model_args is None else json.dumps(self.entry.model_args)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the file depends on, apart from the checkpoint and slide-deploy's code."""
+        entry, options = self.entry, self.entry.export
+        found: dict[str, Any] = {
+            "format": self.format,
+            "size": self.image_size,
+            "export": options,
+            # A changed table may choose another lowering, unless the suite names one.
+            "tuning": tables_digest() if options.get("lowering", "auto") == "auto" else None,
+        }
+        if entry.model is None:
+            return found
+        code = {
+            os.path.relpath(path, self.base.resolve()): sha256(path)
+            for path in ModelText.parse(entry.model).sources(self.base)
+        }
+        weights = None if entry.weights_file is None else sha256(self.base / entry.weights_file)
+        model = [entry.model, self.model_args, entry.input]
+        return {**found, "model": model, "weights": weights, "own code": code}
 
 
 # A suite is written by hand.
@@ -261,14 +281,14 @@ def _candidates(
 def _file(
     entry: SuiteEntry, target: str, size: str, base: Path, work: Path, export: Export
 ) -> Path:
-    if entry.file is not None:
-        file = base / entry.file
-        if not file.exists():
-            raise InputError(f"{file} does not exist: check the file of {entry.name}.")
-        return file
-    checkpoint = None if entry.checkpoint is None else base / entry.checkpoint
-    if checkpoint is not None and not checkpoint.exists():
-        raise InputError(f"{checkpoint} does not exist: check the checkpoint of {entry.name}.")
+    names = ("file", "checkpoint", "weights_file")
+    paths = {name: base / text for name in names if (text := getattr(entry, name)) is not None}
+    for name, path in paths.items():
+        if not path.exists():
+            raise InputError(f"{path} does not exist: check the {name} of {entry.name}.")
+    if "file" in paths:
+        return paths["file"]
+    checkpoint = paths.get("checkpoint")
     if checkpoint is not None and target.startswith("torch:"):
         return checkpoint
     if entry.baseline is not None:
@@ -279,36 +299,10 @@ def _file(
         raise InputError(
             f"slide-deploy exports no format that {target} runs: give {entry.name} a file."
         )
-    own = _own(entry, base)
-    wanted = WantedFile(
-        checkpoint,
-        entry.architecture,
-        entry.attention,
-        size if checkpoint is None and own is None else None,
-        format.name,
-        dict(entry.export),
-        own,
-    )
-    facts = {
-        "format": format.name,
-        "size": wanted.image_size,
-        "export": wanted.options,
-        # A changed table may choose another lowering, unless the suite names one.
-        "tuning": tables_digest() if wanted.options.get("lowering", "auto") == "auto" else None,
-        **({} if own is None else own.facts()),
-    }
-    folder = _folder(work, entry, checkpoint, facts)
+    image_size = None if checkpoint is not None or entry.model is not None else size
+    wanted = WantedFile(entry, base, image_size, format.name)
+    folder = _folder(work, entry, checkpoint, wanted.facts())
     return _once(folder, lambda: export(wanted, folder), format.suffix)
-
-
-def _own(entry: SuiteEntry, base: Path) -> OwnNetwork | None:
-    if entry.model is None:
-        return None
-    weights = None if entry.weights_file is None else base / entry.weights_file
-    if weights is not None and not weights.exists():
-        raise InputError(f"{weights} does not exist: check the weights_file of {entry.name}.")
-    arguments = None if entry.model_args is None else json.dumps(entry.model_args)
-    return OwnNetwork(entry.model, arguments, weights, tuple(entry.input), base)
 
 
 def _baseline_file(entry: SuiteEntry, size: str, folder: Path) -> Path:

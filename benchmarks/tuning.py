@@ -9,7 +9,7 @@ replaces it only if its whole 95 % interval lies below 1 (``slide_deploy.tuning.
 interval is widened by the machine's noise if that was calibrated.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -93,7 +93,7 @@ class Decision:
     winner: str
     baseline: str
     trials: tuple[Trial, ...]
-    dropped: Mapping[str, str]
+    dropped: dict[str, str]
     runtime: str
 
 
@@ -201,7 +201,10 @@ class _State:
         for index, lowering in enumerate(racing):
             measurement = self._succeeded(run, index)
             if measurement is None:
-                self._dropped[lowering] = self._reason(lowering, run.measurements[index].error)
+                # The folder is temporary, so its path is of no use in the table.
+                path, error = self._paths[lowering], run.measurements[index].error
+                reason = (error or "it has no samples").replace(str(path), path.name)
+                self._dropped[lowering] = reason
                 self._trials.pop(lowering, None)
             elif baseline is not None:
                 self._trials[lowering] = self._trial(lowering, measurement, baseline, final)
@@ -219,11 +222,6 @@ class _State:
     def _succeeded(self, run: Run, index: int) -> Measurement | None:
         measurement = run.measurements[index]
         return None if measurement.error or not measurement.rounds else measurement
-
-    def _reason(self, lowering: Lowering, error: str | None) -> str:
-        # The folder is temporary, so its path is of no use in the table.
-        path = self._paths[lowering]
-        return (error or "it has no samples").replace(str(path), path.name)
 
     def _trial(
         self, lowering: Lowering, measurement: Measurement, baseline: Measurement, final: bool

@@ -1,7 +1,6 @@
 """Warnings about measurements whose figures may mislead."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
@@ -16,21 +15,6 @@ THROTTLED = 1.10
 # Splitting one normal distribution in two explains 2/π = 64 % of its variance, a uniform one 75 %.
 TWO_MODES_EXPLAIN, SMALLER_MODE, APART = 0.85, 0.05, 1.10
 SPIKE = 2.0
-
-
-@dataclass(frozen=True)
-class _Step:
-    """The split of a time line in two that explains most of the variance.
-
-    Attributes:
-        ratio: Median after the split divided by the median before.
-        at: Seconds from the first round to the split.
-        left: Remaining variance of the logarithms.
-    """
-
-    ratio: float
-    at: float
-    left: float
 
 
 def warnings_of(measurement: Measurement) -> tuple[str, ...]:
@@ -73,11 +57,11 @@ def _time_line(rounds: Sequence[Round], when: str) -> str | None:
     logs = np.log([np.median(round.samples) for round in rounds])
     slope, offset, low, high = stats.theilslopes(logs, times)
     left_by_line = float(np.var(logs - slope * times - offset))
-    step = _step(times, logs)
+    ratio, at, left = _step(times, logs)
     # It counts as throttling if the step leaves less than half the variance of a straight line.
-    if step and step.ratio >= THROTTLED and step.left < left_by_line / 2:
+    if ratio >= THROTTLED and left < left_by_line / 2:
         return (
-            f"it became {step.ratio:.2f} times slower after {step.at:.0f} s {when}, and stayed so: "
+            f"it became {ratio:.2f} times slower after {at:.0f} s {when}, and stayed so: "
             f"the processor may be throttling"
         )
     length = times[-1] - times[0]
@@ -91,18 +75,20 @@ def _time_line(rounds: Sequence[Round], when: str) -> str | None:
     return None
 
 
-def _step(times: np.ndarray, logs: np.ndarray) -> _Step | None:
-    """Return the best split with at least three rounds on either side."""
-    splits = range(3, len(logs) - 2)
-    if not splits:
-        return None
+def _step(times: np.ndarray, logs: np.ndarray) -> tuple[float, float, float]:
+    """Split a time line of six rounds or more in two, so that most of the variance is explained.
+
+    Returns:
+        Median after the split divided by the median before, seconds from the first round to the
+        split, and the remaining variance of the logarithms. At least three rounds lie on a side.
+    """
 
     def left(at: int) -> float:
         return float((np.var(logs[:at]) * at + np.var(logs[at:]) * (len(logs) - at)) / len(logs))
 
-    best = min(splits, key=left)
+    best = min(range(3, len(logs) - 2), key=left)
     ratio = float(np.exp(np.median(logs[best:]) - np.median(logs[:best])))
-    return _Step(ratio, float(times[best] - times[0]), left(best))
+    return ratio, float(times[best] - times[0]), left(best)
 
 
 def _shape(rounds: Sequence[Round]) -> str | None:

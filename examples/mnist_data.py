@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from slide_deploy.images.preprocessing import load_image
+from slide_deploy.images.preprocessing import ImageInput
 
 Images = NDArray[np.float32]  # (image, channel, row, column)
 Labels = NDArray[np.int64]
@@ -57,7 +57,8 @@ def read(folder: Path) -> tuple[Images, Labels]:
         Images, (image, 3, IMAGE_SIZE, IMAGE_SIZE), normalised as for ImageNet; digits, (image,).
     """
     paths = sorted(folder.glob("*/*.png"))
-    images = [load_image(path, (IMAGE_SIZE, IMAGE_SIZE)) for path in paths]
+    normalised = ImageInput((IMAGE_SIZE, IMAGE_SIZE), False, "float32", False)
+    images = [normalised.load(path) for path in paths]
     return np.concatenate(images), np.array([int(path.parent.name) for path in paths])
 
 

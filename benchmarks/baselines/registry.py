@@ -1,7 +1,6 @@
 """The baselines, and how they are written as files."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -24,17 +23,8 @@ from slide_deploy.verification.reference_outputs.making import store_reference_o
 Built = tuple[nn.Module, tuple[Tensor, ...]]
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """The same computation in other code.
-
-    Attributes:
-        name: Name in suites.
-        build: Returns the module and example inputs for a subject.
-    """
-
-    name: str
-    build: Callable[[SuiteSubject], Built]
+# Returns the module and example inputs for a subject: the same computation in other code.
+Build = Callable[[SuiteSubject], Built]
 
 
 def _trained(subject: SuiteSubject) -> Built:
@@ -71,40 +61,39 @@ def _matmuls(subject: SuiteSubject) -> Built:
     return module.eval(), tuple(map(torch.zeros, module.shapes))
 
 
-BASELINES = (
-    Baseline("branched", _trained),
-    Baseline("exported", _trained),  # the same, named for networks without branches
-    Baseline("swin", _swin),
-    Baseline("unfold", _unfold),
-    Baseline("matmuls", _matmuls),
-)
+# By name in suites.
+BASELINES: dict[str, Build] = {
+    "branched": _trained,
+    "exported": _trained,  # the same, named for networks without branches
+    "swin": _swin,
+    "unfold": _unfold,
+    "matmuls": _matmuls,
+}
 
 
-def baseline_named(name: str) -> Baseline:
+def baseline_named(name: str) -> Build:
     """Return a baseline by its name.
 
     Raises:
         InputError: There is no such baseline.
     """
-    for baseline in BASELINES:
-        if baseline.name == name:
-            return baseline
-    known = ", ".join(baseline.name for baseline in BASELINES)
-    raise InputError(f"There is no baseline {name}: choose one of {known}.")
+    if name not in BASELINES:
+        raise InputError(f"There is no baseline {name}: choose one of {', '.join(BASELINES)}.")
+    return BASELINES[name]
 
 
-def write_baseline(baseline: Baseline, subject: SuiteSubject, path: Path) -> None:
+def write_baseline(build: Build, subject: SuiteSubject, path: Path) -> None:
     """Write a baseline with ``torch.onnx.export``, without slide-deploy.
 
     Reference outputs are written beside it, so that it is verified like our files before it is
     timed.
 
     Args:
-        baseline: The baseline.
+        build: The baseline.
         subject: The network or attention.
         path: Path of an ``.onnx`` file, for ONNX Runtime and OpenVINO.
     """
-    model, inputs = baseline.build(subject)
+    model, inputs = build(subject)
     program = torch.onnx.export(model, inputs, dynamo=True, verbose=False)
     assert program is not None
     with draft_of(path) as draft:

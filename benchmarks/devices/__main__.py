@@ -2,63 +2,54 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import median
 
-from benchmarks.devices.results import Sent, read_all
-from benchmarks.generated_page import GeneratedPage, Grid
+from benchmarks.devices.results import read_all
+from benchmarks.generated_page import Grid, page_command, page_of, publish
+from benchmarks.record import Run
 from benchmarks.report.summary import machine_title
 from benchmarks.report.table import without_noise
-from slide_deploy.errors import SlideDeployError
+from slide_deploy.terminal.console import figures, texts
 
 COMMAND = "make device-results"
 _HEADERS = (
-    ("device", False),
-    ("file", False),
-    ("target", False),
-    ("threads", True),
-    ("median ms", True),
-    ("error", True),
-    ("SNR dB", True),
-    ("measured", False),
+    *texts("device", "file", "target"),
+    *figures("threads", "median ms", "error", "SNR dB"),
+    *texts("measured"),
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@page_command
+def main(arguments: Sequence[str] | None) -> int:
     """Check the results and write the page. Return 2 on a rejected result or unwritable page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.devices")
     parser.add_argument("folder", type=Path, help="folder of results from bench --json")
     parser.add_argument("--out", type=Path, help="page to write; default: only check the results")
     chosen = parser.parse_args(arguments)
-    try:
-        grid = table(read_all(chosen.folder))
-        grid.print()
-        if chosen.out is not None:
-            GeneratedPage(chosen.out, COMMAND).update([grid])
-    except SlideDeployError as error:
-        print(error, file=sys.stderr)
-        return 2
+    publish(page_of(chosen.out, COMMAND), [table(read_all(chosen.folder).values())])
     return 0
 
 
-def table(results: Sequence[Sent]) -> Grid:
+def table(results: Iterable[Run]) -> Grid:
     """Return a table with a row per candidate, ordered by the start of the run."""
     rows = []
-    for sent in sorted(results, key=lambda each: each.run.started):
-        for each, milliseconds in sent.milliseconds:
+    for run in sorted(results, key=lambda each: each.started):
+        for each in run.measurements:
             proof, artifact = each.proof, each.artifact
             assert proof is not None
             assert artifact is not None
             rows.append(
                 (
-                    machine_title(sent.run.machine),
+                    machine_title(run.machine),
                     f"{artifact.name} ({artifact.sha256[:8]})",
                     each.candidate.target,
                     str(each.candidate.configuration.threads),
-                    f"{milliseconds:.3g}",
+                    f"{median(each.pooled_samples) / 1e6:.3g}",
                     f"{proof.relative:.0e}",
                     without_noise(proof) if proof.snr_db is None else f"{proof.snr_db:.0f}",
-                    sent.run.started[:10],
+                    run.started[:10],
                 )
             )
     return Grid("", _HEADERS, tuple(rows))

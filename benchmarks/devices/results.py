@@ -1,10 +1,8 @@
 """Reads result files of a folder, and checks them before the documentation shows them."""
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from statistics import median
 
 from benchmarks.record import Measurement, Proof, Run
 from benchmarks.result import read
@@ -18,27 +16,8 @@ _MOST_BYTES = 2**20
 _LEAST_ROUNDS = 6
 
 
-@dataclass(frozen=True)
-class Sent:
-    """A result file.
-
-    Attributes:
-        name: File name without its suffix.
-        run: The run.
-    """
-
-    name: str
-    run: Run
-
-    @property
-    def milliseconds(self) -> Iterator[tuple[Measurement, float]]:
-        """Yield each measurement with its median in milliseconds."""
-        for each in self.run.measurements:
-            yield each, median(each.pooled_samples) / 1e6
-
-
-def read_all(folder: Path) -> tuple[Sent, ...]:
-    """Read every result of a folder, ordered by name.
+def read_all(folder: Path) -> dict[str, Run]:
+    """Read every result of a folder, by file name without suffix, in the order of names.
 
     Raises:
         InputError: A file is not a result, or its figures may not be shown.
@@ -47,12 +26,12 @@ def read_all(folder: Path) -> tuple[Sent, ...]:
     for path in paths:
         if path.is_file() and path.stat().st_size > _MOST_BYTES:
             raise InputError(f"{path} is larger than 1 MB: measure with fewer --seconds.")
-    found = [Sent(path.stem, read(path)) for path in paths]
-    faults = [f"{each.name}.json {fault}" for each in found for fault in faults_of(each.run)]
+    found = {path.stem: read(path) for path in paths}
+    faults = [f"{name}.json {fault}" for name, run in found.items() for fault in faults_of(run)]
     if faults:
         raise InputError(f"{folder / faults[0]}.")
     _refuse_unlike(found)
-    return tuple(found)
+    return found
 
 
 def faults_of(run: Run) -> Iterator[str]:
@@ -89,16 +68,16 @@ def _allowed(measurement: Measurement, proof: Proof) -> Limit:
     return limit
 
 
-def _refuse_unlike(found: Sequence[Sent]) -> None:
+def _refuse_unlike(found: Mapping[str, Run]) -> None:
     """Raise an error if different files have the same name."""
     known: dict[str, tuple[str, str]] = {}
-    for sent in found:
-        for each in sent.run.measurements:
+    for sent, run in found.items():
+        for each in run.measurements:
             assert each.artifact is not None
             name, digest = each.artifact.name, each.artifact.sha256
-            first, wanted = known.setdefault(name, (sent.name, digest))
+            first, wanted = known.setdefault(name, (sent, digest))
             if digest != wanted:
                 raise InputError(
-                    f"{sent.name}.json and {first}.json measured different files named {name}: "
+                    f"{sent}.json and {first}.json measured different files named {name}: "
                     f"measure the earlier file, or rename the new one."
                 )

@@ -7,37 +7,33 @@ from pathlib import Path
 
 from benchmarks import result
 from benchmarks.forms.standing import MOST, Standing, standings
-from benchmarks.generated_page import GeneratedPage, Grid
-from slide_deploy.errors import SlideDeployError
+from benchmarks.generated_page import Grid, page_command, page_of, publish, ratio_cells
+from slide_deploy.terminal.console import figures, texts
 
 COMMAND = "make bench-forms"
 SUITES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.toml")))
 
 _HEADERS = (
-    *(("network", False), ("target", False), ("auto, ms", True), ("fastest form", False)),
-    *(("auto / fastest", True), ("from", True), ("to", True), ("", False)),
+    *texts("network", "target"),
+    *figures("auto, ms"),
+    *texts("fastest form"),
+    *figures("auto / fastest", "from", "to"),
+    *texts(""),
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@page_command
+def main(arguments: Sequence[str] | None) -> int:
     """Print and write the table. Return 1 if a chosen form is too slow, 2 on bad results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.forms")
     parser.add_argument("folder", type=Path, help="folder of the results, SUITE.json each")
     parser.add_argument("--out", type=Path, help="page whose figures are replaced")
     chosen = parser.parse_args(arguments)
-    try:
-        runs = result.read_suites(chosen.folder, SUITES, COMMAND)
-        found = [each for suite, run in runs.items() for each in standings(suite, run)]
-        grid = table(found)
-        grid.print()
-        if chosen.out is not None:
-            conditions = {"command": f"`{COMMAND}`, a run for each suite in `benchmarks/forms/`"}
-            machine = next(iter(runs.values())).machine
-            GeneratedPage(chosen.out, COMMAND).update([grid], conditions | machine)
-            print(f"written: {chosen.out}")
-    except SlideDeployError as error:
-        print(error, file=sys.stderr)
-        return 2
+    runs = result.read_suites(chosen.folder, SUITES, COMMAND)
+    found = [each for suite, run in runs.items() for each in standings(suite, run)]
+    conditions = {"command": f"`{COMMAND}`, a run for each suite in `benchmarks/forms/`"}
+    machine = next(iter(runs.values())).machine
+    publish(page_of(chosen.out, COMMAND), [table(found)], conditions | machine)
     return int(any(each.ratio.interval.low > MOST for each in found))
 
 
@@ -54,17 +50,9 @@ def table(found: Sequence[Standing]) -> Grid:
 
 
 def _row(each: Standing) -> tuple[str, ...]:
-    interval = each.ratio.interval
-    return (
-        each.network,
-        each.target,
-        f"{each.seconds * 1e3:.3f}",
-        each.best,
-        f"{each.ratio.value:.3f}",
-        f"{interval.low:.3f}",
-        f"{interval.high:.3f}",
-        each.verdict,
-    )
+    milliseconds = f"{each.seconds * 1e3:.3f}"
+    ratio = ratio_cells(each.ratio, 3)
+    return each.network, each.target, milliseconds, each.best, *ratio, each.verdict
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ It needs only the standard library, numpy and the runtimes.
 """
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.measuring.plan_file import read_plan
-from benchmarks.measuring.race import RacePlan, race
+from benchmarks.measuring.race import OnStep, RacePlan, race
 from benchmarks.record import Candidate, Measurement, Run
 from slide_deploy.errors import SlideDeployError
 from slide_deploy.files.writing import require_writable, write_text
@@ -46,9 +47,10 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
         )
         path = folder / f"result-{host_name()}.json"
         require_writable(path)
-        run = race(plan, _Steps(plan.steps))
+        run = race(plan, _printed(plan.steps))
         print(summary(run))
-        write(run, path)
+        # `slide-deploy report` validates the result.
+        write_text(path, json.dumps(asdict(run), ensure_ascii=False, allow_nan=False) + "\n")
     except (SlideDeployError, OSError) as error:
         print(f"No result was written: {error}")
         return 2
@@ -86,11 +88,6 @@ def adapted(plan: RacePlan, usable: int, threads: int | None, seconds: float | N
     )
 
 
-def write(run: Run, path: Path) -> None:
-    """Write a run atomically. `slide-deploy report` validates it."""
-    write_text(path, json.dumps(asdict(run), ensure_ascii=False, allow_nan=False) + "\n")
-
-
 def host_name() -> str:
     """Return the host name of this device as a part of a file name."""
     return re.sub(r"[^A-Za-z0-9.-]+", "-", platform.node()).strip("-.") or "device"
@@ -115,16 +112,10 @@ def _outcome(measured: Measurement) -> str:
     return f"{median(samples) / 1e6:.3f} ms, {how}"
 
 
-class _Steps:
-    """Prints each step as it starts, in plain text for serial lines and logs."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._done = 0
-
-    def __call__(self, step: str) -> None:
-        self._done += 1
-        print(f"[{self._done}/{self._count}] {step}", flush=True)
+def _printed(count: int) -> OnStep:
+    """Return a function that prints each step as it starts, in plain text for serial lines."""
+    numbers = itertools.count(1)
+    return lambda step: print(f"[{next(numbers)}/{count}] {step}", flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

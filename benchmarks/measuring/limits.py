@@ -25,11 +25,11 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from threading import Barrier
 from types import ModuleType
 from typing import Any
@@ -59,28 +59,17 @@ _LEAST_COPY, _CACHES, _SHARE_OF_MEMORY = 256 << 20, 4, 8
 _SMALLEST_WINDOW = 1 << 20
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """Chosen measurements of a round.
-
-    Attributes:
-        product: Library and size of the fastest matmul.
-        cache: Bytes of the largest cache; None if the system does not report it.
-        measure: Measures one round, in about 80 ms.
-    """
-
-    product: str
-    cache: int | None
-    measure: Callable[[], Rates]
-
-
-def prepare(threads: int) -> Prepared:
+def prepare(threads: int) -> tuple[str, Callable[[], Rates]]:
     """Choose the fastest matmul and transfer, in a process that has not imported numpy yet.
 
     This takes some seconds: it loads libraries, allocates memory and tries sizes.
 
     Args:
         threads: Number of threads for both measurements.
+
+    Returns:
+        Library and size of the fastest matmul, and a function that measures one round in about
+        80 ms.
 
     Raises:
         RuntimeError: numpy was imported without `ENVIRONMENT`.
@@ -93,7 +82,7 @@ def prepare(threads: int) -> Prepared:
     crew = Crew(threads)
     product, multiply = fastest_matmul(crew)
     move = _fastest_transfer(numpy, crew, copy_size())
-    return Prepared(product, hardware().last_level_cache, lambda: (multiply(), move()))
+    return product, lambda: (multiply(), move())
 
 
 def copy_size() -> int:
@@ -200,28 +189,22 @@ def _fastest_transfer(numpy: ModuleType, crew: Crew, size: int) -> Callable[[], 
 
 def _copy(numpy: ModuleType, source: Any, target: Any, window: int) -> Work:
     """Return work that copies one window after the other, so that caches do not hold the next."""
-    start = 0
+    parts = _windows(window, len(source))
 
     def copy() -> None:
-        nonlocal start
+        part = next(parts)
         # numpy releases the interpreter's lock, so that the threads run at the same time.
-        numpy.copyto(target[start : start + window], source[start : start + window])
-        start = _next(start, window, len(source))
+        numpy.copyto(target[part], source[part])
 
     return copy
 
 
 def _search(source: Any, window: int) -> Work:
     """Return work that finds the largest number of one window after the other."""
-    start = 0
-
-    def search() -> None:
-        nonlocal start
-        source[start : start + window].max()
-        start = _next(start, window, len(source))
-
-    return search
+    parts = _windows(window, len(source))
+    return lambda: source[next(parts)].max()
 
 
-def _next(start: int, window: int, length: int) -> int:
-    return start + window if start + 2 * window <= length else 0
+def _windows(window: int, length: int) -> Iterator[slice]:
+    """Yield whole windows of an array again and again."""
+    return cycle(slice(at, at + window) for at in range(0, length - window + 1, window))

@@ -10,16 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring.worker import Failure
+from benchmarks.measuring.worker import WorkerFailed
 from slide_deploy.process.child_python import python_environment
 
 _ROOT = Path(__file__).resolve().parents[2]
 # Libraries read these when they are loaded, so they must be set when the process starts.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-
-
-class WorkerFailed(Exception):
-    """A candidate failed. The text is a clause on the reason."""
 
 
 class Process:
@@ -77,8 +73,8 @@ class Process:
             raise WorkerFailed(reason) from error
         finally:
             timer.cancel()
-        if isinstance(result, Failure):
-            raise WorkerFailed(result.reason)
+        if isinstance(result, WorkerFailed):
+            raise result
         return result
 
     def stop(self) -> None:

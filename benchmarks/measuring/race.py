@@ -11,7 +11,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from benchmarks.measuring.process import Process, WorkerFailed
+from benchmarks.measuring.process import Process
+from benchmarks.measuring.worker import WorkerFailed
 from benchmarks.record import RECORD_VERSION, Artifact, Candidate, Limits, Measurement, Round, Run
 from slide_deploy import __version__, machine
 from slide_deploy.process import interruption
@@ -124,13 +125,9 @@ class _Race:
                 configuration = candidate.configuration
                 worker = self._new_worker(configuration.threads, configuration.environment)
                 self._workers[candidate.name] = worker
-                loaded = worker.call("load", candidate)
-                self._note(
-                    candidate.name, runtime=loaded.runtime, inputs=loaded.inputs, cold=loaded.cold
-                )
+                self._note(candidate.name, **worker.call("load", candidate))
                 self._prove(candidate, worker)
-                warmed = worker.call("warm_up", self._plan.warm_up)
-                self._note(candidate.name, warm_up=warmed.warm_up, repetitions=warmed.repetitions)
+                self._note(candidate.name, **worker.call("warm_up", self._plan.warm_up))
         if self._plan.limits is not None:
             # Its matmuls run at the same time in threads of its own, so libraries get one thread.
             worker = self._new_worker(1)
@@ -147,13 +144,13 @@ class _Race:
         that have some.
         """
         artifact = self._plan.artifacts.get(candidate.name)
-        proved = worker.call("prove", artifact.sha256 if artifact else None)
-        if proved.left:
+        proof, is_left = worker.call("prove", artifact.sha256 if artifact else None)
+        if is_left:
             # In another process, so that the candidate's memory figures stay clean.
             other = self._new_worker(candidate.configuration.threads)
             other.call("prove_open", candidate)
             other.stop()
-        self._note(candidate.name, proof=proved.proof)
+        self._note(candidate.name, proof=proof)
 
     def run_rounds(self) -> None:
         """Measure one slice of every candidate per round, in a random order."""

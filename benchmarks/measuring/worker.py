@@ -11,75 +11,25 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from benchmarks.measuring import limits, memory, timer
-from benchmarks.record import Candidate, ColdStart, Memory, OperatorTime, Proof, Tensor, WarmUp
-from slide_deploy.backends.base import Port, Session, Stream, untimed
+from benchmarks.record import Candidate, ColdStart, Memory, OperatorTime, Proof, Tensor
+from slide_deploy.backends.base import Session, Stream, untimed
 from slide_deploy.backends.inputs import drawn_shape, random_arrays
 from slide_deploy.backends.registry import target_named, timed_target_named
 from slide_deploy.errors import SlideDeployError
+from slide_deploy.machine import hardware
 from slide_deploy.verification.parity import Verification
 from slide_deploy.verification.reference_outputs.proof import fits_all, prove, worst_failure
 from slide_deploy.verification.reference_outputs.record import Reference
 from slide_deploy.verification.reference_outputs.reference_file import read_reference
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Result of a command that failed.
-
-    Attributes:
-        reason: A clause on the reason.
-    """
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Started:
-    """Result of `Worker.load`.
-
-    Attributes:
-        runtime: As `Measurement.runtime`.
-        inputs: Inputs as the runtime receives them.
-        cold: Seconds of each stage.
-    """
-
-    runtime: dict[str, str]
-    inputs: tuple[Tensor, ...]
-    cold: ColdStart
-
-
-@dataclass(frozen=True)
-class Proved:
-    """Result of `Worker.prove`.
-
-    Attributes:
-        proof: Largest errors of all streams; None if there are no reference outputs for the
-            measured sizes.
-        left: Whether there are cases of other sizes than the measured ones.
-    """
-
-    proof: Proof | None = None
-    left: bool = False
-
-
-@dataclass(frozen=True)
-class Warmed:
-    """Result of `Worker.warm_up`.
-
-    Attributes:
-        warm_up: Number and duration of the calls.
-        latency: Nanoseconds per call.
-        repetitions: Calls per sample from now on.
-    """
-
-    warm_up: WarmUp
-    latency: int
-    repetitions: int
+class WorkerFailed(Exception):
+    """A command failed. The text is a clause on the reason."""
 
 
 class Worker:
@@ -93,10 +43,10 @@ class Worker:
         self._repetitions = 1
         self._imported: int | None = None
         self._after_load: int | None = None
-        self._limits: limits.Prepared
+        self._measure_limits: Callable[[], limits.Rates]
 
-    def load(self, candidate: Candidate) -> Started:
-        """Read, compile and run the file once."""
+    def load(self, candidate: Candidate) -> dict[str, Any]:
+        """Read, compile and run the file once. Return these fields of `Measurement`."""
         pinned = candidate.configuration.pinned
         if pinned:
             _pin(pinned)
@@ -125,7 +75,9 @@ class Worker:
             self._calls[0]()
         session = self._session
         runtime = {"library": session.runtime, "version": session.version, **session.facts}
-        return Started(runtime, tuple(map(_tensor, session.inputs)), ColdStart(stages))
+        # The inputs as `random_arrays` draws them.
+        inputs = tuple(Tensor(each.name, each.dtype, drawn_shape(each)) for each in session.inputs)
+        return {"runtime": runtime, "inputs": inputs, "cold": ColdStart(stages)}
 
     def _bound_stream(self) -> Stream:
         """Return a new stream with random inputs of its own."""
@@ -133,11 +85,15 @@ class Worker:
         stream.bind(random_arrays(self._session.inputs))
         return stream
 
-    def prove(self, sha256: str | None) -> Proved:
+    def prove(self, sha256: str | None) -> tuple[Proof | None, bool]:
         """Compare the streams that will be timed with the file's reference outputs.
 
         Args:
             sha256: SHA-256 of the file; None if unknown.
+
+        Returns:
+            Largest errors of all streams, or None if there are no reference outputs for the
+            measured sizes. Then whether there are cases of other sizes than the measured ones.
 
         Raises:
             SlideDeployError: Outputs of a stream are wrong, or the reference outputs are of
@@ -145,7 +101,7 @@ class Worker:
         """
         reference = read_reference(Path(self._candidate.path))
         if reference is None:
-            return Proved()
+            return None, False
         if sha256 not in (None, reference.model_sha256):
             raise SlideDeployError(
                 "wrong: the file differs from the one that was verified at its export: export it "
@@ -161,8 +117,8 @@ class Worker:
         _refuse_wrong(verdicts)
         for stream in self._streams:
             stream.bind(random_arrays(session.inputs))
-        left = not fits_all(session, reference)
-        return Proved(_proof(verdicts, reference.precision) if verdicts else None, left)
+        proof = _proof(verdicts, reference.precision) if verdicts else None
+        return proof, not fits_all(session, reference)
 
     def prove_open(self, candidate: Candidate) -> None:
         """Compare a file with every case of its reference outputs, at the sizes of the cases.
@@ -192,11 +148,14 @@ class Worker:
             )
         _refuse_wrong(verdicts)
 
-    def warm_up(self, limit: float) -> Warmed:
-        """Call until the latency is steady, for at most ``limit`` seconds."""
+    def warm_up(self, limit: float) -> dict[str, Any]:
+        """Call until the latency is steady, for at most ``limit`` seconds.
+
+        Return the warm-up and the calls per sample from now on, as fields of `Measurement`.
+        """
         warm, latency = timer.warm_up(self._calls[0], self._session.clock, limit)
         self._repetitions = timer.repetitions(latency)
-        return Warmed(warm, latency, self._repetitions)
+        return {"warm_up": warm, "repetitions": self._repetitions}
 
     def round(self, seconds: float) -> timer.Sampled:
         """Time calls for some seconds."""
@@ -217,12 +176,12 @@ class Worker:
 
     def prepare_limits(self, threads: int) -> tuple[str, int | None]:
         """Prepare measuring the processor. Return the matmul and the bytes of the cache."""
-        self._limits = limits.prepare(threads)
-        return self._limits.product, self._limits.cache
+        product, self._measure_limits = limits.prepare(threads)
+        return product, hardware().last_level_cache
 
     def measure_limits(self) -> tuple[float, float]:
         """Measure multiply-accumulates and bytes per second."""
-        return self._limits.measure()
+        return self._measure_limits()
 
 
 def _at_own_sizes(candidate: Candidate, reference: Reference) -> Iterator[Session]:
@@ -261,11 +220,6 @@ def _sizes_of(reference: Reference) -> list[dict[str, tuple[int, ...]]]:
         if shapes not in found:
             found.append(shapes)
     return found
-
-
-def _tensor(port: Port) -> Tensor:
-    """Describe an input as `random_arrays` draws it."""
-    return Tensor(port.name, port.dtype, drawn_shape(port))
 
 
 def _refuse_wrong(verdicts: Sequence[Verification]) -> None:
@@ -319,7 +273,7 @@ def serve(commands: BinaryIO, results: BinaryIO) -> None:
         try:
             result = getattr(worker, name)(*arguments)
         except Exception as error:  # runtimes raise their own exceptions; the race continues
-            result = Failure(_sentence(error))
+            result = WorkerFailed(_sentence(error))
         pickle.dump(result, results)
         results.flush()
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from benchmarks.statistics import CONFIDENCE, Estimate, Interval, Rounds
+from benchmarks.statistics import CONFIDENCE, Estimate, Interval, Rounds, levels
 
 # The difference between processes needs two at least.
 LEAST_PROCESSES = 2
@@ -32,14 +32,8 @@ class Levels:
 
     def __init__(self, races: Sequence[Mapping[str, Rounds]]) -> None:
         self._names = list(races[0])
-        self._levels = np.stack([self._of_race(race) for race in races], axis=1)  # (file, race)
-
-    def _of_race(self, race: Mapping[str, Rounds]) -> np.ndarray:
-        rounds = min(len(race[name]) for name in self._names)
-        logs = np.log(
-            [[np.median(samples) for samples in race[name][:rounds]] for name in self._names]
-        )
-        return np.asarray(np.median(logs - logs.mean(axis=0), axis=1))
+        found = [levels([race[name] for name in self._names]) for race in races]
+        self._levels = np.stack(found, axis=1)  # (file, race)
 
     def ratio(self, over: str, under: str) -> Estimate:
         """Return time of the first file / time of the second."""

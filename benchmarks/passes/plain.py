@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from slide_deploy.deployable.record import Deployable
-from slide_deploy.errors import InputError
 
 
 def write_onnx(deployable: Deployable, path: Path) -> None:
@@ -38,24 +37,9 @@ def write_openvino(deployable: Deployable, path: Path) -> None:
     openvino.save_model(model, path, compress_to_fp16=False)
 
 
-_WRITERS: dict[str, Callable[[Deployable, Path], None]] = {
+# By format: writes the trained network, which is not changed, with the format's own converter.
+WRITERS: dict[str, Callable[[Deployable, Path], None]] = {
     "onnx": write_onnx,
     "openvino": write_openvino,
 }
-FORMATS = tuple(_WRITERS)
-
-
-def write_plain(deployable: Deployable, format: str, path: Path) -> None:
-    """Write the trained network with the format's own converter.
-
-    Args:
-        deployable: The trained network. It is not changed.
-        format: One of ``FORMATS``.
-        path: Path of the file, with the format's suffix.
-
-    Raises:
-        InputError: The format has no other converter.
-    """
-    if format not in _WRITERS:
-        raise InputError(f"No other tool writes {format}: choose one of {', '.join(FORMATS)}.")
-    _WRITERS[format](deployable, path)
+FORMATS = tuple(WRITERS)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.network_files import read_record, write_record
+from benchmarks.network_files import RECORD, read_record, write_record
 
 # Variant that another tool writes.
 PLAIN = "plain"
@@ -35,7 +35,7 @@ class WrittenVariant:
 
     def write(self, folder: Path) -> None:
         """Write the record into the folder of the files."""
-        write_record(self, folder)
+        write_record(self, folder / RECORD)
 
 
 def read(folder: Path) -> WrittenVariant:
@@ -44,4 +44,4 @@ def read(folder: Path) -> WrittenVariant:
     Raises:
         InputError: The record is missing or damaged.
     """
-    return read_record(WrittenVariant, folder)
+    return read_record(WrittenVariant, folder / RECORD, "make bench-passes")

@@ -3,23 +3,24 @@
 from collections.abc import Sequence
 from importlib import import_module
 
-from benchmarks.generated_page import Grid
+from benchmarks.generated_page import Grid, ratio_cells
 from benchmarks.passes.gains import LEAST, PAYS, Gain, PassStanding
 from benchmarks.statistics import Estimate
+from slide_deploy.terminal.console import figures, texts
 
 RUNTIMES = {"onnxruntime:cpu": "ONNX Runtime", "openvino:cpu": "OpenVINO"}
 
 _STANDINGS = (
-    *(("network", False), ("runtime", False), ("theirs, ms", True), ("ours, ms", True)),
-    *(("theirs / ours", True), ("from", True), ("to", True), ("", False)),
-    *(("no pass / all", True), ("from", True), ("to", True), ("same / same", True)),
+    *texts("network", "runtime"),
+    *figures("theirs, ms", "ours, ms", "theirs / ours", "from", "to"),
+    *texts(""),
+    *figures("no pass / all", "from", "to", "same / same"),
 )
 _GAINS = (
-    *(("pass", False), ("network", False), ("changes", True)),
-    *(("left out", True), ("from", True), ("to", True)),
-    *(("alone", True), ("from", True), ("to", True)),
+    *texts("pass", "network"),
+    *figures("changes", "left out", "from", "to", "alone", "from", "to"),
 )
-_PASSES = (("pass", False), ("what it does", False), ("most", True), ("where", False), ("", False))
+_PASSES = (*texts("pass", "what it does"), *figures("most"), *texts("where", ""))
 
 
 def standings(found: Sequence[PassStanding]) -> Grid:
@@ -40,9 +41,9 @@ def _standing(each: PassStanding) -> tuple[str, ...]:
         RUNTIMES.get(each.target, each.target),
         f"{each.plain_seconds * 1e3:.2f}",
         f"{each.seconds * 1e3:.2f}",
-        *_cells(each.against_plain),
+        *ratio_cells(each.against_plain, 3),
         each.verdict,
-        *_cells(each.against_none),
+        *ratio_cells(each.against_none, 3),
         f"{each.noise.value:.3f}",
     )
 
@@ -107,12 +108,11 @@ def gains(target: str, names: Sequence[str], found: Sequence[Gain]) -> Grid:
 
 
 def _gain(each: Gain) -> tuple[str, ...]:
-    left_out = ("no file", "", "") if each.invalid else _cells(each.left_out)
-    return (each.name, each.network, str(each.changes or ""), *left_out, *_cells(each.alone))
-
-
-def _cells(ratio: Estimate | None) -> tuple[str, str, str]:
-    if ratio is None:
-        return "", "", ""
-    interval = ratio.interval
-    return f"{ratio.value:.3f}", f"{interval.low:.3f}", f"{interval.high:.3f}"
+    left_out = ("no file", "", "") if each.invalid else ratio_cells(each.left_out, 3)
+    return (
+        each.name,
+        each.network,
+        str(each.changes or ""),
+        *left_out,
+        *ratio_cells(each.alone, 3),
+    )

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import result
-from benchmarks.generated_page import GeneratedPage
+from benchmarks.generated_page import GeneratedPage, page_command, page_of
 from benchmarks.performance.headline import headline
 from benchmarks.performance.picture import draw
 from benchmarks.performance.ratios import find
 from benchmarks.performance.rows import ACCURACY, ROWS, SUITES
 from benchmarks.performance.tables import medians, ratios
-from slide_deploy.errors import SlideDeployError
 
 COMMAND = "make bench-export"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@page_command
+def main(arguments: Sequence[str] | None) -> int:
     """Print and write the ratios. Return 2 if a result cannot be used; low ratios are no error."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.performance")
     parser.add_argument("folder", type=Path, help="folder of the results, SUITE.json each")
@@ -25,29 +25,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--headline", type=Path, help="page with the main figures: the README")
     parser.add_argument("--pictures", type=Path, help="folder for the plots of accuracy")
     chosen = parser.parse_args(arguments)
-    try:
-        runs = result.read_suites(chosen.folder, SUITES, COMMAND)
-        table = ratios([find(row, runs[row.suite]) for row in ROWS if row.suite in runs])
-        table.print()
-        if chosen.out is not None:
-            grids = [table, *(medians(suite, run) for suite, run in runs.items())]
-            machine = next(iter(runs.values())).machine
-            conditions = {
-                "command": f"`{COMMAND}`, a run for each suite in `benchmarks/baselines/`",
-                "suites": ", ".join(runs),
-            }
-            GeneratedPage(chosen.out, COMMAND).update(grids, conditions | machine)
-            print(f"written: {chosen.out}")
-        if chosen.out is not None and chosen.headline is not None:
-            few = headline(chosen.out.read_text(encoding="utf-8"))
+    runs = result.read_suites(chosen.folder, SUITES, COMMAND)
+    table = ratios([find(row, runs[row.suite]) for row in ROWS if row.suite in runs])
+    table.print()
+    if (page := page_of(chosen.out, COMMAND)) is not None:
+        grids = [table, *(medians(suite, run) for suite, run in runs.items())]
+        conditions = {
+            "command": f"`{COMMAND}`, a run for each suite in `benchmarks/baselines/`",
+            "suites": ", ".join(runs),
+        }
+        page.update(grids, conditions | next(iter(runs.values())).machine)
+        print(f"written: {page.path}")
+        if chosen.headline is not None:
+            few = headline(page.path.read_text(encoding="utf-8"))
             GeneratedPage(chosen.headline, COMMAND).update([few])
             print(f"written: {chosen.headline}")
-        if chosen.pictures is not None and ACCURACY in runs:
-            for path in draw(runs[ACCURACY], chosen.pictures):
-                print(f"written: {path}")
-    except SlideDeployError as error:
-        print(error, file=sys.stderr)
-        return 2
+    if chosen.pictures is not None and ACCURACY in runs:
+        for path in draw(runs[ACCURACY], chosen.pictures):
+            print(f"written: {path}")
     return 0
 
 

@@ -12,13 +12,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import result
+from benchmarks.generated_page import page_command
 from benchmarks.record import Run
 from benchmarks.report.figures import Figure
 from benchmarks.report.figures.accuracy import accuracy
 from benchmarks.report.figures.figure import label
 from benchmarks.report.palette import SURFACE
 from benchmarks.report.summary import summarise
-from slide_deploy.errors import InputError, MissingExtra, SlideDeployError
+from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.files.writing import write_bytes
 
 # The layout of a narrow page, scaled up, so that letters are readable on a phone.
@@ -35,7 +36,7 @@ def draw(run: Run, folder: Path) -> list[Path]:
     Raises:
         InputError: Fewer than two candidates have an accuracy, or the plots cannot be drawn.
     """
-    (section,) = summarise([run]).sections
+    (section,) = summarise([run])
     plots = {_file_name(plot): plot for plot in accuracy(section.views[0])}
     if not plots:
         raise InputError(
@@ -77,18 +78,15 @@ def _svg(plot: Figure) -> bytes:
     return content
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@page_command
+def main(arguments: Sequence[str] | None) -> int:
     """Draw the plots of a result. Return 2 if they cannot be drawn."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.performance.picture")
     parser.add_argument("result", type=Path, help="result of a suite with accuracies")
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     chosen = parser.parse_args(arguments)
-    try:
-        for path in draw(result.read(chosen.result), chosen.out):
-            print(f"written: {path}")
-    except SlideDeployError as error:
-        print(error, file=sys.stderr)
-        return 2
+    for path in draw(result.read(chosen.result), chosen.out):
+        print(f"written: {path}")
     return 0
 
 

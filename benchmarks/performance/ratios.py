@@ -1,6 +1,6 @@
 """Computes the ratios of `rows` from a run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.candidates import candidate_name
 from benchmarks.performance.rows import RatioKind, RatioRow
@@ -56,16 +56,10 @@ def find(row: RatioRow, run: Run) -> Found:
     estimate = paired_ratio(over.samples, under.samples)
     if estimate is None:
         return Found(row, None)
-    return Found(row, estimate.value, estimate.interval, _limit(row, run, baseline))
-
-
-def _limit(row: RatioRow, run: Run, baseline: Measurement) -> float | None:
-    if not row.is_network:
-        return None
-    matmuls = _measurement(run, "matmuls", row, row.target)
-    over, under = (matmuls, baseline) if row.ours_on_top else (baseline, matmuls)
-    estimate = paired_ratio(over.samples, under.samples)
-    return None if estimate is None else estimate.value
+    # The same ratio for the matmuls of the network alone.
+    alone = replace(row, ours="matmuls", is_network=False) if row.is_network else None
+    limit = None if alone is None else find(alone, run).value
+    return Found(row, estimate.value, estimate.interval, limit)
 
 
 def _measurement(run: Run, label: str, row: RatioRow, target: str) -> Measurement:

@@ -8,10 +8,12 @@ from benchmarks.performance.ratios import Found
 from benchmarks.performance.rows import NAMES
 from benchmarks.record import Run
 from benchmarks.statistics import percentile
+from slide_deploy.terminal.console import figures, texts
 
 _RATIOS = (
-    *(("", False), ("runtime", False), ("ratio", False), ("is", True), ("from", True)),
-    *(("to", True), ("at least", True), ("aim", True), ("limit", True), ("", False)),
+    *texts("", "runtime", "ratio"),
+    *figures("is", "from", "to", "at least", "aim", "limit"),
+    *texts(""),
 )
 
 
@@ -63,5 +65,5 @@ def medians(title: str, run: Run) -> Grid:
                 "–" if loaded is None or peak is None else f"{(peak - loaded) / 2**20:.0f}",
             )
         )
-    headers = (("candidate", False), ("median, ms", True), ("from", True), ("to", True))
-    return Grid(title, (*headers, ("beyond loading, MiB", True)), tuple(rows))
+    columns = figures("median, ms", "from", "to", "beyond loading, MiB")
+    return Grid(title, (*texts("candidate"), *columns), tuple(rows))

@@ -5,52 +5,39 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.generated_page import GeneratedPage
+from benchmarks.generated_page import page_command, page_of, publish
 from benchmarks.precisions.files import evaluate, kinds, write
 from benchmarks.precisions.table import losses, price_table
-from slide_deploy.errors import InputError, SlideDeployError
+from slide_deploy.errors import InputError
 from slide_deploy.evaluation.figures import rows_of
 from slide_deploy.files.folders import require_writable_folder
 from slide_deploy.machine import describe
 from slide_deploy.terminal.progress import Steps
 
 COMMAND = "make bench-precisions"
-INTERRUPTED = 130
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@page_command
+def main(arguments: Sequence[str] | None) -> int:
     """Export, evaluate and write the table. Return 1 if a file loses too much, 2 on bad input."""
     chosen = _parse(arguments)
-    page = None if chosen.out is None else GeneratedPage(chosen.out, COMMAND)
-    try:
-        if page is not None:
-            page.around()  # fails before minutes are spent on exports
-        wanted = list(kinds(chosen.format, chosen.precision))
-        if not wanted:
-            raise InputError(
-                "No runtime here runs such a format and precision: see slide-deploy doctor."
-            )
-        require_writable_folder(chosen.files)
-        with Steps(False, len(wanted) + 1) as step:
-            files = []
-            for kind in wanted:
-                step(f"write {kind}")
-                files.append(write(chosen.checkpoint, kind, chosen.calibration, chosen.files))
-            step("evaluate")
-            result = chosen.files / "evaluation.json"
-            record = evaluate(chosen.checkpoint, files, chosen.data, result)
-        rows = rows_of(record)
-        grid = price_table(chosen.checkpoint, rows, files)
-        grid.print()
-        if page is not None:
-            page.update([grid], {"command": f"`{COMMAND}`"} | describe())
-            print(f"written: {page.path}")
-    except SlideDeployError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the page was not changed.", file=sys.stderr)
-        return INTERRUPTED
+    page = page_of(chosen.out, COMMAND)
+    wanted = list(kinds(chosen.format, chosen.precision))
+    if not wanted:
+        raise InputError(
+            "No runtime here runs such a format and precision: see slide-deploy doctor."
+        )
+    require_writable_folder(chosen.files)
+    with Steps(False, len(wanted) + 1) as step:
+        files = []
+        for kind in wanted:
+            step(f"write {kind}")
+            files.append(write(chosen.checkpoint, kind, chosen.calibration, chosen.files))
+        step("evaluate")
+        result = chosen.files / "evaluation.json"
+        rows = rows_of(evaluate(chosen.checkpoint, files, chosen.data, result))
+    conditions = {"command": f"`{COMMAND}`"} | describe()
+    publish(page, [price_table(chosen.checkpoint, rows, files)], conditions)
     lost = list(losses(rows, files))
     for sentence in lost:
         print(sentence, file=sys.stderr)

@@ -5,53 +5,41 @@ converter remains for the next one.
 """
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.network_files import run_command
 from slide_deploy.backends.registry import target_named
-from slide_deploy.errors import InputError
 from slide_deploy.evaluation.record import Record
 from slide_deploy.evaluation.result_file import read
 from slide_deploy.formats import Format, known_formats
 from slide_deploy.precisions import precision_named
-from slide_deploy.process.child_python import python_environment
 
 
 @dataclass(frozen=True)
-class PrecisionKind:
-    """A format in a precision.
+class WrittenPrecision:
+    """A file in a format and precision.
 
     Attributes:
         format: Record of the format.
         precision: Name of the precision.
+        path: Path that runtimes open, once it is written.
+        size: Bytes of the file and its companions.
     """
 
     format: Format
     precision: str
+    path: Path = Path()
+    size: int = 0
 
     def __str__(self) -> str:
         return f"{self.format.name} in {self.precision}"
 
 
-@dataclass(frozen=True)
-class WrittenPrecision:
-    """A file that was written and verified.
-
-    Attributes:
-        kind: Format and precision.
-        path: Path that runtimes open.
-        size: Bytes of the file and its companions.
-    """
-
-    kind: PrecisionKind
-    path: Path
-    size: int
-
-
-def kinds(formats: Sequence[str] = (), precisions: Sequence[str] = ()) -> Iterator[PrecisionKind]:
+def kinds(
+    formats: Sequence[str] = (), precisions: Sequence[str] = ()
+) -> Iterator[WrittenPrecision]:
     """Yield every format that runs here, in each of its precisions.
 
     Args:
@@ -63,11 +51,11 @@ def kinds(formats: Sequence[str] = (), precisions: Sequence[str] = ()) -> Iterat
         for precision in format.precisions:
             wanted = not formats or format.name in formats
             if runs and wanted and (not precisions or precision in precisions):
-                yield PrecisionKind(format, precision)
+                yield WrittenPrecision(format, precision)
 
 
 def write(
-    checkpoint: Path, kind: PrecisionKind, calibration: Path, folder: Path
+    checkpoint: Path, kind: WrittenPrecision, calibration: Path, folder: Path
 ) -> WrittenPrecision:
     """Export a checkpoint. Files of an earlier export are replaced.
 
@@ -84,10 +72,10 @@ def write(
     options = ["--to", kind.format.name, "--precision", kind.precision, "--out", out, "--force"]
     if precision_named(kind.precision).is_calibrated:
         options += ["--calibration", calibration]
-    _run("export", checkpoint, *options)
+    run_command("export", checkpoint, *options)
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     (size,) = (each["bytes"] for each in manifest["files"] if each["format"] == kind.format.name)
-    return WrittenPrecision(kind, out / f"{checkpoint.stem}{kind.format.suffix}", size)
+    return replace(kind, path=out / f"{checkpoint.stem}{kind.format.suffix}", size=size)
 
 
 def evaluate(
@@ -105,19 +93,5 @@ def evaluate(
         InputError: The evaluation failed. The text is that of the command.
     """
     paths = [each.path for each in files]
-    _run("evaluate", *paths, "--against", checkpoint, "--data", data, "--json", result)
+    run_command("evaluate", *paths, "--against", checkpoint, "--data", data, "--json", result)
     return read(result)
-
-
-def _run(*arguments: object) -> None:
-    """Run a command of slide-deploy.
-
-    Raises:
-        InputError: The command failed.
-    """
-    command = [sys.executable, "-m", "slide_deploy", *map(str, arguments), "--quiet"]
-    environment = python_environment(Path(__file__).parents[2])
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        raise InputError(f"{' '.join(command[2:])}: {last[0]}")

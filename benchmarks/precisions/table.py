@@ -8,6 +8,7 @@ from benchmarks.precisions.files import WrittenPrecision
 from slide_deploy.evaluation.figures import AccuracyRow
 from slide_deploy.evaluation.statistics import Difference, Share
 from slide_deploy.precisions import precision_named
+from slide_deploy.terminal.console import figures, texts
 from slide_deploy.terminal.printable import counted
 
 # Percentage points of top-1 that a quantised file may lose.
@@ -16,9 +17,8 @@ MAX_DROP = 0.5
 _CHANCE = 0.05
 
 _HEADERS = (
-    *(("format", False), ("precision", False), ("runs on", False)),
-    *(("MB", True), ("of float32", True), ("top-1 %", True), ("agrees %", True)),
-    *(("change, points", True), ("p", True)),
+    *texts("format", "precision", "runs on"),
+    *figures("MB", "of float32", "top-1 %", "agrees %", "change, points", "p"),
 )
 
 
@@ -34,15 +34,15 @@ def price_table(
     """
     trained, *others = rows
     # Sizes of the float32 files, for the ratios.
-    whole = {each.kind.format.name: each.size for each in files if each.kind.precision == "float32"}
+    whole = {each.format.name: each.size for each in files if each.precision == "float32"}
     first = ("as trained", "float32", trained.runtime, "", "", _percent(trained.top1), "", "", "")
     lines = [
         (
-            written.kind.format.name,
-            written.kind.precision,
+            written.format.name,
+            written.precision,
             row.runtime,
             f"{written.size / 1e6:.2f}",
-            _ratio(written.size, whole.get(written.kind.format.name)),
+            _ratio(written.size, whole.get(written.format.name)),
             _percent(row.top1),
             _percent(row.agreement),
             _points(row.change),
@@ -76,13 +76,13 @@ def losses(rows: Sequence[AccuracyRow], files: Sequence[WrittenPrecision]) -> It
         lost = -100 * change.value
         if row.not_finite:
             images = counted(row.not_finite, "image")
-            yield f"{written.kind} has outputs that are not finite for {images}."
-        if precision_named(written.kind.precision).is_quantised:
+            yield f"{written} has outputs that are not finite for {images}."
+        if precision_named(written.precision).is_quantised:
             # The tolerance for rounding errors keeps a loss of exactly 0.5 points within the limit.
             if not lost <= MAX_DROP + 1e-9:
-                yield f"{written.kind} loses {lost:.2f} points of top-1, more than {MAX_DROP:g}."
+                yield f"{written} loses {lost:.2f} points of top-1, more than {MAX_DROP:g}."
         elif not (lost <= 0 or change.p >= _CHANCE):
-            yield f"{written.kind} loses {lost:.2f} points of top-1, which is significant."
+            yield f"{written} loses {lost:.2f} points of top-1, which is significant."
 
 
 def _ratio(size: int, whole: int | None) -> str:

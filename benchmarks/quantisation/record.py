@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.network_files import read_record, write_record
+from benchmarks.network_files import RECORD, read_record, write_record
 from slide_deploy.errors import InputError
 
 # Names of the float32 variant and of the variant with the format's default families.
@@ -61,7 +61,7 @@ class WrittenFamily:
 
     def write(self, folder: Path) -> None:
         """Write the record into the folder of the files."""
-        write_record(self, folder)
+        write_record(self, folder / RECORD)
 
     def named(self, name: str) -> QuantisedVariant:
         """Return a variant by its name.
@@ -81,4 +81,4 @@ def read(folder: Path) -> WrittenFamily:
     Raises:
         InputError: The record is missing or damaged.
     """
-    return read_record(WrittenFamily, folder)
+    return read_record(WrittenFamily, folder / RECORD, "make bench-quantisation")

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.generated_page import Grid
+from benchmarks.generated_page import Grid, ratio_cells
 from benchmarks.quantisation.record import DEFAULT, FLOAT32, QuantisedVariant, WrittenFamily
 from benchmarks.record import Measurement, Run
 from benchmarks.statistics import Estimate, paired_ratio
 from slide_deploy.errors import InputError
+from slide_deploy.terminal.console import figures, texts
 
 # A family is worth its rounding error if the whole interval of its ratio lies below this.
 PAYS = 0.98
@@ -94,16 +95,13 @@ def _verdict(
 
 def table(written: WrittenFamily, found: tuple[FamilyRow, ...]) -> Grid:
     """Return a table of all files of a format."""
-    headers = (
-        *(("in int8", False), ("operators", True), ("ms", True), ("/ float32", True)),
-        *(("from", True), ("to", True), ("/ default", True), ("from", True), ("to", True)),
-        *(("size / float32", True), ("dB", True), ("", False)),
-    )
+    ratios = ("/ float32", "from", "to", "/ default", "from", "to")
+    columns = figures("operators", "ms", *ratios, "size / float32", "dB")
     whole = written.named(FLOAT32).size
     default = ", ".join(written.named(DEFAULT).families)
     return Grid(
         f"{written.network} on {written.target}",
-        headers,
+        (*texts("in int8"), *columns, *texts("")),
         tuple(_cells(each, whole) for each in found),
         f"The default is {default}. Times are ratios of medians, paired by round, with 95 % "
         f"intervals. dB is the signal-to-noise ratio on held-out examples, after removing the mean "
@@ -118,16 +116,9 @@ def _cells(row: FamilyRow, whole: int) -> tuple[str, ...]:
         variant.name,
         str(variant.operators or ""),
         "–" if row.seconds is None else f"{row.seconds * 1e3:.1f}",
-        *_ratio(row.to_float32),
-        *_ratio(row.to_default),
+        *ratio_cells(row.to_float32, missing="–"),
+        *ratio_cells(row.to_default, missing="–"),
         f"{variant.size / whole:.2f}" if variant.size else "",
         f"{variant.snr_db[0]:.1f}" if variant.snr_db else "–",
         row.verdict,
     )
-
-
-def _ratio(estimate: Estimate | None) -> tuple[str, str, str]:
-    if estimate is None:
-        return ("–", "", "")
-    interval = estimate.interval
-    return (f"{estimate.value:.2f}", f"{interval.low:.2f}", f"{interval.high:.2f}")

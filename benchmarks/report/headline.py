@@ -1,7 +1,6 @@
 """The fastest candidate on each target, with its lead and the interval of that lead."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from benchmarks.report.summary import CandidateRow, Group, RunView, typical
 from benchmarks.report.text import Name, Sentence
@@ -9,52 +8,34 @@ from benchmarks.report.units import ratio_text, time_text
 from benchmarks.statistics import Estimate, paired_ratio
 
 
-@dataclass(frozen=True)
-class Headline:
-    """The outcome of one group.
-
-    Attributes:
-        group: Target, batch and streams.
-        sentence: The outcome.
-        clear: Whether there is one fastest candidate.
-    """
-
-    group: Group
-    sentence: Sentence
-    clear: bool
-
-
-def headlines(view: RunView) -> Iterator[Headline]:
-    """Yield one headline for each group, in the order of the candidates."""
+def headlines(view: RunView) -> Iterator[tuple[Group, Sentence]]:
+    """Yield each group and its outcome, in the order of the candidates."""
     for group in view.groups:
-        yield _headline(group, view)
+        yield group, _outcome(group, view)
 
 
-def _headline(group: Group, view: RunView) -> Headline:
+def _outcome(group: Group, view: RunView) -> Sentence:
     whole = [row for row in group.rows if row.samples and not row.measurement.error]
     ranked = sorted(whole, key=lambda row: typical(row) or 0)
     if not ranked:
-        return Headline(group, ("No candidate was measured.",), False)
+        return ("No candidate was measured.",)
     best = ranked[0]
     if len(ranked) == 1:
         alone: Sentence = (Name(best.name), f" takes {_call(best)}; no other candidate ran here.")
-        return Headline(group, (*alone, *_against_baseline(best, None, view)), False)
-    second = ranked[1]
+        return (*alone, *_against_baseline(best, None, view))
+    compared = _compared(best, ranked[1], view.run.noise or 1.0)
+    return (*compared, *_against_baseline(best, ranked[1], view))
+
+
+def _compared(best: CandidateRow, second: CandidateRow, noise: float) -> Sentence:
     ratio = paired_ratio(second.measurement.samples_per_image, best.measurement.samples_per_image)
-    sentence, clear = _outcome(best, second, ratio, view.run.noise or 1.0)
-    return Headline(group, (*sentence, *_against_baseline(best, second, view)), clear)
-
-
-def _outcome(
-    best: CandidateRow, second: CandidateRow, ratio: Estimate | None, noise: float
-) -> tuple[Sentence, bool]:
     if ratio is None:
         return (
             Name(best.name),
             f" has the lowest median, {_call(best)}, but too few samples to compare with ",
             Name(second.name),
             ".",
-        ), False
+        )
     figures = f"{ratio_text(ratio.value)} times as long (95% interval {_interval(ratio)})"
     # With NaN, this comparison counts as unclear.
     if not (ratio.interval.low > 1 and ratio.value > noise):
@@ -64,13 +45,13 @@ def _outcome(
             " and ",
             Name(second.name),
             f" are equally fast within the error: the second takes {figures}{known}.",
-        ), False
+        )
     return (
         Name(best.name),
         f" is fastest with {_call(best)}: the next, ",
         Name(second.name),
         f", takes {figures}.",
-    ), True
+    )
 
 
 def _against_baseline(best: CandidateRow, second: CandidateRow | None, view: RunView) -> Sentence:

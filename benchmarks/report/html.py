@@ -17,7 +17,7 @@ from benchmarks.report import notes, palette
 from benchmarks.report.figures import figures
 from benchmarks.report.headline import headlines
 from benchmarks.report.machines import machines
-from benchmarks.report.summary import BenchmarkReport, Missing, RunView, summarise
+from benchmarks.report.summary import Missing, RunView, Section, summarise
 from benchmarks.report.table import absences, columns, settings
 from benchmarks.report.text import Name, clean
 
@@ -27,7 +27,7 @@ def render_html(runs: Sequence[Run]) -> str:
     import jinja2
     from plotly.offline import get_plotlyjs
 
-    report = summarise(runs)
+    sections = summarise(runs)
     environment = jinja2.Environment(
         autoescape=True,
         trim_blocks=True,
@@ -36,13 +36,11 @@ def render_html(runs: Sequence[Run]) -> str:
     )
     environment.filters |= {"clean": clean, "breakable": _breakable}
     environment.tests["name"] = lambda part: isinstance(part, Name)
-    scripts = [_script(get_plotlyjs()), _script(_asset("page.js"))] if report.sections else []
+    scripts = [_script(get_plotlyjs()), _script(_asset("page.js"))] if sections else []
     return environment.from_string(_asset("page.html.j2")).render(
-        title=_title(report),
-        together=machines(report),
-        sections=[
-            (section, [_view(view) for view in section.views]) for section in report.sections
-        ],
+        title=_title(sections),
+        together=machines(sections),
+        sections=[(section, list(map(_view, section.views))) for section in sections],
         palette=palette,
         style=_asset("page.css"),
         scripts=scripts,
@@ -60,8 +58,8 @@ def _breakable(text: str) -> Any:
     return Markup("<wbr>").join(re.split(r"(?<=[_/:])(?=.)", clean(text)))
 
 
-def _title(report: BenchmarkReport) -> str:
-    machines = [section.title for section in report.sections]
+def _title(sections: Sequence[Section]) -> str:
+    machines = [section.title for section in sections]
     if len(machines) == 1:
         return f"Benchmark on {clean(machines[0])}"
     return f"Benchmark on {len(machines)} machines" if machines else "Benchmark without runs"

@@ -1,11 +1,11 @@
 """The same files on several machines: one row per file, one column per machine and target."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from benchmarks.report.summary import BenchmarkReport, CandidateRow, Missing, typical
-from benchmarks.report.table import ABSENT, Cell
+from benchmarks.report.summary import CandidateRow, Section, typical
+from benchmarks.report.table import ABSENT, Cell, median_cell
 from benchmarks.report.units import Unit, millisecond_unit
 
 # A column: index of the machine's section, and target.
@@ -13,46 +13,38 @@ _Place = tuple[int, str]
 
 
 @dataclass(frozen=True)
-class Heading:
-    """Heading of a column: a machine, numbered if names are equal, and a target."""
-
-    machine: str
-    target: str
-
-
-@dataclass(frozen=True)
 class Machines:
     """The table. All figures are milliseconds.
 
     Attributes:
-        headings: Heading of each column.
+        headings: Machine and target of each column. Machines of equal names are numbered.
         rows: Name of each file, and one cell per column.
         differing: Names that belong to different files on one target.
     """
 
-    headings: tuple[Heading, ...]
+    headings: tuple[tuple[str, str], ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
     differing: tuple[str, ...]
 
 
-def machines(report: BenchmarkReport) -> Machines | None:
+def machines(sections: Sequence[Section]) -> Machines | None:
     """Return the medians of all machines; None with fewer than two machines.
 
     If a machine has several runs of a candidate, the last one counts.
     """
-    if len(report.sections) < 2:
+    if len(sections) < 2:
         return None
     found: dict[str, dict[_Place, CandidateRow]] = {}
     places: dict[_Place, None] = {}
-    for place, row in _rows(report):
+    for place, row in _rows(sections):
         places[place] = None
         found.setdefault(_file_name(row), {})[place] = row
-    titles = _titles(report)
+    titles = _titles(sections)
     # Sort by machine, as a later run of an earlier machine may add another target.
     columns = sorted(places, key=lambda place: place[0])
     units = {place: _unit(held.get(place) for held in found.values()) for place in columns}
     return Machines(
-        tuple(Heading(titles[section], target) for section, target in columns),
+        tuple((titles[section], target) for section, target in columns),
         tuple(
             (name, tuple(_cell(held.get(place), units[place]) for place in columns))
             for name, held in found.items()
@@ -61,8 +53,8 @@ def machines(report: BenchmarkReport) -> Machines | None:
     )
 
 
-def _rows(report: BenchmarkReport) -> Iterator[tuple[_Place, CandidateRow]]:
-    for index, section in enumerate(report.sections):
+def _rows(sections: Sequence[Section]) -> Iterator[tuple[_Place, CandidateRow]]:
+    for index, section in enumerate(sections):
         for view in section.views:
             for row in view.rows:
                 yield (index, row.measurement.candidate.target), row
@@ -73,10 +65,10 @@ def _file_name(row: CandidateRow) -> str:
     return row.name.replace(f" on {row.measurement.candidate.target}", "", 1)
 
 
-def _titles(report: BenchmarkReport) -> list[str]:
+def _titles(sections: Sequence[Section]) -> list[str]:
     seen: Counter[str] = Counter()
     titles = []
-    for section in report.sections:
+    for section in sections:
         seen[section.title] += 1
         number = seen[section.title]
         titles.append(section.title if number == 1 else f"{section.title} ({number})")
@@ -93,11 +85,7 @@ def _cell(row: CandidateRow | None, unit: Unit) -> Cell:
         return Cell(ABSENT, reason="it was not measured on this machine")
     if row.measurement.error:
         return Cell("failed", reason="it failed")
-    if isinstance(row.median, Missing):
-        plain = typical(row)
-        return Cell(ABSENT if plain is None else unit.number(plain), reason=row.median.reason)
-    interval = row.median.interval
-    return Cell(unit.number(row.median.value), unit.interval(interval.low, interval.high))
+    return median_cell(row, unit)
 
 
 def _differs(held: dict[_Place, CandidateRow]) -> bool:

@@ -18,14 +18,14 @@ from benchmarks.report.units import percent_text, time_unit
 
 def render_markdown(runs: Sequence[Run]) -> str:
     """Return the report of one or more runs, ending with a newline."""
-    report = summarise(runs)
+    sections = summarise(runs)
     blocks = ["# Benchmark"]
-    together = machines(report)
+    together = machines(sections)
     if together is not None:
         blocks += _machines(together)
-    for section in report.sections:
+    for section in sections:
         blocks += _section(section)
-    if not report.sections:
+    if not sections:
         blocks.append("No run was given.")
     return "\n\n".join(blocks) + "\n"
 
@@ -33,8 +33,8 @@ def render_markdown(runs: Sequence[Run]) -> str:
 def _machines(together: Machines) -> Iterator[str]:
     yield "## All machines"
     headers = [
-        (f"{_code(heading.machine, True)} {_code(heading.target, True)}", True)
-        for heading in together.headings
+        (f"{_code(machine, True)} {_code(target, True)}", True)
+        for machine, target in together.headings
     ]
     rows = [(_code(name, True), *map(_figure, cells)) for name, cells in together.rows]
     yield markdown_table([("", False), *headers], rows)
@@ -52,8 +52,7 @@ def _section(section: Section) -> Iterator[str]:
 
 def _run(view: RunView) -> Iterator[str]:
     outcomes = [
-        f"**{_code(headline.group.label)}**: {_sentence(headline.sentence)}"
-        for headline in headlines(view)
+        f"**{_code(group.label)}**: {_sentence(sentence)}" for group, sentence in headlines(view)
     ]
     yield _list(outcomes) if outcomes else "The run has no candidates."
     if view.rows:
@@ -62,7 +61,7 @@ def _run(view: RunView) -> Iterator[str]:
     yield from _titled(
         "Warnings", [_sentence(warning) for warning in notes.warning_sentences(view)]
     )
-    failures = [f"{_code(row.name)}: {_code(error)}" for row, error in notes.failures(view)]
+    failures = [f"{_code(row.name)}: {_code(row.measurement.error or '')}" for row in view.failed]
     yield from _titled("Failed", failures)
     for row in view.rows:
         if row.operators:

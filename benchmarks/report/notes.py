@@ -49,12 +49,6 @@ def warning_sentences(view: RunView) -> Iterator[Sentence]:
             yield (Name(row.name), f": {warning}")
 
 
-def failures(view: RunView) -> Iterator[tuple[CandidateRow, str]]:
-    """Yield the failed candidates with their errors."""
-    for row in view.failed:
-        yield row, row.measurement.error or ""
-
-
 def noise(view: RunView) -> str:
     """Return a sentence on the difference between equal candidates; empty if not calibrated."""
     if view.run.noise is None:

@@ -1,6 +1,6 @@
 """Runs as plain rows and series, the common input of all output formats.
 
-    Run, Run, … -> BenchmarkReport > Section (a machine) > RunView > CandidateRow (a candidate)
+    Run, Run, … -> Section (a machine) > RunView > CandidateRow (a candidate)
 
 Times are seconds. Unknown figures are `Missing`, which contains the reason. Names and errors are as
 recorded. Each output format escapes them in its own way.
@@ -115,11 +115,6 @@ class RunView:
     groups: tuple[Group, ...]
 
     @property
-    def measured(self) -> tuple[CandidateRow, ...]:
-        """Candidates with at least one sample."""
-        return tuple(row for row in self.rows if row.samples)
-
-    @property
     def failed(self) -> tuple[CandidateRow, ...]:
         """Failed candidates, of which some have samples."""
         return tuple(row for row in self.rows if row.measurement.error)
@@ -139,20 +134,11 @@ class Section:
     views: tuple[RunView, ...]
 
 
-@dataclass(frozen=True)
-class BenchmarkReport:
-    """The whole report."""
-
-    sections: tuple[Section, ...]
-
-
-def summarise(runs: Sequence[Run]) -> BenchmarkReport:
+def summarise(runs: Sequence[Run]) -> tuple[Section, ...]:
     """Group runs by machine, in the order of each machine's first run."""
     first_seen = {_identity(run): index for index, run in reversed(list(enumerate(runs)))}
     ordered = sorted(runs, key=lambda run: first_seen[_identity(run)])
-    return BenchmarkReport(
-        tuple(_section(tuple(group)) for _, group in groupby(ordered, key=_identity)),
-    )
+    return tuple(_section(tuple(group)) for _, group in groupby(ordered, key=_identity))
 
 
 def _identity(run: Run) -> tuple[tuple[str, str], ...]:
@@ -187,11 +173,13 @@ def _row(
     number: int, measurement: Measurement, baseline: Measurement | None, run: Run
 ) -> CandidateRow:
     memory, cold = measurement.memory, measurement.cold
-    share = _share(measurement, run)
+    processor = measurement.candidate.target in _ON_THE_PROCESSOR
+    share = share_of_limit(measurement, run.limits, processor=processor)
+    warning = warning_of(share, run.limits) if run.limits and isinstance(share, float) else None
     return CandidateRow(
         number=number,
         measurement=measurement,
-        warnings=(*warnings_of(measurement), *_warning_of_limit(share, run)),
+        warnings=(*warnings_of(measurement), *([warning] if warning else [])),
         samples=_samples(measurement),
         median=_percentile(measurement, 0.5),
         p90=_percentile(measurement, 0.9),
@@ -203,7 +191,7 @@ def _row(
         peak=memory.peak
         if memory and memory.peak is not None
         else _unknown(measurement, "the system does not report it"),
-        share=share,
+        share=_unknown(measurement, share) if isinstance(share, str) else share,
         rounds=round_medians(measurement),
         sustained=sustained(measurement),
         operators=operator_bars(measurement.operators),
@@ -249,32 +237,6 @@ def _throughput(measurement: Measurement) -> float | Missing:
     if not calls or not seconds:
         return _unknown(measurement, "no call was measured")
     return calls * measurement.candidate.configuration.images / seconds
-
-
-def _share(measurement: Measurement, run: Run) -> float | Missing:
-    if measurement.error or not _samples(measurement):
-        return _unknown(measurement, "no call was measured")
-    processor = measurement.candidate.target in _ON_THE_PROCESSOR
-    share = share_of_limit(measurement, run.limits, processor=processor)
-    if share is not None:
-        return share
-    if run.limits is None:
-        return Missing("the machine's limits were not measured")
-    if not processor:
-        return Missing("the limits are those of the processor")
-    configuration = measurement.candidate.configuration
-    threads = configuration.threads * configuration.streams
-    if threads != run.limits.threads or configuration.precision != "float32":
-        word = "thread" if run.limits.threads == 1 else "threads"
-        return Missing(f"the limits are for {run.limits.threads} {word} in float32")
-    return Missing("its operations were not counted")
-
-
-def _warning_of_limit(share: float | Missing, run: Run) -> tuple[str, ...]:
-    if isinstance(share, Missing) or run.limits is None:
-        return ()
-    warning = warning_of(share, run.limits)
-    return () if warning is None else (warning,)
 
 
 def typical(row: CandidateRow) -> float | None:

@@ -8,7 +8,6 @@ from benchmarks.report.summary import CandidateRow, Missing, RunView, typical
 from benchmarks.report.units import (
     Unit,
     byte_unit,
-    interval_text,
     percent_text,
     rate_unit,
     ratio_text,
@@ -47,8 +46,11 @@ class Column:
 
 def columns(view: RunView) -> tuple[Column, ...]:
     """Return the latency columns, and the other columns that contain a figure."""
-    every = _columns(view.rows)
-    return tuple(column for column in every if column.header in _LATENCY or _holds_figures(column))
+    return tuple(
+        column
+        for column in _columns(view.rows)
+        if column.header in _LATENCY or any(each.text != ABSENT for each in column.cells)
+    )
 
 
 def absences(view: RunView) -> tuple[str, ...]:
@@ -85,20 +87,47 @@ def _spans(numbers: Sequence[int]) -> str:
 
 
 def _columns(rows: Sequence[CandidateRow]) -> list[Column]:
+    # The three latency columns share a unit, as readers compare them.
+    times = time_unit(median for row in rows if (median := typical(row)))
+    ratios = [
+        Cell("1", "the first") if row.baseline else cell(row.ratio, ratio_text) for row in rows
+    ]
     every = [
-        _medians(rows),
-        _times("p90", rows, lambda row: row.p90),
-        _times("p99", rows, lambda row: row.p99),
-        _ratios(rows),
-        _numbers("throughput", rows, lambda row: row.throughput, rate_unit),
-        _numbers("cold start", rows, lambda row: row.cold, time_unit),
-        _numbers("peak memory", rows, lambda row: row.peak, byte_unit),
-        _shares(rows),
+        Column("median", times.name, tuple(median_cell(row, times) for row in rows)),
+        Column("p90", times.name, tuple(cell(row.p90, times.number) for row in rows)),
+        Column("p99", times.name, tuple(cell(row.p99, times.number) for row in rows)),
+        Column("ratio", "to the first", tuple(ratios)),
+        _numbers("cold start", [row.cold for row in rows], time_unit),
+        _numbers("peak memory", [row.peak for row in rows], byte_unit),
+        Column("share of limit", "", tuple(cell(row.share, percent_text) for row in rows)),
         Column("proof", "largest error", tuple(map(_proof, rows))),
     ]
-    if all(row.batch == row.streams == 1 for row in rows):
-        every = [column for column in every if column.header != "throughput"]
+    if any(row.batch > 1 or row.streams > 1 for row in rows):
+        every.insert(4, _numbers("throughput", [row.throughput for row in rows], rate_unit))
     return every
+
+
+def cell(figure: Estimate | float | Missing, number: Callable[[float], str]) -> Cell:
+    """Return the cell of a figure; ``number`` formats it and the ends of its interval."""
+    if isinstance(figure, Missing):
+        return Cell(ABSENT, reason=figure.reason)
+    if not isinstance(figure, Estimate):
+        return Cell(number(figure))
+    interval = figure.interval
+    return Cell(number(figure.value), f"{number(interval.low)}–{number(interval.high)}")
+
+
+def median_cell(row: CandidateRow, unit: Unit) -> Cell:
+    """Return the cell of a median, also of one whose samples are too few for an interval."""
+    found, plain = cell(row.median, unit.number), typical(row)
+    return replace(found, text=unit.number(plain)) if found.reason and plain else found
+
+
+def _numbers(
+    header: str, figures: Sequence[float | Missing], unit_of: Callable[[Iterable[float]], Unit]
+) -> Column:
+    unit = unit_of(item for item in figures if not isinstance(item, Missing))
+    return Column(header, unit.name, tuple(cell(item, unit.number) for item in figures))
 
 
 def settings(row: CandidateRow) -> str:
@@ -110,49 +139,6 @@ def settings(row: CandidateRow) -> str:
     if row.streams > 1:
         parts.append(f"{row.streams} streams")
     return ", ".join(parts)
-
-
-def _holds_figures(column: Column) -> bool:
-    return any(cell.text != ABSENT for cell in column.cells)
-
-
-def _medians(rows: Sequence[CandidateRow]) -> Column:
-    """Return the medians, also those whose samples are too few for an interval."""
-    column = _times("median", rows, lambda row: row.median)
-    unit = time_unit(median for row in rows if (median := typical(row)))
-    cells = (
-        replace(cell, text=unit.number(plain)) if cell.reason and (plain := typical(row)) else cell
-        for row, cell in zip(rows, column.cells, strict=True)
-    )
-    return replace(column, cells=tuple(cells))
-
-
-def _times(
-    header: str, rows: Sequence[CandidateRow], get: Callable[[CandidateRow], Estimate | Missing]
-) -> Column:
-    # The three latency columns share a unit, as readers compare them.
-    unit = time_unit(median for row in rows if (median := typical(row)))
-    return Column(header, unit.name, tuple(_time(get(row), unit) for row in rows))
-
-
-def _time(figure: Estimate | Missing, unit: Unit) -> Cell:
-    if isinstance(figure, Missing):
-        return Cell(ABSENT, reason=figure.reason)
-    interval = unit.interval(figure.interval.low, figure.interval.high)
-    return Cell(unit.number(figure.value), interval)
-
-
-def _ratios(rows: Sequence[CandidateRow]) -> Column:
-    return Column("ratio", "to the first", tuple(map(_ratio, rows)))
-
-
-def _ratio(row: CandidateRow) -> Cell:
-    if row.baseline:
-        return Cell("1", "the first")
-    if isinstance(row.ratio, Missing):
-        return Cell(ABSENT, reason=row.ratio.reason)
-    interval = row.ratio.interval
-    return Cell(ratio_text(row.ratio.value), interval_text(interval.low, interval.high))
 
 
 def _proof(row: CandidateRow) -> Cell:
@@ -169,28 +155,3 @@ def _proof(row: CandidateRow) -> Cell:
 def without_noise(proof: Proof) -> str:
     """Return the figure of a proof without a signal-to-noise ratio."""
     return "exact" if proof.relative == 0 else f"{percent_text(proof.relative)} differ"
-
-
-def _numbers(
-    header: str,
-    rows: Sequence[CandidateRow],
-    get: Callable[[CandidateRow], float | Missing],
-    unit_of: Callable[[Iterable[float]], Unit],
-) -> Column:
-    figures = [get(row) for row in rows]
-    unit = unit_of(item for item in figures if not isinstance(item, Missing))
-    cells = tuple(
-        Cell(ABSENT, reason=item.reason) if isinstance(item, Missing) else Cell(unit.number(item))
-        for item in figures
-    )
-    return Column(header, unit.name, cells)
-
-
-def _shares(rows: Sequence[CandidateRow]) -> Column:
-    cells = tuple(
-        Cell(ABSENT, reason=row.share.reason)
-        if isinstance(row.share, Missing)
-        else Cell(percent_text(row.share))
-        for row in rows
-    )
-    return Column("share of limit", "", cells)

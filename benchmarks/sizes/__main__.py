@@ -6,22 +6,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.generated_page import GeneratedPage, Grid
-from benchmarks.sizes.exported import Exported, export_size, load, save
-from slide_deploy.errors import InputError, SlideDeployError
+from benchmarks.generated_page import Grid, page_command, page_of, publish
+from benchmarks.network_files import read_record, write_record
+from benchmarks.sizes.exported import Exported, export_size
+from slide_deploy.errors import InputError
 from slide_deploy.hosts.host import Architecture
 from slide_deploy.hosts.registry import known_hosts
 from slide_deploy.machine import describe
+from slide_deploy.terminal.console import figures, texts
 from slide_deploy.terminal.progress import Steps
 
 COMMAND = "make bench-sizes"
 # Maximum relative difference between counted and recorded multiply-accumulates.
 _MOST_APART = 0.01
 _GIB = 2**30
-INTERRUPTED = 130
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@page_command
+def main(arguments: Sequence[str] | None) -> int:
     """Export the sizes and write the table. Return 1 if a size differs from its record."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sizes")
     parser.add_argument("folder", type=Path, help="folder of the results, NAME.json each")
@@ -31,43 +33,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--again", action="store_true", help="export sizes with a result again")
     chosen = parser.parse_args(arguments)
-    try:
-        sizes = _sizes()
-        _refuse_unknown(sizes, chosen.only)
-        wanted = [each for each in sizes if not chosen.only or each.name in chosen.only]
-        kept = {each.name: chosen.folder / f"{each.name}.json" for each in sizes}
-        missing = [each for each in wanted if chosen.again or not kept[each.name].exists()]
-        with Steps(False, len(missing)) as step:
-            for size in missing:
-                step(size.name)
-                work = chosen.folder / size.name
-                save(export_size(size, work), kept[size.name])
-                shutil.rmtree(work)
-        found = [(size, load(kept[size.name])) for size in sizes if kept[size.name].exists()]
-        grid = table(found)
-        grid.print()
-        if chosen.out is not None:
-            conditions = {"command": f"`{COMMAND}`, a process for each size"}
-            GeneratedPage(chosen.out, COMMAND).update([grid], conditions | describe())
-            print(f"written: {chosen.out}")
-    except SlideDeployError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; finished results are kept.", file=sys.stderr)
-        return INTERRUPTED
+    page = page_of(chosen.out, COMMAND)
+    sizes = [each for host in known_hosts() for each in host.published]
+    for name in set(chosen.only) - {each.name for each in sizes}:
+        raise InputError(f"There is no published size {name}: see slide-deploy models.")
+    wanted = [each for each in sizes if not chosen.only or each.name in chosen.only]
+    kept = {each.name: chosen.folder / f"{each.name}.json" for each in sizes}
+    missing = [each for each in wanted if chosen.again or not kept[each.name].exists()]
+    with Steps(False, len(missing)) as step:
+        for size in missing:
+            step(size.name)
+            work = chosen.folder / size.name
+            write_record(export_size(size, work), kept[size.name])
+            shutil.rmtree(work)
+    found = [
+        (size, read_record(Exported, kept[size.name], COMMAND))
+        for size in sizes
+        if kept[size.name].exists()
+    ]
+    conditions = {"command": f"`{COMMAND}`, a process for each size"} | describe()
+    publish(page, [table(found)], conditions)
     return int(not all(as_recorded(*each) for each in found))
-
-
-def _sizes() -> list[Architecture]:
-    return [each for host in known_hosts() for each in host.published]
-
-
-def _refuse_unknown(sizes: Sequence[Architecture], names: Sequence[str]) -> None:
-    known = {each.name for each in sizes}
-    for name in names:
-        if name not in known:
-            raise InputError(f"There is no published size {name}: see slide-deploy models.")
 
 
 def as_recorded(size: Architecture, found: Exported) -> bool:
@@ -80,14 +66,11 @@ def as_recorded(size: Architecture, found: Exported) -> bool:
 
 def table(found: Sequence[tuple[Architecture, Exported]]) -> Grid:
     """Return a table of all sizes."""
-    headers = (
-        *(("size", False), ("parameters", True), ("published", True), ("GMACs", True)),
-        *(("in the file", True), ("published", True), ("seconds", True), ("peak, GiB", True)),
-        *(("worst error", True), ("", False)),
-    )
+    counts = figures("parameters", "published", "GMACs", "in the file", "published")
+    costs = figures("seconds", "peak, GiB", "worst error")
     return Grid(
         "Every published size, exported to every format and verified",
-        headers,
+        (*texts("size"), *counts, *costs, *texts("")),
         tuple(_row(*each) for each in found),
         "Parameters are those of the trained network. GMACs are 10^9 multiply-adds of the folded "
         "network, from the record, and counted in an ONNX file without passes. The worst error is "

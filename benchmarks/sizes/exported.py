@@ -1,23 +1,26 @@
 """Exports one published size with random weights, and records time, memory and error."""
 
 import json
-import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from benchmarks.baselines.registry import Baseline, Built, write_baseline
+from benchmarks.baselines.registry import Built, write_baseline
 from benchmarks.baselines.subject import SuiteSubject, network
-from slide_deploy.errors import InputError
-from slide_deploy.files.writing import draft_of, write_text
+from benchmarks.network_files import run_command
+from slide_deploy.files.writing import draft_of
 from slide_deploy.folding.model import reparameterize
 from slide_deploy.graph_checks import inspect, read_graph
 from slide_deploy.hosts.host import Architecture
-from slide_deploy.process.child_python import python_environment
+
+# The peak of a process includes that of its parent, so a small process starts it.
+_MEASURED = (
+    "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]); "
+    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
+)
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,10 @@ def export_size(size: Architecture, folder: Path) -> Exported:
         torch.save({"model": model.state_dict()}, draft)
     del model
     started = time.perf_counter()
-    sized = ("export", checkpoint, "--image-size", "x".join(map(str, config.image_size)))
-    peak = _run(*sized, "--to", "all", "--out", folder / "files")
+    sized = ("export", checkpoint, "--image-size", "x".join(map(str, config.image_size)), "--force")
+    printed = run_command(*sized, "--to", "all", "--out", folder / "files", starter=_MEASURED)
+    # Bytes on macOS, kilobytes elsewhere.
+    peak = int(printed.split()[-1]) * (1 if sys.platform == "darwin" else 1024)
     seconds = time.perf_counter() - started
     manifest = json.loads((folder / "files" / "manifest.json").read_text(encoding="utf-8"))
     files = manifest["files"]
@@ -77,61 +82,17 @@ def export_size(size: Architecture, folder: Path) -> Exported:
         peak_bytes=peak,
         parameters=parameters,
         macs=_macs(size, folder / "folded.onnx"),
-        worst=max(case["agreement"]["max_relative"] for each in files for case in _cases(each)),
+        worst=max(
+            case["agreement"]["max_relative"]
+            for each in files
+            for case in each["verification"]["cases"]
+        ),
     )
-
-
-def _cases(file: dict[str, Any]) -> list[dict[str, Any]]:
-    return list(file["verification"]["cases"])
 
 
 def _macs(size: Architecture, path: Path) -> int:
     def build(subject: SuiteSubject) -> Built:
         return reparameterize(subject.branched())[0], (subject.example(),)
 
-    write_baseline(Baseline("folded", build), network(size.name, size.config.image_size), path)
+    write_baseline(build, network(size.name, size.config.image_size), path)
     return inspect(read_graph(path)).counted_macs
-
-
-# The peak of a process includes that of its parent, so a small process starts it.
-_MEASURED = (
-    "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]); "
-    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
-)
-
-
-def _run(*arguments: object) -> int:
-    """Run a command of slide-deploy and return its peak resident memory in bytes.
-
-    Raises:
-        InputError: The command failed.
-    """
-    command = [sys.executable, "-m", "slide_deploy", *map(str, arguments), "--force", "--quiet"]
-    done = subprocess.run(
-        [sys.executable, "-c", _MEASURED, *command],
-        env=python_environment(Path(__file__).parents[2]),
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        raise InputError(f"{' '.join(command[2:])}: {last[0]}")
-    return int(done.stdout.split()[-1]) * (1 if sys.platform == "darwin" else 1024)
-
-
-def save(found: Exported, path: Path) -> None:
-    """Write a result."""
-    write_text(path, json.dumps(asdict(found), indent=2) + "\n")
-
-
-def load(path: Path) -> Exported:
-    """Read a result.
-
-    Raises:
-        InputError: The file is not a result.
-    """
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        return Exported(**{**fields, "formats": tuple(fields["formats"])})
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path} is not a result of make bench-sizes: delete it.") from error

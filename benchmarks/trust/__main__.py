@@ -8,20 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.artifact import describe_artifact
-from benchmarks.generated_page import GeneratedPage
+from benchmarks.generated_page import page_command, page_of, publish
 from benchmarks.record import Configuration
-from benchmarks.trust.subject import SLICE, TrustSettings, TrustSubject, subject
 from benchmarks.trust.tables import COMMAND, grids
-from benchmarks.trust.trial import examine, steps
-from slide_deploy.errors import SlideDeployError
-from slide_deploy.files.writing import require_writable
+from benchmarks.trust.trial import SLICE, TrustSettings, TrustSubject, examine, steps, subject
 from slide_deploy.machine import describe, usable_threads
 from slide_deploy.terminal.progress import Steps
 
-INTERRUPTED = 130
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
+@page_command
+def main(arguments: Sequence[str] | None) -> int:
     """Run the trials. Return 1 if the benchmark cannot be trusted here, 2 without findings."""
     chosen = _parser().parse_args(arguments)
     settings = TrustSettings(
@@ -32,28 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         vendor_seconds=chosen.vendor_seconds,
         configuration=Configuration(threads=chosen.threads, batch=chosen.batch),
     )
-    page = None if chosen.out is None else GeneratedPage(chosen.out, COMMAND)
-    try:
-        subjects = [subject(path) for path in chosen.files]
-        if page is not None:
-            page.around()  # fails before minutes are spent on races
-            require_writable(page.path)
-        conditions = _conditions(
-            subjects, settings, sys.argv[1:] if arguments is None else arguments
-        )
-        with Steps(False, steps(subjects, settings)) as step:
-            findings = examine(subjects, settings, step)
-        for grid in (tables := grids(findings)):
-            grid.print()
-        if page is not None:
-            page.update(tables, conditions)
-            print(f"written: {page.path}")
-    except SlideDeployError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written.", file=sys.stderr)
-        return INTERRUPTED
+    subjects = [subject(path) for path in chosen.files]
+    page = page_of(chosen.out, COMMAND)
+    conditions = _conditions(subjects, settings, sys.argv[1:] if arguments is None else arguments)
+    with Steps(False, steps(subjects, settings)) as step:
+        findings = examine(subjects, settings, step)
+    publish(page, grids(findings), conditions)
     return 0 if findings.accepted else 1
 
 
@@ -63,6 +43,9 @@ def _conditions(
     """Return facts about the run. They include the load before it begins."""
     configuration = settings.configuration
     artifacts = [describe_artifact(each.path) for each in subjects]
+    load = {}
+    if hasattr(os, "getloadavg"):  # Windows has no load average
+        load = {"load before the start": f"{os.getloadavg()[0]:.2f}"}
     return {
         "command": f"`make bench-trust`: `python -m benchmarks.trust {shlex.join(arguments)}`",
         "files": ", ".join(f"{each.name} (sha256 {each.sha256[:12]})" for each in artifacts),
@@ -72,15 +55,9 @@ def _conditions(
         f"each; the defaults of `bench` are 20 rounds and 10 s; no noise was calibrated",
         "pair": f"{settings.vendor_seconds} s each, ours in slices of {SLICE:g} s as in `bench`; "
         f"a new process for each side, one at a time, in alternating order",
-        **_load(),
+        **load,
         **describe(),
     }
-
-
-def _load() -> dict[str, str]:
-    if not hasattr(os, "getloadavg"):  # Windows
-        return {}
-    return {"load before the start": f"{os.getloadavg()[0]:.2f}"}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.compare import Verdict
-from benchmarks.gate import Gated
+from benchmarks.compare import Comparison, Verdict
 from benchmarks.statistics import Estimate, paired_ratio
 
 # The limit of the gate, and the slowdown that it must detect.
@@ -27,7 +26,7 @@ class Series:
 
     target: str
     extra_work: float
-    gated: tuple[Gated, ...]
+    gated: tuple[Comparison, ...]
 
     def count(self, verdict: Verdict) -> int:
         """Return the number of races with a verdict."""

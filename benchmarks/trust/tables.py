@@ -3,8 +3,7 @@
 from statistics import median
 
 from benchmarks.compare import Verdict
-from benchmarks.generated_page import Grid
-from benchmarks.statistics import Estimate
+from benchmarks.generated_page import Grid, ratio_cells
 from benchmarks.trust.outcomes import (
     EXTRA_WORK,
     FAIL_ABOVE,
@@ -14,6 +13,7 @@ from benchmarks.trust.outcomes import (
     LoopAgreement,
     Series,
 )
+from slide_deploy.terminal.console import figures, texts
 
 COMMAND = "make bench-trust"
 
@@ -29,11 +29,8 @@ def passed(accepted: bool) -> str:
 
 
 def _gate(findings: Findings) -> Grid:
-    headers = (
-        *(("target", False), ("extra work", True), ("races", True), ("worse", True)),
-        *(("cannot tell", True), ("better", True), ("ratio", True), ("least", True)),
-        *(("most", True), ("", False)),
-    )
+    verdicts = figures("extra work", "races", "worse", "cannot tell", "better")
+    headers = (*texts("target"), *verdicts, *figures("ratio", "least", "most"), *texts(""))
     return Grid(
         f"A file against itself, gate at {FAIL_ABOVE:.0%}",
         headers,
@@ -59,10 +56,8 @@ def _series(series: Series, findings: Findings) -> tuple[str, ...]:
 
 
 def _vendors(findings: Findings) -> Grid:
-    headers = (
-        *(("target", False), ("against", False), ("pairs", True), ("ours, ms", True)),
-        *(("theirs, ms", True), ("ratio", True), ("from", True), ("to", True), ("", False)),
-    )
+    columns = figures("pairs", "ours, ms", "theirs, ms", "ratio", "from", "to")
+    headers = (*texts("target", "against"), *columns, *texts(""))
     return Grid(
         "Our median compared with that of another tool",
         headers,
@@ -73,16 +68,11 @@ def _vendors(findings: Findings) -> Grid:
 
 
 def _agreement(agreement: LoopAgreement, findings: Findings) -> tuple[str, ...]:
-    ratio = agreement.ratio
     return (
         findings.runtimes.get(agreement.target, agreement.target),
         agreement.vendor,
         str(len(agreement.ours)),
         *(f"{each / 1e6:.3f}" for each in agreement.typical),
-        *("–––" if ratio is None else (f"{each:.3f}" for each in _with_ends(ratio))),
+        *ratio_cells(agreement.ratio, 3, missing="–"),
         passed(agreement.accepted),
     )
-
-
-def _with_ends(ratio: Estimate) -> tuple[float, float, float]:
-    return ratio.value, ratio.interval.low, ratio.interval.high

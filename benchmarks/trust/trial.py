@@ -5,15 +5,69 @@ Kinds and targets take turns, so that changes in the machine's speed affect all 
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
-from benchmarks.gate import Gated, gate
+from benchmarks.compare import Comparison, gate
 from benchmarks.measuring.race import REST, OnStep, RacePlan, race
-from benchmarks.record import Measurement, Run
+from benchmarks.record import Candidate, Configuration, Measurement, Run
 from benchmarks.trust.outcomes import EXTRA_WORK, FAIL_ABOVE, Findings, LoopAgreement, Series
-from benchmarks.trust.subject import SLICE, TrustSettings, TrustSubject
-from benchmarks.trust.vendors import VendorRun
+from benchmarks.trust.vendors import VENDORS, Tool
 from slide_deploy.errors import InputError
+
+# Seconds of a candidate in a round. By default, `bench` measures 10 s in 20 rounds.
+SLICE = 0.5
+
+
+@dataclass(frozen=True)
+class TrustSettings:
+    """Numbers and durations of all trials.
+
+    Attributes:
+        runs: Number of races of each kind.
+        rounds: Rounds per race.
+        seconds: Measuring time of each candidate in a race.
+        comparisons: Number of pairs with each vendor's tool.
+        vendor_seconds: Measuring time of each side of a pair.
+        configuration: Configuration of all candidates. The vendors' tools use equal settings.
+    """
+
+    runs: int
+    rounds: int
+    seconds: float
+    comparisons: int
+    vendor_seconds: float
+    configuration: Configuration
+
+
+@dataclass(frozen=True)
+class TrustSubject:
+    """A file, its target, and the name and function of the vendor's tool that can time it too."""
+
+    path: Path
+    target: str
+    vendor: str
+    tool: Tool
+
+    def candidate(
+        self, configuration: Configuration, name: str = "ours", extra_work: float = 0.0
+    ) -> Candidate:
+        """Return the file as a candidate of a race."""
+        return Candidate(name, str(self.path), self.target, configuration, extra_work)
+
+
+def subject(path: Path) -> TrustSubject:
+    """Return the subject for a file, by its suffix.
+
+    Raises:
+        InputError: The file is missing, or no vendor's tool can time it.
+    """
+    if path.suffix not in VENDORS:
+        raise InputError(f"No vendor's tool can time {path}: give files that end in .onnx or .xml.")
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: export it first.")
+    return TrustSubject(path, *VENDORS[path.suffix])
 
 
 def steps(subjects: Sequence[TrustSubject], settings: TrustSettings) -> int:
@@ -42,7 +96,7 @@ def _series(
     runtimes: dict[str, str],
 ) -> tuple[Series, ...]:
     kinds = [(subject, extra) for subject in subjects for extra in (0.0, EXTRA_WORK)]
-    gated: list[list[Gated]] = [[] for _ in kinds]
+    gated: list[list[Comparison]] = [[] for _ in kinds]
     for index in range(settings.runs):
         for (subject, extra), found in zip(kinds, gated, strict=True):
             second = f"a copy {extra:.0%} slower" if extra else "a copy"
@@ -72,26 +126,21 @@ def _agreements(
     # This gets the input sizes of our targets for the tools, and loads the file into the cache.
     inputs = [_alone(subject, settings, SLICE).inputs for subject in subjects]
     pairs: list[list[tuple[float, float]]] = [[] for _ in subjects]
+    seconds = settings.vendor_seconds
     for index in range(settings.comparisons):
         for subject, tensors, found in zip(subjects, inputs, pairs, strict=True):
-            on_step(f"{subject.vendor.name}, {index + 1} of {settings.comparisons}")
-            seconds = settings.vendor_seconds
-            vendor_run = VendorRun(subject.path, tensors, settings.configuration, seconds)
+            on_step(f"{subject.vendor}, {index + 1} of {settings.comparisons}")
             time.sleep(REST)
+            given = (subject.path, tensors, settings.configuration, seconds)
             if index % 2:  # alternating order, as the first one runs on a rested machine
-                theirs = subject.vendor.median(vendor_run)
+                theirs = subject.tool(*given)
                 ours = _median(_alone(subject, settings, seconds))
             else:
                 ours = _median(_alone(subject, settings, seconds))
-                theirs = subject.vendor.median(vendor_run)
+                theirs = subject.tool(*given)
             found.append((ours, theirs))
     return tuple(
-        LoopAgreement(
-            subject.target,
-            subject.vendor.name,
-            tuple(ours for ours, _ in found),
-            tuple(theirs for _, theirs in found),
-        )
+        LoopAgreement(subject.target, subject.vendor, *zip(*found, strict=True))
         for subject, found in zip(subjects, pairs, strict=True)
     )
 

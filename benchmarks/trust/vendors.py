@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.record import Configuration, Tensor
@@ -22,46 +21,22 @@ _LOOP = Path(__file__).with_name("onnxruntime_loop.py")
 _PATIENCE = 120.0
 
 
-@dataclass(frozen=True)
-class VendorRun:
-    """Input of a vendor's tool.
-
-    Attributes:
-        path: Path of the file.
-        inputs: Inputs with the sizes of our target.
-        configuration: Configuration of our target.
-        seconds: Measuring time.
-    """
-
-    path: Path
-    inputs: tuple[Tensor, ...]
-    configuration: Configuration
-    seconds: float
+# Runs a tool on a file with inputs of our sizes, a configuration and seconds of measuring, and
+# returns the median of its calls in nanoseconds.
+Tool = Callable[[Path, Sequence[Tensor], Configuration, float], float]
 
 
-@dataclass(frozen=True)
-class Vendor:
-    """A vendor's tool.
-
-    Attributes:
-        name: Name in tables.
-        median: Runs the tool and returns the median of its calls in nanoseconds.
-    """
-
-    name: str
-    median: Callable[[VendorRun], float]
-
-
-def benchmark_app_command(program: str, run: VendorRun, folder: Path) -> list[str]:
-    """Return the command line of benchmark_app, which writes its report into ``folder``."""
-    shapes = ",".join(f"{tensor.name}[{','.join(map(str, tensor.shape))}]" for tensor in run.inputs)
+def benchmark_app_options(
+    path: Path, inputs: Sequence[Tensor], configuration: Configuration, seconds: float
+) -> list[str]:
+    """Return the options of benchmark_app, without those of its report."""
+    shapes = ",".join(f"{tensor.name}[{','.join(map(str, tensor.shape))}]" for tensor in inputs)
     return [
-        *(program, "-m", str(run.path), "-d", "CPU", "-api", "sync"),
+        *("-m", str(path), "-d", "CPU", "-api", "sync"),
         # It refuses threads together with a hint. With one stream, OpenVINO optimises latency.
-        *("-hint", "none", "-nstreams", "1", "-nthreads", str(run.configuration.threads)),
+        *("-hint", "none", "-nstreams", "1", "-nthreads", str(configuration.threads)),
         *("-pin", "NO", "-infer_precision", "f32", "-shape", shapes),
-        *("-t", str(max(1, round(run.seconds)))),  # it accepts whole seconds only
-        *("-report_type", "no_counters", "-json_stats", "-report_folder", str(folder)),
+        *("-t", str(max(1, round(seconds)))),  # it accepts whole seconds only
     ]
 
 
@@ -92,25 +67,29 @@ def loop_median(printed: str) -> float:
         raise InputError(f"The loop printed no time: {printed.strip()[:100]!r}.") from error
 
 
-def _benchmark_app(run: VendorRun) -> float:
+def _benchmark_app(
+    path: Path, inputs: Sequence[Tensor], configuration: Configuration, seconds: float
+) -> float:
     beside = str(Path(sys.executable).parent)
     program = shutil.which("benchmark_app", path=beside) or shutil.which("benchmark_app")
     if program is None:
         raise InputError("benchmark_app is missing: install it with pip install openvino.")
     with temporary_folder() as folder:
-        command = benchmark_app_command(program, run, folder)
-        _run("benchmark_app", command, run.seconds)
+        options = benchmark_app_options(path, inputs, configuration, seconds)
+        where = ("-report_type", "no_counters", "-json_stats", "-report_folder", str(folder))
+        _run("benchmark_app", [program, *options, *where], seconds)
         report = folder / "benchmark_report.json"
         if not report.is_file():
             raise InputError("benchmark_app wrote no report.")
         return benchmark_app_median(report.read_text(encoding="utf-8"))
 
 
-def _loop(run: VendorRun) -> float:
-    inputs = json.dumps([[each.name, each.dtype, each.shape] for each in run.inputs])
-    threads, seconds = str(run.configuration.threads), str(run.seconds)
-    command = [sys.executable, str(_LOOP), str(run.path), threads, seconds, inputs]
-    return loop_median(_run(_LOOP.name, command, run.seconds))
+def _loop(
+    path: Path, inputs: Sequence[Tensor], configuration: Configuration, seconds: float
+) -> float:
+    listed = json.dumps([[each.name, each.dtype, each.shape] for each in inputs])
+    arguments = [str(path), str(configuration.threads), str(seconds), listed]
+    return loop_median(_run(_LOOP.name, [sys.executable, str(_LOOP), *arguments], seconds))
 
 
 def _run(name: str, command: Sequence[str], seconds: float) -> str:
@@ -139,8 +118,8 @@ def _run(name: str, command: Sequence[str], seconds: float) -> str:
     return done.stdout
 
 
-# By suffix of a file: our target and the vendor's tool.
-VENDORS = {
-    ".onnx": ("onnxruntime:cpu", Vendor("a loop around session.run", _loop)),
-    ".xml": ("openvino:cpu", Vendor("benchmark_app", _benchmark_app)),
+# By suffix of a file: our target, the name of the other tool in tables, and the tool.
+VENDORS: dict[str, tuple[str, str, Tool]] = {
+    ".onnx": ("onnxruntime:cpu", "a loop around session.run", _loop),
+    ".xml": ("openvino:cpu", "benchmark_app", _benchmark_app),
 }

@@ -102,7 +102,7 @@ def find_phone(serial: str | None = None) -> Phone:
         if serial not in states:
             raise InputError(
                 f"No phone {serial} is connected: choose from those that adb devices lists "
-                f"({_listed(states) or 'none'})."
+                f"({', '.join(states) or 'none'})."
             )
         states = {serial: states[serial]}
     if not states:
@@ -111,7 +111,7 @@ def find_phone(serial: str | None = None) -> Phone:
         )
     if len(states) > 1:
         raise InputError(
-            f"Several phones are connected ({_listed(states)}): name one with --adb-serial."
+            f"Several phones are connected ({', '.join(states)}): name one with --adb-serial."
         )
     found, state = states.popitem()
     if state != "device":
@@ -127,10 +127,6 @@ def _devices(listed: str) -> Iterator[tuple[str, str]]:
         serial, tab, state = line.partition("\t")
         if tab:
             yield serial.strip(), state.strip()
-
-
-def _listed(states: dict[str, str]) -> str:
-    return ", ".join(states)
 
 
 def _run(command: Sequence[str], seconds: float) -> str:

@@ -1,7 +1,7 @@
 """Candidates that another device measures, on targets that this machine may lack."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -29,30 +29,28 @@ BROWSER = PagePlace("A browser", ("web:wasm", "web:webgpu", "web:webnn"), (".onn
 BINARY = PagePlace("The program of --adb-binary", ("litert:adb",), (".tflite",))
 
 
-@dataclass(frozen=True)
-class WantedPage:
-    """Settings of the candidates of each file.
-
-    Attributes:
-        targets: Names of targets; empty for the default.
-        batches: Images per call.
-        shapes: Shapes of inputs, by name.
-    """
-
-    targets: Sequence[str] = ()
-    batches: Sequence[int] = (1,)
-    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-
-
-def elsewhere(files: Sequence[Path], place: PagePlace, wanted: WantedPage) -> tuple[Candidate, ...]:
+def elsewhere(
+    files: Sequence[Path],
+    place: PagePlace,
+    targets: Sequence[str] = (),
+    batches: Sequence[int] = (1,),
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> tuple[Candidate, ...]:
     """Return one candidate for each file, target and batch, in the order of the files.
 
     They have one thread until the device reports its number of cores.
 
+    Args:
+        files: Model files.
+        place: Place where they are measured.
+        targets: Names of targets; empty for the default.
+        batches: Images per call.
+        shapes: Shapes of inputs, by name.
+
     Raises:
         InputError: A file is missing, the place cannot run it, or the place lacks a target.
     """
-    for name in wanted.targets:
+    for name in targets:
         if name not in place.targets:
             known = ", ".join(place.targets)
             raise InputError(f"{place.name} measures {known}, but not {name}: remove --target.")
@@ -63,11 +61,10 @@ def elsewhere(files: Sequence[Path], place: PagePlace, wanted: WantedPage) -> tu
             kinds = ", ".join(place.suffixes)
             raise InputError(f"{place.name} cannot run {file}: give files that end in {kinds}.")
     found: dict[str, Candidate] = {}
-    targets = tuple(wanted.targets) or place.targets[:1]
     for (file, label), target, batch in product(
-        zip(files, labels(files), strict=True), targets, wanted.batches
+        zip(files, labels(files), strict=True), targets or place.targets[:1], batches
     ):
-        configuration = Configuration(batch=batch, shapes=dict(wanted.shapes))
+        configuration = Configuration(batch=batch, shapes=dict(shapes or {}))
         name = candidate_name(label, target, configuration)
         if name in found:
             raise InputError(f"{name} was given twice: give each file, target and batch once.")

@@ -9,6 +9,7 @@ import random
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,8 +89,8 @@ def measure(
     except KeyboardInterrupt:
         interrupted = True
     finally:
-        with interruption.held():
-            _clear(phone)
+        with interruption.held(), suppress(InputError):  # the phone may be disconnected
+            phone.run("shell", "rm", "-rf", _FOLDER)
     return Run(
         version=RECORD_VERSION,
         tool=__version__,
@@ -133,13 +134,6 @@ def _pushed(phone: Phone, path: Path, name: str) -> str:
     phone.run("shell", "mkdir", "-p", _FOLDER)
     phone.run("push", str(path), place, seconds=_TIMEOUT)
     return place
-
-
-def _clear(phone: Phone) -> None:
-    try:
-        phone.run("shell", "rm", "-rf", _FOLDER)
-    except InputError:  # the phone may be disconnected
-        return
 
 
 def _command(program: str, file: str, threads: int, seconds: float) -> list[str]:

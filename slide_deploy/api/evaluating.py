@@ -146,11 +146,7 @@ def evaluate(
         trained=against is not None,
     )
     collection = read_collection(path_of(data, "--data"))
-    if len(paths) + wanted.trained < 2 and not collection.has_labels:
-        raise InputError(
-            f"{collection.source} has images without classes: give one folder for each class, a "
-            f"CSV file of path,label, or --against to see whether outputs agree."
-        )
+    gate.require_use(collection, len(paths) + wanted.trained)
     size = size_of(image_size, "--image-size")
     found = [
         open_classifier(path, name, size, output)

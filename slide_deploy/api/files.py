@@ -142,7 +142,7 @@ def verify(
     features = isinstance(model, str | os.PathLike) and are_features(outputs)
     network = network_of(model, inputs, features=features)
     shown = None if calibration is None else path_of(calibration, "--calibration")
-    examples = examples_to_prove(path, network, record, shown).cases
+    examples, _ = examples_to_prove(path, network, record, shown)
     return FileVerdict(
         path=path,
         network=network.origin.name,

@@ -100,10 +100,10 @@ class BenchResult:
     def __repr__(self) -> str:
         from benchmarks.report.summary import summarise
         from benchmarks.report.terminal import render_terminal
-        from slide_deploy.terminal.console import NARROW, as_text
+        from slide_deploy.terminal.console import as_text
 
-        (section,) = summarise([self.run]).sections
-        return as_text(*render_terminal(section.views[0], NARROW))
+        (section,) = summarise([self.run])
+        return as_text(*render_terminal(section.views[0]))
 
 
 @public

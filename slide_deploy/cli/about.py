@@ -1,7 +1,6 @@
 """The commands ``models`` and ``doctor``."""
 
-import json
-from dataclasses import asdict
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from slide_deploy.cli.options import JsonOption
@@ -17,29 +16,18 @@ def models(json_to: JsonOption = None) -> None:
 
     Multiply-adds are those of one image of the published size, slide attentions folded.
     """
+    from exporters.plain import to_json
     from slide_deploy.hosts.registry import known_hosts
-    from slide_deploy.terminal.console import stdout, table
+    from slide_deploy.terminal.console import figures, stdout, table, texts
 
     outputs = Outputs({"--json": json_to})
-    listed = [(host, each) for host in known_hosts() for each in host.published]
-    outputs.write("--json", lambda: json.dumps([_size(*each) for each in listed], indent=2) + "\n")
+    listed = [(each, _size(host, each)) for host in known_hosts() for each in host.published]
+    outputs.write("--json", lambda: to_json([size for _, size in listed]))
     if not outputs.quiet:
-        grid = table(
-            "",
-            [
-                ("architecture", False),
-                ("width", True),
-                ("depths", True),
-                ("heads", True),
-                ("parameters", True),
-                ("published", True),
-                ("GMACs", True),
-                ("published", True),
-            ],
-        )
-        for host in known_hosts():
-            for each in host.published:
-                size = _size(host, each)
+        columns = figures("width", "depths", "heads", "parameters", "published", "GMACs")
+        grid = table("", [*texts("architecture"), *columns, *figures("published")])
+        for _, family in groupby(listed, key=lambda each: each[1]["family"]):
+            for each, size in family:
                 grid.add_row(
                     each.name,
                     str(size["widths"][0]),
@@ -74,13 +62,13 @@ def _size(host: "Host", size: "Architecture") -> dict[str, Any]:
 
 def doctor(json_to: JsonOption = None) -> None:
     """Show which runtimes and libraries are installed, and why one is missing."""
+    from exporters.plain import to_json
     from slide_deploy.backends.doctor import examine
     from slide_deploy.terminal.console import findings_table, stdout
 
     outputs = Outputs({"--json": json_to})
     findings = (*examine(), *_tuning())
-    rows = [asdict(finding) for finding in findings]
-    outputs.write("--json", lambda: json.dumps(rows, indent=2) + "\n")
+    outputs.write("--json", lambda: to_json(findings))
     if not outputs.quiet:
         stdout().print(findings_table(findings))
     outputs.finish()

@@ -1,12 +1,12 @@
 """The command ``bench``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slide_deploy.cli.candidates import artifact_of, suite_members, sweep_of
+from slide_deploy.cli.candidates import suite_members, sweep_of
 from slide_deploy.cli.completion import ARITHMETIC, one_of, targets
 from slide_deploy.cli.options import JsonOption, QuietOption, ShapeOption
 from slide_deploy.cli.outputs import Outputs
@@ -167,12 +167,15 @@ def bench(
         )
     from dataclasses import replace
 
+    from benchmarks.artifact import describe_artifact
+    from benchmarks.calibration import stored_noise
     from benchmarks.candidates import candidates
+    from benchmarks.compare import require_comparable
     from benchmarks.evaluated import read_accuracies, require_use, stated
-    from benchmarks.gate import require_comparable
-    from benchmarks.measuring.race import RacePlan
+    from benchmarks.measuring.race import RacePlan, race
     from benchmarks.result import encode
     from benchmarks.suite import Member
+    from slide_deploy.terminal.progress import Steps
 
     shares = read_accuracies(accuracy or ())
     sweep = sweep_of(target, batch, streams, threads, pin, precision, shape, option)
@@ -191,7 +194,12 @@ def bench(
         from benchmarks.calibration import require_noise_store
 
         require_noise_store()
-    artifacts = {each.candidate.name: stated(artifact_of(each), shares) for each in members}
+    artifacts = {
+        each.candidate.name: stated(
+            each.stated_of(describe_artifact(Path(each.candidate.path))), shares
+        )
+        for each in members
+    }
     require_use(shares, artifacts.values())
     plan = RacePlan(
         found,
@@ -218,7 +226,9 @@ def bench(
     if elsewhere.measures:
         run = elsewhere.run(plan, threads, outputs.quiet)
     else:
-        run = replace(_race(plan, outputs.quiet), noise=_noise(found))
+        with Steps(outputs.quiet, plan.steps) as step:
+            measured = race(plan, step)
+        run = replace(measured, noise=stored_noise([each.target for each in found]))
     if run.interrupted and not any(each.rounds for each in run.measurements):
         raise KeyboardInterrupt  # do not replace an older result by one without figures
     # Written before anything is printed: a closed terminal must not lose the measurements.
@@ -241,14 +251,6 @@ def _refuse_with_bundle(packs: str, options: Mapping[str, object]) -> None:
             raise InputError(f"{packs} only packs files and measures nothing: leave out {option}.")
 
 
-def _race(plan: "RacePlan", quiet: bool) -> "Run":
-    from benchmarks.measuring.race import race
-    from slide_deploy.terminal.progress import Steps
-
-    with Steps(quiet, plan.steps) as step:
-        return race(plan, step)
-
-
 def _calibrate(plan: "RacePlan", quiet: bool) -> None:
     """Measure and store the noise of each target in the plan, with its first candidate."""
     from benchmarks.calibration import COPIES, calibrate, store_noise
@@ -268,17 +270,11 @@ def _calibrate(plan: "RacePlan", quiet: bool) -> None:
             )
 
 
-def _noise(candidates: "Sequence[Candidate]") -> float | None:
-    from benchmarks.calibration import stored_noise
-
-    return stored_noise([each.target for each in candidates])
-
-
 def _gate(run: "Run", fail_above: float, quiet: bool) -> bool:
     from rich.markup import escape
 
-    from benchmarks.gate import closed, gate, nothing_compared
-    from slide_deploy.terminal.console import stdout, table
+    from benchmarks.compare import failed, gate, nothing_compared
+    from slide_deploy.terminal.console import figures, stdout, table, texts
 
     gated = gate(run, fail_above)
     if not quiet:
@@ -286,14 +282,13 @@ def _gate(run: "Run", fail_above: float, quiet: bool) -> bool:
         known = "" if run.noise is None else f", noise of this machine {run.noise - 1:.1%}"
         grid = table(
             f"Gate: at most {fail_above:.1%} slower than {first}{known}",
-            [("candidate", False), ("ratio", True), ("95 %", True), ("", False)],
+            [*texts("candidate"), *figures("ratio", "95 %"), *texts("")],
+            ((escape(each.name), *ratio_cells(each.ratio), each.verdict.value) for each in gated),
         )
-        for each in gated:
-            grid.add_row(escape(each.name), *ratio_cells(each.ratio), each.verdict.value)
         stdout().print(grid)
     if nothing_compared(gated):
         raise InputError(
             "--fail-above has nothing to compare: no candidate has enough rounds together with the "
             "first one; measure for longer."
         )
-    return closed(gated)
+    return failed(gated)

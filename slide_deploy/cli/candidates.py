@@ -11,7 +11,6 @@ from slide_deploy.precisions import FLOAT32
 
 if TYPE_CHECKING:
     from benchmarks.candidates import Sweep
-    from benchmarks.record import Artifact
     from benchmarks.suite import Member
 
 
@@ -66,7 +65,7 @@ def suite_members(
     Raises:
         InputError: the suite or one of its files cannot be used.
     """
-    from benchmarks.gate import require_others
+    from benchmarks.compare import require_others
     from benchmarks.suite import WantedFile, candidate_count, members, read_suite
     from slide_deploy.files.folders import require_writable_folder
     from slide_deploy.tasks.suite_files import export_for_suite
@@ -86,13 +85,6 @@ def suite_members(
 
         step(f"prepare the files of {path.name}")
         return members(path, work, sweep, export)
-
-
-def artifact_of(member: "Member") -> "Artifact":
-    """Describe the file of a candidate; accuracy stated in a suite takes precedence."""
-    from benchmarks.artifact import describe_artifact
-
-    return member.stated_of(describe_artifact(Path(member.candidate.path)))
 
 
 def _processors(text: str | None) -> tuple[int, ...]:

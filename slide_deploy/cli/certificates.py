@@ -17,25 +17,24 @@ def print_branches(certificate: "Certificate", title: str) -> None:
         certificate: certificate of the fold.
         title: title of the table.
     """
-    from slide_deploy.terminal.console import stdout, table
+    from slide_deploy.terminal.console import figures, stdout, table, texts
 
     for refusal in certificate.not_merged:
         echo(f"note: {refusal.layer} keeps its branches: {refusal.why}")
     if not certificate.merged:
         return
-    grid = table(
-        title,
-        [
-            ("layer", False),
-            ("merged into one convolution", False),
-            ("error, float64", True),
-            ("after rounding", True),
-        ],
+    columns = texts("layer", "merged into one convolution")
+    columns += figures("error, float64", "after rounding")
+    rows = (
+        (
+            change.layer,
+            change.what.removesuffix(" became one convolution"),
+            _figure(change.error),
+            _figure(change.rounding),
+        )
+        for change in certificate.merged
     )
-    for change in certificate.merged:
-        what = change.what.removesuffix(" became one convolution")
-        grid.add_row(change.layer, what, _figure(change.error), _figure(change.rounding))
-    stdout().print(grid)
+    stdout().print(table(title, columns, rows))
 
 
 def _figure(value: float | None) -> str:
@@ -55,7 +54,7 @@ def print_origin(trained: "Deployable") -> None:
 def print_certificate(certificate: "Certificate") -> None:
     """Print the status of a fold and a table of the folded layers."""
     from exporters.shown import left_lines
-    from slide_deploy.terminal.console import stdout, table
+    from slide_deploy.terminal.console import figures, stdout, table, texts
 
     if not certificate.folded:
         echo(f"fold: {certificate.status}")
@@ -63,31 +62,17 @@ def print_certificate(certificate: "Certificate") -> None:
         echo(f"note: {line}")
     if not certificate.folded:
         return
-    grid = table(
-        "Fold certificate",
-        [
-            ("layer", False),
-            ("k", True),
-            ("heads", True),
-            ("branches", True),
-            ("error, float64", True),
-            ("after rounding", True),
-            ("off a shift", True),
-        ],
-    )
-    for layer in certificate.folded:
-        grid.add_row(
+    columns = figures("k", "heads", "branches", "error, float64", "after rounding", "off a shift")
+    rows = (
+        (
             layer.name,
             str(layer.kernel_size),
             str(layer.num_heads),
             str(len(layer.branches)),
-            f"{layer.error:.1e}",
-            f"{layer.rounding:.1e}",
-            _distance(layer.shift_distance),
+            _figure(layer.error),
+            _figure(layer.rounding),
+            "0" if layer.shift_distance == 0 else _figure(layer.shift_distance),
         )
-    stdout().print(grid)
-
-
-def _distance(value: float | None) -> str:
-    """Format the distance of a branch from a shift; a dash if no branch is one."""
-    return "–" if value is None else f"{value:.1e}" if value else "0"
+        for layer in certificate.folded
+    )
+    stdout().print(table("Fold certificate", [*texts("layer"), *columns], rows))

@@ -1,8 +1,6 @@
 """The commands ``check`` and ``inspect``, which read files without running them."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -104,12 +102,13 @@ def inspect(
     json_to: JsonOption = None,
 ) -> None:
     """Show what a file costs: operators, parameters, multiply-accumulates, memory, depth."""
+    from exporters.plain import to_json
     from slide_deploy import graph_checks
 
     outputs = Outputs({"--json": json_to}, inputs=[file])
     shapes = parse_shapes(shape or ())
     inspection = graph_checks.inspect(graph_checks.read_sized(file, shapes))
-    outputs.write("--json", lambda: json.dumps(asdict(inspection), indent=2) + "\n")
+    outputs.write("--json", lambda: to_json(inspection))
     if not outputs.quiet:
         from slide_deploy.graph_checks.reports import inspection_tables
         from slide_deploy.terminal.console import stdout

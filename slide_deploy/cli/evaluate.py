@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slide_deploy.cli.options import JsonOption, LabelsOption, QuietOption
+from slide_deploy.cli.options import JsonOption, LabelsOption, OutputOption, QuietOption
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.source import Source
 from slide_deploy.cli.source_options import against_source
@@ -14,10 +14,8 @@ from slide_deploy.errors import InputError
 from slide_deploy.terminal.printable import echo
 
 if TYPE_CHECKING:
-    from slide_deploy.evaluation.classifier import Classifier
     from slide_deploy.evaluation.record import Record
     from slide_deploy.evaluation.run import Wanted
-    from slide_deploy.images.collection import Collection
 
 # Same value as in slide_deploy.evaluation.run, which --help must not import.
 _BATCH = 8
@@ -74,12 +72,7 @@ def evaluate(
         bool,
         typer.Option("--merge", help="Join the results of all shards, which are given as FILE."),
     ] = False,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of the output with the classes, if several could be it.", metavar="NAME"
-        ),
-    ] = None,
+    output: OutputOption = None,
     quiet: QuietOption = False,
     json_to: JsonOption = None,
 ) -> None:
@@ -166,15 +159,38 @@ def _evaluated(
     max_drop: float | None,
     quiet: bool,
 ) -> "Record":
+    from slide_deploy.evaluation.classifier import names_of, open_classifier
+    from slide_deploy.evaluation.gate import require_comparison, require_use
+    from slide_deploy.evaluation.run import evaluate as run
+    from slide_deploy.evaluation.run import picture_count
     from slide_deploy.images.collection import read_collection
+    from slide_deploy.parsing import parse_size
+    from slide_deploy.terminal.progress import Counted, Steps
 
     _require_network(source, files)
     if data is None:
         raise InputError("No pictures: give a folder with one folder for each class as --data.")
     collection = read_collection(data)
-    _require_use(collection, len(files) + wanted.trained, max_drop, wanted)
-    classifiers = _opened(files, source, output, quiet)
-    return _counted(classifiers, collection, wanted, quiet)
+    # What could show nothing is refused before hours of work.
+    require_use(collection, len(files) + wanted.trained)
+    if max_drop is not None:
+        count = len(files) + wanted.trained
+        require_comparison(collection.has_labels, count, wanted.shard.count)
+    size = None if source.image_size is None else parse_size(source.image_size, "--image-size")
+    opened = []
+    with Steps(quiet, len(files) + 1) as step:
+        for path, name in zip(files, names_of(files), strict=True):
+            step(f"open {path}")
+            opened.append(open_classifier(path, name, size, output))
+        if wanted.trained:
+            step(f"load {source.title}")
+            trained = source.load(dynamic_batch=source.model is None)
+
+            from slide_deploy.evaluation.trained import trained_classifier
+
+            opened.insert(0, trained_classifier(trained, output))
+    with Counted(quiet, picture_count(opened, collection, wanted), "pictures") as done:
+        return run(opened, collection, wanted, done)
 
 
 def _require_network(source: Source, files: list[Path]) -> None:
@@ -197,56 +213,6 @@ def _require_network(source: Source, files: list[Path]) -> None:
         source.require("the checkpoint with --against")
     elif not files:
         raise InputError("Nothing to evaluate: give files, or the trained network with --against.")
-
-
-def _require_use(
-    collection: "Collection", files: int, max_drop: float | None, wanted: "Wanted"
-) -> None:
-    """Refuse an evaluation that could show nothing, before hours of work."""
-    if files < 2 and not collection.has_labels:
-        raise InputError(
-            f"{collection.source} has images without classes: give one folder for each class, a "
-            f"CSV file of path,label, or --against to compare outputs."
-        )
-    if max_drop is not None:
-        from slide_deploy.evaluation.gate import require_comparison
-
-        require_comparison(collection.has_labels, files, wanted.shard.count)
-
-
-def _opened(
-    files: list[Path], source: Source, output: str | None, quiet: bool
-) -> "list[Classifier]":
-    from slide_deploy.evaluation.classifier import names_of, open_classifier
-    from slide_deploy.parsing import parse_size
-    from slide_deploy.terminal.progress import Steps
-
-    text = source.image_size
-    size = None if text is None else parse_size(text, "--image-size")
-    found = []
-    with Steps(quiet, len(files) + 1) as step:
-        for path, name in zip(files, names_of(files), strict=True):
-            step(f"open {path}")
-            found.append(open_classifier(path, name, size, output))
-        if source.checkpoint is not None or source.model is not None:
-            step(f"load {source.title}")
-            trained = source.load(dynamic_batch=source.model is None)
-
-            from slide_deploy.evaluation.trained import trained_classifier
-
-            found.insert(0, trained_classifier(trained, output))
-    return found
-
-
-def _counted(
-    classifiers: "list[Classifier]", collection: "Collection", wanted: "Wanted", quiet: bool
-) -> "Record":
-    from slide_deploy.evaluation.run import evaluate as run
-    from slide_deploy.evaluation.run import picture_count
-    from slide_deploy.terminal.progress import Counted
-
-    with Counted(quiet, picture_count(classifiers, collection, wanted), "pictures") as done:
-        return run(classifiers, collection, wanted, done)
 
 
 def _show(record: "Record") -> None:

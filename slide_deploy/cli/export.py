@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -34,15 +34,8 @@ from slide_deploy.cli.source_options import takes_source
 from slide_deploy.formats import format_names, known_formats
 from slide_deploy.precisions import known_precisions
 from slide_deploy.presets import preset_names
-from slide_deploy.tasks.options import (
-    read_lowering,
-    read_policy,
-    require_bench,
-)
+from slide_deploy.tasks.options import read_lowering, require_bench
 from slide_deploy.terminal.printable import echo
-
-if TYPE_CHECKING:
-    pass
 
 
 @takes_source
@@ -152,6 +145,7 @@ def export(
     from exporters.explained import explanation, rewrite_lines
     from exporters.shown import kept_lines, lowering_lines, preprocessing_lines, price_lines
     from slide_deploy.files.publishing import refuse_occupied, require_names
+    from slide_deploy.graph_checks import named_policy
     from slide_deploy.images.description import parse_channels
     from slide_deploy.images.labels import labels_named
     from slide_deploy.tasks.choices import GivenOptions, chosen
@@ -194,7 +188,7 @@ def export(
     ]
     require_names(out, [path.name for path in published])
     refuse_occupied(published, force)
-    rules = read_policy(policy)
+    rules = None if policy is None else named_policy(policy)
     with Steps(outputs.quiet, 3 + 2 * len(formats) + (calibration is not None)) as step:
         step(f"load {source.title}")
         trained = source.load(features=features, dynamic_batch=choices.dynamic_batch)

@@ -107,6 +107,12 @@ LabelsOption = Annotated[
         metavar="FILE|imagenet",
     ),
 ]
+OutputOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Name of the output with the classes, if several could be it.", metavar="NAME"
+    ),
+]
 PolicyOption = Annotated[
     str | None,
     typer.Option(

@@ -1,8 +1,6 @@
 """The commands ``compare`` and ``report``, and printing of runs that ``bench`` shares."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,7 +55,8 @@ def compare(
     from benchmarks.compare import compare as compare_runs
     from benchmarks.compare import failed, nothing_compared
     from benchmarks.result import read
-    from slide_deploy.terminal.console import stdout, table
+    from exporters.plain import to_json
+    from slide_deploy.terminal.console import figures, stdout, table, texts
 
     outputs = Outputs({"--json": json_to}, quiet, [old, new])
     given = None if fail_above is None else parse_share(fail_above, "--fail-above")
@@ -66,18 +65,15 @@ def compare(
     default = max(noises) - 1 if noises else DEFAULT_GATE
     limit = default if given is None else given
     found = compare_runs(before, after, limit, across_machines)
-    content = [asdict(each) for each in found]
-    outputs.write("--json", lambda: json.dumps(content, indent=2) + "\n")
+    outputs.write("--json", lambda: to_json(found))
     if not outputs.quiet:
-        grid = table(
-            f"{new} against {old}; worse above {limit:.1%}",
-            [("candidate", False), ("ratio", True), ("95 %", True), ("", False), ("", False)],
+        rows = (
+            (escape(each.name), *ratio_cells(each.ratio), each.verdict.value, escape(each.remark))
+            for each in found
         )
-        for each in found:
-            grid.add_row(
-                escape(each.name), *ratio_cells(each.ratio), each.verdict.value, escape(each.remark)
-            )
-        stdout().print(grid)
+        columns = [*texts("candidate"), *figures("ratio", "95 %"), *texts("", "")]
+        title = f"{new} against {old}; worse above {limit:.1%}"
+        stdout().print(table(title, columns, rows))
     outputs.finish()
     if nothing_compared(found):
         raise InputError(
@@ -117,11 +113,11 @@ def show(runs: "Sequence[Run]", quiet: bool) -> None:
     from benchmarks.report.terminal import render_terminal
     from slide_deploy.terminal.console import stdout
 
-    for section in summarise(runs).sections:
+    for section in summarise(runs):
         if len(runs) > 1:
             stdout().print(section.title, markup=False)
         for view in section.views:
-            for part in render_terminal(view, stdout().width):
+            for part in render_terminal(view):
                 stdout().print(part)
 
 

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from slide_deploy.errors import InputError
 from slide_deploy.parsing import parse_numbers, parse_size
@@ -22,28 +24,103 @@ class WeightSource(StrEnum):
     raw = "raw"
 
 
+_OF_CHECKPOINTS = (
+    *("image_size", "window_size", "keep_windows", "resize_position_tables", "heads", "stripes"),
+)
+
+
 @dataclass(frozen=True)
 class Source:
     """The values of the options that name a network.
 
-    Each field is the option of the same name, except ``folder``, which contains the code of
-    ``model``.
+    Each field is the option of the same name, except ``checkpoint``, which is an argument or
+    another option, and ``folder``, which contains the code of ``model``.
     """
 
     checkpoint: Path | None = None
-    model: str | None = None
-    model_args: str | None = None
-    weights_file: Path | None = None
-    input: tuple[str, ...] = ()
-    weights: WeightSource = WeightSource.auto
-    entry: str | None = None
-    leave_out: tuple[str, ...] = ()
-    image_size: str | None = None
-    window_size: int | None = None
-    keep_windows: bool = False
-    resize_position_tables: bool = False
-    heads: str | None = None
-    stripes: str | None = None
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A network of your own: what builds it, or the file that has it as "
+            "net.py:build. It is imported and called.",
+            metavar="MODULE:FACTORY",
+        ),
+    ] = None
+    model_args: Annotated[
+        str | None,
+        typer.Option(
+            help="Arguments of the factory: a JSON object by name, or a list.", metavar="JSON"
+        ),
+    ] = None
+    weights_file: Annotated[
+        Path | None, typer.Option(help="Checkpoint with the weights of --model.")
+    ] = None
+    input: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An input of --model by its sizes; repeat for several. Open sizes by name: "
+            "image=batchx3xheight:480xwidth:640; other types behind: 1x77:int64.",
+            metavar="1x3x640x640",
+        ),
+    ] = None
+    weights: Annotated[
+        WeightSource,
+        typer.Option(
+            help="Averaged or raw weights; auto prefers averaged ones.", case_sensitive=False
+        ),
+    ] = WeightSource.auto
+    entry: Annotated[
+        str | None,
+        typer.Option(
+            help="Which network to take if the file holds several, for example model_ema.",
+            metavar="PATH",
+        ),
+    ] = None
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Leave out tensors whose names begin with NAME: the outputs need none.",
+            metavar="NAME",
+        ),
+    ] = None
+    image_size: Annotated[
+        str | None,
+        typer.Option(
+            help="Side of the image, or HEIGHTxWIDTH. If left out, that of training.",
+            metavar="SIZE",
+        ),
+    ] = None
+    window_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Largest attention window. If left out, that of training."),
+    ] = None
+    keep_windows: Annotated[
+        bool,
+        typer.Option(
+            "--keep-windows", help="Tile larger feature maps with the windows of training."
+        ),
+    ] = False
+    resize_position_tables: Annotated[
+        bool,
+        typer.Option(
+            "--resize-position-tables",
+            help="Interpolate position tables for another image or window size.",
+        ),
+    ] = False
+    heads: Annotated[
+        str | None,
+        typer.Option(
+            help="Attention heads of each stage, if the file does not determine them.",
+            metavar="1,2,5,8",
+        ),
+    ] = None
+    stripes: Annotated[
+        str | None,
+        typer.Option(
+            help="Stripe widths of each stage, if they differ from the published ones.",
+            metavar="1,2,7,7",
+        ),
+    ] = None
     folder: Path = Path()
 
     @property
@@ -81,13 +158,9 @@ class Source:
             InputError: no network or two are named, or an option does not apply to this kind.
         """
         if self.model is None:
-            ours = {
-                "--model-args": self.model_args is not None,
-                "--weights-file": self.weights_file is not None,
-                "--input": bool(self.input),
-            }
-            for option, given in ours.items():
-                if given:
+            for name in ("model_args", "weights_file", "input"):
+                if getattr(self, name):
+                    option = _option(name)
                     raise InputError(
                         f"{option} applies to a network of your own: give --model too."
                     )
@@ -101,18 +174,11 @@ class Source:
                 f"{self.checkpoint} is a checkpoint and --model {self.model} a network: give one; "
                 f"--weights-file gives the weights of the network."
             )
-        theirs = {
-            "--image-size": self.image_size is not None,
-            "--window-size": self.window_size is not None,
-            "--keep-windows": self.keep_windows,
-            "--resize-position-tables": self.resize_position_tables,
-            "--heads": self.heads is not None,
-            "--stripes": self.stripes is not None,
-        }
-        for option, given in theirs.items():
-            if given:
+        for name in _OF_CHECKPOINTS:
+            if getattr(self, name):
                 raise InputError(
-                    f"{option} applies to checkpoints only: leave it out with --model {self.model}."
+                    f"{_option(name)} applies to checkpoints only: leave it out with --model "
+                    f"{self.model}."
                 )
         how = self.entry or self.leave_out or self.weights is not WeightSource.auto
         if self.weights_file is None and how:
@@ -147,7 +213,7 @@ class Source:
             return deployable_factory(
                 self.model,
                 self.model_args,
-                self.input,
+                self.input or (),
                 weights_file=self.weights_file,
                 overrides=self.overrides(),
                 dynamic_batch=dynamic_batch,
@@ -174,8 +240,12 @@ class Source:
             heads=parse_numbers(self.heads, "--heads"),
             stripes=parse_numbers(self.stripes, "--stripes"),
             entry=self.entry,
-            leave_out=self.leave_out,
+            leave_out=tuple(self.leave_out or ()),
         )
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _named(path: Path) -> Path:

@@ -2,14 +2,14 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from slide_deploy.cli.source import Source, WeightSource
+from slide_deploy.cli.source import Source
 
 _CHECKPOINT = Annotated[
     Path | None,
@@ -19,128 +19,6 @@ _CHECKPOINT = Annotated[
         metavar="CHECKPOINT",
     ),
 ]
-_OPTIONS: dict[str, tuple[Any, Any]] = {
-    "model": (
-        Annotated[
-            str | None,
-            typer.Option(
-                help="A network of your own: what builds it, or the file that has it as "
-                "net.py:build. It is imported and called.",
-                metavar="MODULE:FACTORY",
-            ),
-        ],
-        None,
-    ),
-    "model_args": (
-        Annotated[
-            str | None,
-            typer.Option(
-                help="Arguments of the factory: a JSON object by name, or a list.", metavar="JSON"
-            ),
-        ],
-        None,
-    ),
-    "weights_file": (
-        Annotated[Path | None, typer.Option(help="Checkpoint with the weights of --model.")],
-        None,
-    ),
-    "input": (
-        Annotated[
-            list[str] | None,
-            typer.Option(
-                help="An input of --model by its sizes; repeat for several. Open sizes by name: "
-                "image=batchx3xheight:480xwidth:640; other types behind: 1x77:int64.",
-                metavar="1x3x640x640",
-            ),
-        ],
-        None,
-    ),
-    "weights": (
-        Annotated[
-            WeightSource,
-            typer.Option(
-                help="Averaged or raw weights; auto prefers averaged ones.", case_sensitive=False
-            ),
-        ],
-        WeightSource.auto,
-    ),
-    "entry": (
-        Annotated[
-            str | None,
-            typer.Option(
-                help="Which network to take if the file holds several, for example model_ema.",
-                metavar="PATH",
-            ),
-        ],
-        None,
-    ),
-    "leave_out": (
-        Annotated[
-            list[str] | None,
-            typer.Option(
-                help="Leave out tensors whose names begin with NAME: the outputs need none.",
-                metavar="NAME",
-            ),
-        ],
-        None,
-    ),
-    "image_size": (
-        Annotated[
-            str | None,
-            typer.Option(
-                help="Side of the image, or HEIGHTxWIDTH. If left out, that of training.",
-                metavar="SIZE",
-            ),
-        ],
-        None,
-    ),
-    "window_size": (
-        Annotated[
-            int | None,
-            typer.Option(min=1, help="Largest attention window. If left out, that of training."),
-        ],
-        None,
-    ),
-    "keep_windows": (
-        Annotated[
-            bool,
-            typer.Option(
-                "--keep-windows", help="Tile larger feature maps with the windows of training."
-            ),
-        ],
-        False,
-    ),
-    "resize_position_tables": (
-        Annotated[
-            bool,
-            typer.Option(
-                "--resize-position-tables",
-                help="Interpolate position tables for another image or window size.",
-            ),
-        ],
-        False,
-    ),
-    "heads": (
-        Annotated[
-            str | None,
-            typer.Option(
-                help="Attention heads of each stage, if the file does not determine them.",
-                metavar="1,2,5,8",
-            ),
-        ],
-        None,
-    ),
-    "stripes": (
-        Annotated[
-            str | None,
-            typer.Option(
-                help="Stripe widths of each stage, if they differ from the published ones.",
-                metavar="1,2,7,7",
-            ),
-        ],
-        None,
-    ),
-}
 
 
 def takes_source(command: Callable[..., None], against: str = "") -> Callable[..., None]:
@@ -156,12 +34,17 @@ def takes_source(command: Callable[..., None], against: str = "") -> Callable[..
     """
     name = "against" if against else "checkpoint"
     option = typer.Option("--against", help=against, show_default=False)
-    named = {name: (Annotated[Path | None, option] if against else _CHECKPOINT, None)}
+    annotations = get_type_hints(Source, include_extras=True)
+    annotations["checkpoint"] = Annotated[Path | None, option] if against else _CHECKPOINT
     options = {
-        each: inspect.Parameter(
-            each, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+        name if each.name == "checkpoint" else each.name: inspect.Parameter(
+            name if each.name == "checkpoint" else each.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=each.default,
+            annotation=annotations[each.name],
         )
-        for each, (annotation, default) in {**named, **_OPTIONS}.items()
+        for each in fields(Source)
+        if each.name != "folder"
     }
     parameters = [
         options[name]
@@ -173,15 +56,9 @@ def takes_source(command: Callable[..., None], against: str = "") -> Callable[..
 
     @wraps(command)
     def with_source(**values: Any) -> None:
-        given = {name: values.pop(name) for name in options}
-        given = {
-            "checkpoint" if name == "against" else name: (
-                tuple(value) if isinstance(value, list) else value
-            )
-            for name, value in given.items()
-        }
-        source = replace(Source(), **{name: value for name, value in given.items() if value})
-        command(source=source, **values)
+        given = {each: values.pop(each) for each in options}
+        given["checkpoint"] = given.pop(name)
+        command(source=Source(**{each: value for each, value in given.items() if value}), **values)
 
     with_source.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     with_source.__annotations__ = {each.name: each.annotation for each in parameters}

@@ -1,10 +1,8 @@
 """The command ``tune``, which finds the fastest forms on this machine."""
 
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,6 +82,7 @@ def tune(
     """
     require_bench()
     require("torch", "all")
+    from exporters.plain import to_json
     from slide_deploy.machine import usable_threads
     from slide_deploy.tasks.contests import (
         TuneOptions,
@@ -131,9 +130,7 @@ def tune(
                     break  # later entries could not be written either
         except KeyboardInterrupt:
             interrupted = True
-    entries = [asdict(entry) for entry in decided]
-    content = {"table": str(table.path), "entries": entries}
-    outputs.write("--json", lambda: json.dumps(content, indent=2) + "\n")
+    outputs.write("--json", lambda: to_json({"table": table.path, "entries": decided}))
     if decided and not outputs.quiet:
         _print(decided)
         if unwritten is None:
@@ -152,21 +149,13 @@ def tune(
 def _print(decided: "Sequence[Entry]") -> None:
     from rich.markup import escape
 
-    from slide_deploy.terminal.console import stdout
-    from slide_deploy.terminal.console import table as grid_of
+    from slide_deploy.terminal.console import figures, stdout, table, texts
 
-    grid = grid_of(
+    # The previous form counts as a figure, because a wrapped name would be misread.
+    columns = figures("previous", "ms", "new", "ms", "ratio", "95 %")
+    grid = table(
         "Fastest forms; ratios are relative to the previous choice",
-        [
-            ("attention", False),
-            ("target", False),
-            ("previous", True),  # as a figure, because a wrapped name would be misread
-            ("ms", True),
-            ("new", True),
-            ("ms", True),
-            ("ratio", True),
-            ("95 %", True),
-        ],
+        [*texts("attention", "target"), *columns],
     )
     for entry in decided:
         trials = {trial.lowering: trial for trial in entry.trials}

@@ -10,6 +10,7 @@ from slide_deploy.cli.options import (
     CalibrationOption,
     JsonOption,
     LabelsOption,
+    OutputOption,
     PrecisionOption,
     QuietOption,
 )
@@ -102,8 +103,8 @@ def verify(
         from slide_deploy.verification.verify import names_another_origin, verify_file
 
         step(f"run on {session.runtime} and compare with {source.title} in float64")
-        proof = examples_to_prove(file, trained, record, calibration)
-        result = verify_file(file, trained, record.name, proof.cases, target)
+        cases, remarks = examples_to_prove(file, trained, record, calibration)
+        result = verify_file(file, trained, record.name, cases, target)
         foreign = names_another_origin(file, trained)
         divergence = None
         if locate:
@@ -122,7 +123,7 @@ def verify(
         stdout().print(case_table(result))
         claimed = ", as the file claims" if precision is None else ""
         echo(f"precision: {record.name}{claimed}: {record.meaning}")
-        for remark in (*trained.origin.remarks, *proof.remarks):
+        for remark in (*trained.origin.remarks, *remarks):
             echo(f"note: {remark}")
         if foreign:
             echo(f"note: the metadata of {file.name} names other weights as its source")
@@ -170,12 +171,7 @@ def predict(
         str | None,
         typer.Option(help="For files that take any: side, or HEIGHTxWIDTH.", metavar="SIZE"),
     ] = None,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of the output with the classes, if several could be it.", metavar="NAME"
-        ),
-    ] = None,
+    output: OutputOption = None,
     json_to: JsonOption = None,
 ) -> None:
     """Name the most probable classes of pictures.
@@ -183,16 +179,14 @@ def predict(
     The file's metadata determines the preprocessing: raw pixels, or normalisation with its mean and
     deviation. Without metadata, those of ImageNet are used.
     """
-    import json
-    from dataclasses import asdict
-
     from rich.markup import escape
 
+    from exporters.plain import to_json
     from slide_deploy.backends import open_image_file
     from slide_deploy.images.labels import labels_named
     from slide_deploy.images.prediction import predict as guess
     from slide_deploy.parsing import parse_size
-    from slide_deploy.terminal.console import stdout, table
+    from slide_deploy.terminal.console import figures, stdout, table, texts
 
     listed = [Path(labels)] if labels else []
     outputs = Outputs({"--json": json_to}, inputs=[file, *images, *listed])
@@ -201,13 +195,11 @@ def predict(
     names = None if labels is None else labels_named(labels)
     session = opened.session
     guesses = guess(opened, images, names, top, size, output)
-    outputs.write("--json", lambda: json.dumps([asdict(row) for row in guesses], indent=2) + "\n")
+    outputs.write("--json", lambda: to_json(guesses))
     if not outputs.quiet:
-        columns = [("picture", False), ("class", False), ("share", True)]
-        grid = table(f"on {session.runtime}", columns)
-        for row in guesses:
-            grid.add_row(escape(row.image), escape(row.name), f"{row.probability:.1%}")
-        stdout().print(grid)
+        columns = [*texts("picture", "class"), *figures("share")]
+        rows = ((escape(row.image), escape(row.name), f"{row.probability:.1%}") for row in guesses)
+        stdout().print(table(f"on {session.runtime}", columns, rows))
         if len(session.outputs) > 1:
             echo(f"output: {guesses[0].output}")
         echo(f"pictures: {guesses[0].prepared}")

@@ -1,5 +1,6 @@
 """``verify A --against B`` for two files, and how a verdict is printed."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +56,7 @@ def verify_two(
     against = source.checkpoint
     assert against is not None
     _refuse_options_of_networks(against, source, calibration)
-    given = _given_inputs(source.input)
+    given = _given_inputs(source.input or ())
     outputs = Outputs({"--json": json_to}, quiet, [file, against])
     record = precision_to_prove(file, precision, target)
     divergence = None
@@ -104,7 +105,7 @@ def _refuse_options_of_networks(against: Path, source: Source, calibration: Path
         )
 
 
-def _given_inputs(texts: tuple[str, ...]) -> "list[Input]":
+def _given_inputs(texts: Sequence[str]) -> "list[Input]":
     """Parse ``--input [NAME=]SIZES``; names may have any characters, as in foreign files.
 
     Raises:

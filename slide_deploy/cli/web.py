@@ -97,11 +97,10 @@ class Elsewhere:
         shapes: Sequence[str] | None,
     ) -> "tuple[Candidate, ...]":
         """Return the candidates that are measured there, from the options of the command."""
-        from benchmarks.web.candidates import BINARY, BROWSER, WantedPage, elsewhere
+        from benchmarks.web.candidates import BINARY, BROWSER, elsewhere
 
         place = BROWSER if self.binary is None else BINARY
-        wanted = WantedPage(targets or (), batches or (1,), parse_shapes(shapes or ()))
-        return elsewhere(files, place, wanted)
+        return elsewhere(files, place, targets or (), batches or (1,), parse_shapes(shapes or ()))
 
     def refuse(self, options: dict[str, object]) -> None:
         """Refuse options that apply to measuring on this machine only.

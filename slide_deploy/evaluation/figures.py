@@ -1,6 +1,7 @@
 """The figures of an evaluation: accuracies with intervals, and each file against the baseline."""
 
 import math
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -74,9 +75,8 @@ def _row(record: Record, file: Outcomes, first: Outcomes | None) -> AccuracyRow:
 
 
 def _pairs(ours: Outcomes, theirs: Outcomes) -> Pairs:
-    counts = {(mine, other): 0 for mine in (True, False) for other in (True, False)}
-    for mine, other in zip(ours.ranks, theirs.ranks, strict=True):
-        counts[mine == 0, other == 0] += 1
+    ranks = zip(ours.ranks, theirs.ranks, strict=True)
+    counts = Counter((mine == 0, other == 0) for mine, other in ranks)
     return Pairs(
         both=counts[True, True],
         first=counts[True, False],

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from slide_deploy.errors import InputError
 from slide_deploy.evaluation.figures import AccuracyRow, rows_of
 from slide_deploy.evaluation.record import Record
+from slide_deploy.images.collection import Collection
 from slide_deploy.terminal.printable import counted
 
 
@@ -21,6 +22,23 @@ def require_limit(max_drop: float) -> None:
     if not 0 <= max_drop <= 100:
         raise InputError(
             f"--max-drop {max_drop:g} is not a limit: give percentage points such as 0.5."
+        )
+
+
+def require_use(collection: Collection, files: int) -> None:
+    """Reject an evaluation that could show nothing: one file, and images without classes.
+
+    Args:
+        collection: the images.
+        files: number of files, including the trained network.
+
+    Raises:
+        InputError: if there is neither a class nor a second file.
+    """
+    if files < 2 and not collection.has_labels:
+        raise InputError(
+            f"{collection.source} has images without classes: give one folder for each class, a "
+            f"CSV file of path,label, or --against to see whether outputs agree."
         )
 
 

@@ -1,6 +1,6 @@
 """Merges the results of shards into the record of a single run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -64,8 +64,9 @@ def _joined(parts: Sequence[Outcomes], order: Sequence[tuple[int, int]]) -> Outc
 
 
 def _require_same(title: str, first: Record, name: str, record: Record) -> None:
-    compared = {
-        "other images": _of_data,
+    compared: dict[str, Callable[[Record], Any]] = {
+        # The folder may have another path on another machine.
+        "other images": lambda each: replace(each.data, source="", others=0),
         "other batches": lambda each: each.batch,
         "another number of shards": lambda each: each.shards,
         "other files": lambda each: [(file.sha256, file.prepared) for file in each.files],
@@ -75,11 +76,6 @@ def _require_same(title: str, first: Record, name: str, record: Record) -> None:
     for what, of in compared.items():
         if of(record) != of(first):
             raise InputError(f"{name} has {what} than {title}: merge the shards of one evaluation.")
-
-
-def _of_data(record: Record) -> Any:
-    # The folder may have another path on another machine.
-    return replace(record.data, source="", others=0)
 
 
 def _require_every_shard(records: Mapping[str, Record]) -> None:

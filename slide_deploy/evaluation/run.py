@@ -8,7 +8,7 @@ import numpy as np
 from slide_deploy import __version__
 from slide_deploy.backends import ImageSession
 from slide_deploy.errors import InputError
-from slide_deploy.evaluation.classes import Numbering, number_labels
+from slide_deploy.evaluation.classes import number_labels
 from slide_deploy.evaluation.classifier import TOP, Classifier, Judgements
 from slide_deploy.evaluation.record import Damaged, Data, Outcomes, Record
 from slide_deploy.evaluation.sharding import WHOLE, Shard
@@ -93,10 +93,22 @@ def evaluate(
         if drawn.has_labels
         else None
     )
-    truth = [] if numbering is None else _truth(drawn, numbering)
-    batches = list(wanted.shard.batches(len(drawn.pictures), batch))
+    truth = [
+        numbering.indices[each.label]
+        for each in drawn.pictures
+        if numbering is not None and each.label is not None
+    ]
     judged = [Judgements() for _ in classifiers]
-    places, damaged = _run_batches(classifiers, judged, drawn.pictures, truth, batches, batch, done)
+    places: list[int] = []
+    damaged: list[Damaged] = []
+    for members in wanted.shard.batches(len(drawn.pictures), batch):
+        read = dict(_read(classifiers, drawn.pictures, members, damaged))
+        places += read
+        for each, found in zip(classifiers, judged, strict=True):
+            if read:
+                rows = each.rows([prepared[each.taken] for prepared in read.values()], batch)
+                found.add(rows, [truth[place] for place in read] if truth else [])
+        done(len(members))
     return Record(
         tool=__version__,
         data=Data(
@@ -192,21 +204,13 @@ def evaluate_classifier(
             f"{collection.source} has images without classes: give one folder for each class, "
             f"or a CSV file of path,label."
         )
-    only = [classifier]
-    batch = _batch_of(only, batch, len(collection.pictures))
-    numbering = number_labels(collection, _classes(only, collection, batch), _names(only, names))
-    judged = Judgements()
-    pictures = collection.pictures
-    batches = list(WHOLE.batches(len(pictures), batch))
-    truth = _truth(collection, numbering)
-    places, damaged = _run_batches(
-        only, [judged], pictures, truth, batches, batch, lambda count: None
-    )
+    record = evaluate([classifier], collection, Wanted(tuple(names), batch))
+    (judged,) = record.files
     return Outcome(
-        top1=share(sum(rank == 0 for rank in judged.ranks), len(places)),
-        top5=share(sum(rank < TOP for rank in judged.ranks), len(places)),
+        top1=share(sum(rank == 0 for rank in judged.ranks), len(record.places)),
+        top5=share(sum(rank < TOP for rank in judged.ranks), len(record.places)),
         not_finite=sum(each < 0 for each in judged.predicted),
-        damaged=tuple(damaged),
+        damaged=record.damaged,
     )
 
 
@@ -279,37 +283,6 @@ def _first(classifiers: Sequence[Classifier], collection: Collection) -> _Prepar
 
 def _prepared(classifiers: Sequence[Classifier], picture: Picture) -> _Prepared:
     return {kind: kind.load(picture.path) for kind in {each.taken for each in classifiers}}
-
-
-def _truth(collection: Collection, numbering: Numbering) -> list[int]:
-    return [numbering.indices[each.label] for each in collection.pictures if each.label is not None]
-
-
-def _run_batches(
-    classifiers: Sequence[Classifier],
-    judged: Sequence[Judgements],
-    pictures: Sequence[Picture],
-    truth: Sequence[int],
-    batches: Sequence[range],
-    batch: int,
-    done: Callable[[int], None],
-) -> tuple[list[int], list[Damaged]]:
-    """Run all classifiers on some batches.
-
-    Returns:
-        Indices of the images that were read, and the images that could not be read.
-    """
-    places: list[int] = []
-    damaged: list[Damaged] = []
-    for members in batches:
-        read = dict(_read(classifiers, pictures, members, damaged))
-        places += read
-        for each, found in zip(classifiers, judged, strict=True):
-            if read:
-                rows = each.rows([prepared[each.taken] for prepared in read.values()], batch)
-                found.add(rows, [truth[place] for place in read] if truth else [])
-        done(len(members))
-    return places, damaged
 
 
 def _read(

@@ -1,14 +1,14 @@
 """Shows an evaluation as a table and remarks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rich.markup import escape
 from rich.table import Table
 
-from slide_deploy.evaluation.figures import rows_of
+from slide_deploy.evaluation.figures import AccuracyRow, rows_of
 from slide_deploy.evaluation.record import Record
 from slide_deploy.evaluation.statistics import Difference, Share
-from slide_deploy.terminal.console import table
+from slide_deploy.terminal.console import figures, table, texts
 from slide_deploy.terminal.printable import counted
 
 # How many damaged images are named; the result file lists all of them.
@@ -21,27 +21,23 @@ def evaluation_table(record: Record) -> Table:
     graded = rows[0].top1 is not None
     has_top5 = rows[0].top5 is not None
     several = len(rows) > 1
-    grid = table(
+    # Header of each column of figures, its cell of a row, and whether the column is shown.
+    columns: list[tuple[str, Callable[[AccuracyRow], str], bool]] = [
+        ("top-1 %", lambda row: _percent(row.top1), graded),
+        ("top-5 %", lambda row: _percent(row.top5), has_top5),
+        ("agrees %", lambda row: _percent(row.agreement), several),
+        ("change, points", lambda row: _points(row.change), several and graded),
+        ("p", lambda row: _p(row.change), several and graded),
+    ]
+    shown = [(header, cell) for header, cell, is_shown in columns if is_shown]
+    return table(
         escape(_title(record)),
-        [
-            ("file", False),
-            ("runs on", False),
-            *([("top-1 %", True)] if graded else []),
-            *([("top-5 %", True)] if has_top5 else []),
-            *([("agrees %", True)] if several else []),
-            *([("change, points", True), ("p", True)] if several and graded else []),
-        ],
+        [*texts("file", "runs on"), *figures(*(header for header, _ in shown))],
+        (
+            (escape(row.name), escape(row.runtime), *(cell(row) for _, cell in shown))
+            for row in rows
+        ),
     )
-    for row in rows:
-        grid.add_row(
-            escape(row.name),
-            escape(row.runtime),
-            *([_percent(row.top1)] if graded else []),
-            *([_percent(row.top5)] if has_top5 else []),
-            *([_percent(row.agreement)] if several else []),
-            *([_points(row.change), _p(row.change)] if several and graded else []),
-        )
-    return grid
 
 
 def remarks(record: Record) -> Iterator[str]:

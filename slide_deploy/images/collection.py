@@ -127,7 +127,8 @@ def read_collection(source: Path) -> Collection:
             f"{source} lists {pictures[0].name} and other images that do not exist: give paths "
             f"relative to the folder of the table."
         )
-    return Collection(source, "table", pictures, _sorted_labels(pictures))
+    labels = tuple(sorted({each.label for each in pictures if each.label is not None}))
+    return Collection(source, "table", pictures, labels)
 
 
 def _of_folder(source: Path) -> Collection:
@@ -160,10 +161,6 @@ def _of_folder(source: Path) -> Collection:
             f"images, or a CSV file of path,label."
         )
     return Collection(source, "flat", pictures, others=others + len(loose) - len(pictures))
-
-
-def _sorted_labels(pictures: tuple[Picture, ...]) -> tuple[str, ...]:
-    return tuple(sorted({each.label for each in pictures if each.label is not None}))
 
 
 def _is_class(name: str) -> bool:

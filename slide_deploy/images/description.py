@@ -183,64 +183,26 @@ def read_description(metadata: Mapping[str, str]) -> ImageDescription | None:
     text = metadata.get(IMAGE_KEY)
     if text is None:
         return None
+    from pydantic import TypeAdapter  # late, because shell completion imports this module
+
     try:
         if len(text) > _LONGEST_TEXT:
             raise ValueError
-        return _described(json.loads(text))
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-    ) as error:
+        # Lone surrogates in labels become question marks, as they cannot be printed.
+        plain = as_text(json.dumps(json.loads(text), ensure_ascii=False))
+        found = TypeAdapter(ImageDescription).validate_json(plain, strict=True)
+        known = found.layout in LAYOUTS and found.order in ORDERS
+        if not known or not len(found.mean) == len(found.deviation) > 0:
+            raise ValueError
+        if not all(map(math.isfinite, (*found.mean, *found.deviation))):
+            raise ValueError
+        if min(found.deviation) <= 0 or any(side is not None and side < 1 for side in found.size):
+            raise ValueError
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"The file's {IMAGE_KEY} is not what slide-deploy writes: export the file again."
         ) from error
-
-
-def _described(content: Mapping[str, Any]) -> ImageDescription:
-    """A description from JSON data; raises ValueError, KeyError or TypeError if it is invalid."""
-    mean, deviation = (_numbers(content[key]) for key in ("mean", "deviation"))
-    size = tuple(content["size"])
-    labels = tuple(content.get("labels", ()))
-    known = (content["layout"] in LAYOUTS, content["order"] in ORDERS)
-    flags = [content["inside"], content.get("probabilities", False)]
-    texts = [content["input"], content["type"], content.get("output", ""), *labels]
-    if not all(
-        (
-            *known,
-            isinstance(content.get("labels", []), list),
-            len(mean) == len(deviation) > 0,
-            all(each > 0 for each in deviation),
-            len(size) == 2,
-            all(each is None or (type(each) is int and each > 0) for each in size),
-            all(isinstance(each, str) for each in texts),
-            all(isinstance(each, bool) for each in flags),
-        )
-    ):
-        raise ValueError
-    return ImageDescription(
-        input=content["input"],
-        size=(size[0], size[1]),
-        layout=content["layout"],
-        order=content["order"],
-        type=content["type"],
-        mean=mean,
-        deviation=deviation,
-        inside=flags[0],
-        output=content.get("output", ""),
-        probabilities=flags[1],
-        labels=tuple(map(as_text, labels)),
-    )
-
-
-def _numbers(values: Any) -> tuple[float, ...]:
-    numbers = tuple(map(float, values))
-    if not all(map(math.isfinite, numbers)):
-        raise ValueError
-    return numbers
+    return found
 
 
 def _listed(values: Sequence[float]) -> str:

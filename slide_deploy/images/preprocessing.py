@@ -4,7 +4,6 @@ Before the crop, the short side is 256/224 of the crop size, as in ImageNet eval
 deviation come from the file's description, or else are those of ImageNet.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,12 +11,7 @@ import numpy as np
 
 from slide_deploy.backends import ImageSession
 from slide_deploy.errors import InputError
-from slide_deploy.images.description import (
-    DEVIATION,
-    MEAN,
-    WHITE,
-    read_description,
-)
+from slide_deploy.images.description import DEVIATION, MEAN, WHITE, read_description
 from slide_deploy.images.pictures import read_picture
 from slide_deploy.parsing import written
 
@@ -103,7 +97,8 @@ class ImageInput:
         """
         image = load_pixels(path, self.size)
         if not self.pixels:
-            image = _normalised(image, self.mean, self.deviation)
+            mean, deviation = np.array((self.mean, self.deviation), dtype=np.float32)
+            image = (image.astype(np.float32) / WHITE - mean) / deviation
         if self.bgr:
             image = image[..., ::-1]
         if not self.channels_last:
@@ -148,23 +143,6 @@ def image_input(file: ImageSession, size: tuple[int, int] | None = None) -> Imag
     return replace(found, bgr=bgr, mean=described.mean, deviation=described.deviation)
 
 
-def load_image(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """Read an image, normalised as in ImageNet training.
-
-    Args:
-        path: an image of any format that Pillow reads.
-        size: height and width that the model takes.
-
-    Returns:
-        (1, 3, height, width), float32.
-
-    Raises:
-        InputError: the file is missing or is not an image.
-    """
-    image = _normalised(load_pixels(path, size), MEAN, DEVIATION)
-    return np.ascontiguousarray(image.transpose(0, 3, 1, 2))
-
-
 def load_pixels(path: Path, size: tuple[int, int]) -> np.ndarray:
     """Read the centre crop of an image, without normalisation.
 
@@ -192,12 +170,3 @@ def load_pixels(path: Path, size: tuple[int, int]) -> np.ndarray:
     picture = picture.resize(resized, Image.Resampling.BICUBIC)
     left, top = (picture.width - width) // 2, (picture.height - height) // 2
     return np.asarray(picture.crop((left, top, left + width, top + height)))[None]
-
-
-def _normalised(
-    pixels: np.ndarray, mean: Sequence[float], deviation: Sequence[float]
-) -> np.ndarray:
-    """(pixels / 255 - mean) / deviation, for pixels (n, height, width, 3); float32."""
-    means, deviations = (np.array(values, dtype=np.float32) for values in (mean, deviation))
-    scaled = pixels.astype(np.float32) / WHITE
-    return np.asarray((scaled - means) / deviations)

@@ -9,14 +9,18 @@ import hashlib
 import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from slide_deploy.machine import linux, macos, windows
 from slide_deploy.machine.hardware import Hardware, as_binary_size, attempt
 
 __all__ = ["Hardware", "describe", "fingerprint", "hardware", "usable_threads"]
 
-_READERS = {"Linux": linux.read, "Darwin": macos.read, "Windows": windows.read}
+_READERS: dict[str, Callable[[], Hardware]] = {
+    "Linux": linux.read,
+    "Darwin": macos.read,
+    "Windows": windows.read,
+}
 
 # Latencies of two runs are comparable if these facts are equal. Instruction sets are included
 # because a virtual machine may report just "Intel(R) Xeon(R) Processor" and hide some units. The
@@ -43,9 +47,9 @@ def describe(found: Hardware | None = None) -> dict[str, str]:
         "architecture": platform.machine(),
         "processor": found.processor,
         "instructions": " ".join(found.instructions),
-        "logical cores": _number(found.logical_cores),
-        "physical cores": _number(found.physical_cores),
-        "usable cores": _number(found.usable_cores),
+        "logical cores": found.logical_cores,
+        "physical cores": found.physical_cores,
+        "usable cores": found.usable_cores,
         "cpu quota": None if found.cpu_quota is None else f"{found.cpu_quota:g} cores",
         "last-level cache": as_binary_size(found.last_level_cache),
         "memory": as_binary_size(found.memory),
@@ -57,7 +61,7 @@ def describe(found: Hardware | None = None) -> dict[str, str]:
         "virtual machine": found.virtual_machine,
         "python": f"{platform.python_implementation()} {platform.python_version()}",
     }
-    return {name: fact for name, fact in facts.items() if fact}
+    return {name: str(fact) for name, fact in facts.items() if fact}
 
 
 def usable_threads(found: Hardware | None = None) -> int:
@@ -89,10 +93,6 @@ def fingerprint(facts: Mapping[str, str]) -> str:
     """
     identity = "\n".join(f"{name}\0{facts.get(name, '')}" for name in _IDENTITY)
     return hashlib.sha256(identity.encode()).hexdigest()[:12]
-
-
-def _number(count: int | None) -> str | None:
-    return None if count is None else str(count)
 
 
 def _release() -> str:

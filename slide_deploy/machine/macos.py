@@ -13,16 +13,15 @@ Text = Callable[[str], str | None]
 _ARM_FEATURES = ("FP16", "DotProd", "I8MM", "BF16", "SME")
 
 
-def read() -> Hardware:
-    """Read all facts about the machine once."""
-    return read_with(_run)
+def _run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=5).stdout
 
 
-def read_with(run: Run) -> Hardware:
-    """Read all facts about the machine once, with a function that runs commands.
+def read(run: Run = _run) -> Hardware:
+    """Read all facts about the machine once.
 
     Args:
-        run: takes the words of a command; raises if it fails.
+        run: takes the words of a command and returns its output; raises if it fails.
     """
 
     def text(name: str) -> str | None:
@@ -94,7 +93,3 @@ def power(pmset: str) -> str | None:
     if found is None:
         return None
     return "mains" if found[1] == "AC" else "battery"
-
-
-def _run(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=5).stdout

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from slide_deploy.errors import InputError
 from slide_deploy.formats import Format, format_named, refuse_delegate
@@ -70,36 +71,34 @@ def chosen(given: GivenOptions) -> Choices:
         InputError: if neither the user nor a preset names a format, or an option is invalid.
     """
     preset = None if given.preset is None else preset_named(given.preset)
-    formats = parse_formats(given.to)
-    if not formats and preset is None:
+    formats = parse_formats(given.to) or (() if preset is None else preset.formats)
+    if not formats:
         raise InputError(
             "--to names no format: name one, give all for all that are installed, or give a "
             "--preset."
         )
-    embedded, layout = given.embed_preprocessing, given.input_layout
-    if embedded is None:
-        embedded = preset is not None and preset.embed_preprocessing
-    if layout is None:
-        layout = preset.input_layout if preset is not None and embedded else LAYOUTS[0]
-    precision, batch = given.precision, given.dynamic_batch
-    lowering = _lowering(given)
-    if preset is not None:
-        formats = formats or preset.formats
-        precision = preset.precision if precision is None else precision
-        batch = preset.dynamic_batch if batch is None else batch
-        lowering = preset.lowering if lowering is None else lowering
     records = [format_named(format) for format in formats]
     refuse_delegate(records, given.delegate)
+
+    def of(name: str, value: Any, default: Any) -> Any:
+        """Return the user's value, else that of the preset's field, else the default."""
+        if value is None and preset is not None:
+            return getattr(preset, name)
+        return default if value is None else value
+
+    embedded = of("embed_preprocessing", given.embed_preprocessing, False)
+    # The preset's layout applies to pixels only.
+    usual = preset.input_layout if preset is not None and embedded else LAYOUTS[0]
     return Choices(
         formats=formats,
-        precision=_default_precision(records, given.delegate) if precision is None else precision,
-        lowering=AUTO if lowering is None else lowering,
-        dynamic_batch=bool(batch),
+        precision=of("precision", given.precision, _default_precision(records, given.delegate)),
+        lowering=of("lowering", _lowering(given), AUTO),
+        dynamic_batch=of("dynamic_batch", given.dynamic_batch, False),
         preprocessing=Preprocessing(
             mean=_numbers(given.mean),
             deviation=_numbers(given.deviation),
             embedded=embedded,
-            layout=layout.lower(),
+            layout=(given.input_layout or usual).lower(),
             order=(given.channel_order or ORDERS[0]).lower(),
         ),
     )

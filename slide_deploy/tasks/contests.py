@@ -124,14 +124,10 @@ def _contest(
         precision=options.precision,
         geometry=geometry,
         threads=options.threads,
-        winner=decision.winner,
-        baseline=decision.baseline,
-        trials=decision.trials,
-        dropped=dict(decision.dropped),
         machine=describe(),
-        runtime=decision.runtime,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         command=options.command or shlex.join(["slide-deploy", *sys.argv[1:]]),
+        **vars(decision),
     )
 
 

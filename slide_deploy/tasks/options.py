@@ -9,7 +9,6 @@ from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.formats import format_names, known_formats
 
 if TYPE_CHECKING:
-    from slide_deploy.graph_checks import Policy
     from slide_deploy.lowerings import FileChooser, Lowering
 
 # The format name that stands for all installed formats.
@@ -81,17 +80,6 @@ def parse_formats(texts: Sequence[str]) -> tuple[str, ...]:
                 )
             found += all_formats if format == ALL else (format,)
     return tuple(dict.fromkeys(found))
-
-
-def read_policy(name: str | None) -> "Policy | None":
-    """Return the policy of ``--policy``: a built-in name or the path of a file; None of None.
-
-    Raises:
-        InputError: if the file cannot be read.
-    """
-    from slide_deploy.graph_checks import named_policy
-
-    return None if name is None else named_policy(name)
 
 
 def read_lowering(text: str, map_size: tuple[int, int] | None = None) -> "Lowering | FileChooser":

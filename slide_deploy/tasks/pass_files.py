@@ -9,31 +9,34 @@ import argparse
 import hashlib
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from torch import nn
 from torch.export import ExportedProgram
 
+from benchmarks.generated_page import page_command
 from benchmarks.passes.networks import PassNetwork, networks_named
-from benchmarks.passes.plain import FORMATS, write_plain
+from benchmarks.passes.plain import FORMATS, WRITERS
 from benchmarks.passes.record import PLAIN, WrittenVariant
-from benchmarks.passes.variants import PassVariant, measured_passes, variants
-from exporters.base import ExportRequest, exporter_for, quiet
+from benchmarks.passes.variants import measured_passes, variants
+from exporters.base import exporter_for, quiet
 from exporters.jobs import Job, jobs_of
 from exporters.outcome import ExportOptions
 from slide_deploy.backends import open_file
 from slide_deploy.deployable.feature_map_sizes import set_feature_map_sizes
 from slide_deploy.deployable.record import Deployable
-from slide_deploy.errors import InputError, SlideDeployError
+from slide_deploy.errors import InputError
 from slide_deploy.folding.model import reparameterize
+from slide_deploy.precisions import Limit
 from slide_deploy.process import interruption
 from slide_deploy.process.torch_defaults import torch_defaults
 from slide_deploy.program.traced import Traced
 from slide_deploy.tasks.options import AUTO, read_lowering
 from slide_deploy.terminal.progress import Steps
 from slide_deploy.verification.cases import Case, NamedOutputs, verification_cases
-from slide_deploy.verification.parity import LIMITS, verify
+from slide_deploy.verification.parity import LIMITS, Verification, verify
 from slide_deploy.verification.trained_outputs import trained_outputs
 from slide_deploy.verification.verify import outputs_of
 
@@ -42,123 +45,117 @@ Step = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class PassSubject:
-    """A network and its reference outputs.
+class RacedNetwork:
+    """A network whose files are raced, with its reference outputs.
 
     Attributes:
-        network: the entry in the list of networks.
-        quick: whether it is the small variant.
         deployable: the network as trained.
+        folded: its folded model.
         cases: inputs to verify files on.
         outputs: outputs of the trained network in float64 for each case.
     """
 
-    network: PassNetwork
-    quick: bool
     deployable: Deployable
+    folded: nn.Module
     cases: tuple[Case, ...]
     outputs: tuple[NamedOutputs, ...]
 
-    def prove(self, path: Path) -> None:
-        """Verify a file against the trained network.
-
-        Raises:
-            InputError: if the file does not run or disagrees.
-        """
+    def verdict(self, path: Path, limit: Limit) -> Verification:
+        """Run a file on the cases, and compare it with the trained network."""
         session = open_file(path)
-        verdict = verify(
+        return verify(
             lambda feeds: outputs_of(session, self.deployable, feeds),
             self.cases,
             self.outputs,
             runtime=session.runtime,
             version=session.version,
-            limit=LIMITS[PRECISION],
+            limit=limit,
         )
-        if not verdict.passed:
-            raise InputError(
-                f"{path.name} disagrees with {self.network.name} on: {', '.join(verdict.failures)}."
-            )
 
 
-def subject(network: PassNetwork, quick: bool) -> PassSubject:
-    """Return a network with its reference outputs."""
-    deployable = network.deployable(quick)
-    cases = verification_cases(deployable.inputs)
-    return PassSubject(
-        network, quick, deployable, cases, trained_outputs(deployable, cases).outputs
-    )
+def raced_network(deployable: Deployable, cases: tuple[Case, ...]) -> RacedNetwork:
+    """Fold a network and compute its reference outputs."""
+    folded, _ = reparameterize(deployable.model)
+    set_feature_map_sizes(deployable, folded)
+    return RacedNetwork(deployable, folded, cases, trained_outputs(deployable, cases).outputs)
 
 
 @torch_defaults()
-def write_files(each: PassSubject, formats: Sequence[str], place: Path, step: Step) -> None:
+def write_files(
+    network: PassNetwork, quick: bool, formats: Sequence[str], place: Path, step: Step
+) -> None:
     """Write the files of a network into ``place/NETWORK/FORMAT``; older files are replaced.
 
     Raises:
         InputError: if the file with all passes, or that of the format's own converter, cannot be
             written or is wrong.
     """
-    step(f"{each.network.name}: fold")
-    folded, _ = reparameterize(each.deployable.model)
-    set_feature_map_sizes(each.deployable, folded)
+    step(f"{network.name}: fold")
+    deployable = network.deployable(quick)
+    raced = raced_network(deployable, verification_cases(deployable.inputs))
     exporters = [exporter_for(format) for format in formats]
     options = ExportOptions(tuple(formats), place, lowering=read_lowering(AUTO))
-    for job in jobs_of(each.deployable, folded, exporters, options):
-        folder = place / each.network.name / job.exporter.format
+    for job in jobs_of(deployable, raced.folded, exporters, options):
+        folder = place / network.name / job.exporter.format
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        _write_format(each, job, folder, step)
+        _write_format(network, raced, job, folder, quick, step)
 
 
-def _write_format(each: PassSubject, job: Job, folder: Path, step: Step) -> None:
+def _prove(network: PassNetwork, raced: RacedNetwork, path: Path) -> None:
+    verdict = raced.verdict(path, LIMITS[PRECISION])
+    if not verdict.passed:
+        raise InputError(
+            f"{path.name} disagrees with {network.name} on: {', '.join(verdict.failures)}."
+        )
+
+
+def _write_format(
+    network: PassNetwork, raced: RacedNetwork, job: Job, folder: Path, quick: bool, step: Step
+) -> None:
     exporter = job.exporter
-    step(f"{each.network.name}: {PLAIN} {exporter.format}")
+    step(f"{network.name}: {PLAIN} {exporter.format}")
     (plain, *_) = exporter.paths(folder / PLAIN)
     with interruption.unswallowed(), quiet():
-        write_plain(each.deployable, exporter.format, plain)
-    each.prove(plain)
+        WRITERS[exporter.format](raced.deployable, plain)
+    _prove(network, raced, plain)
     known: dict[str, Path] = {}
     measured = measured_passes(exporter.passes())
     files, changes, refused = {PLAIN: plain.name}, {}, {}
-    for variant, request in _requests(job.request, variants(exporter.passes(), each.network.each)):
-        step(f"{each.network.name}: {variant.name} {exporter.format}")
+    for variant, passes in variants(exporter.passes(), network.each).items():
+        step(f"{network.name}: {variant} {exporter.format}")
+        # One at a time, because each request holds its own copy of the weights.
+        request = replace(job.request, passes=passes)
         try:
             with interruption.unswallowed(), quiet():
                 key = _fingerprint(request.program)
             if key not in known:
-                (path, *_) = exporter.paths(folder / variant.name.replace(" ", "-"))
+                (path, *_) = exporter.paths(folder / variant.replace(" ", "-"))
                 exporter.write(request, path)
-                each.prove(path)
+                _prove(network, raced, path)
                 known[key] = path
         except InputError as error:
             interruption.check()  # a library may have turned Ctrl-C into this error
-            if variant.passes == exporter.passes():
+            if passes == exporter.passes():
                 raise
-            refused[variant.name] = str(error)
+            refused[variant] = str(error)
             continue
-        files[variant.name] = known[key].name
-        changes[variant.name] = {
+        files[variant] = known[key].name
+        changes[variant] = {
             report.name: len(report.changes)
             for report in request.reports
             if report.changes and report.name in measured
         }
     WrittenVariant(
-        each.network.name,
+        network.name,
         exporter.format,
         exporter.record.target,
-        each.quick,
+        quick,
         measured,
         files,
         changes,
         refused,
     ).write(folder)
-
-
-def _requests(
-    request: ExportRequest, wanted: Sequence[PassVariant]
-) -> Iterator[tuple[PassVariant, ExportRequest]]:
-    """Yield one request at a time, because each holds its own copy of the weights."""
-    for variant in wanted:
-        yield variant, replace(request, passes=variant.passes)
 
 
 def _fingerprint(program: ExportedProgram) -> str:
@@ -178,7 +175,8 @@ def _steps(network: PassNetwork, format: str) -> int:
     return 1 + len(variants(exporter_for(format).passes(), network.each))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@page_command
+def main(arguments: Sequence[str] | None) -> int:
     """Run the command; return exit code 2 if a file could not be written or is wrong."""
     parser = argparse.ArgumentParser(prog="python -m slide_deploy.tasks.pass_files")
     parser.add_argument("folder", type=Path, help="to write into")
@@ -187,15 +185,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="small networks, to try the command")
     chosen = parser.parse_args(arguments)
     formats = chosen.format or FORMATS
-    try:
-        networks = networks_named(tuple(chosen.network))
-        steps = sum(_steps(network, format) for network in networks for format in formats)
-        with Steps(False, steps + len(networks)) as step:
-            for network in networks:
-                write_files(subject(network, chosen.quick), formats, chosen.folder, step)
-    except SlideDeployError as error:
-        print(error, file=sys.stderr)
-        return 2
+    networks = networks_named(tuple(chosen.network))
+    steps = sum(_steps(network, format) for network in networks for format in formats)
+    with Steps(False, steps + len(networks)) as step:
+        for network in networks:
+            write_files(network, chosen.quick, formats, chosen.folder, step)
     return 0
 
 

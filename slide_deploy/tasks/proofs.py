@@ -1,6 +1,5 @@
 """How a file is verified against its network: in which precision, and on which inputs."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,20 +15,6 @@ from slide_deploy.verification.cases import Case, example_case
 
 if TYPE_CHECKING:
     from slide_deploy.deployable.record import Deployable
-
-
-@dataclass(frozen=True)
-class FormProof:
-    """The inputs that a file is verified on.
-
-    Attributes:
-        cases: the examples that an export with the same calibration set held back; None for
-            precisions that are verified on generated inputs.
-        remarks: remarks on the examples for the user, a clause each.
-    """
-
-    cases: tuple[Case, ...] | None = None
-    remarks: tuple[str, ...] = ()
 
 
 def precision_to_prove(path: Path, requested: str | None, target: str | None = None) -> Precision:
@@ -64,7 +49,7 @@ def precision_to_prove(path: Path, requested: str | None, target: str | None = N
 
 def examples_to_prove(
     path: Path, deployable: "Deployable", precision: Precision, calibration: Path | None
-) -> FormProof:
+) -> tuple[tuple[Case, ...] | None, tuple[str, ...]]:
     """Return the examples that an export with the same calibration set held back.
 
     Args:
@@ -72,6 +57,10 @@ def examples_to_prove(
         deployable: its network.
         precision: precision of the file.
         calibration: a folder of images or a ``.npz`` file.
+
+    Returns:
+        The examples, or None for precisions that are verified on generated inputs; and remarks on
+        them for the user, a clause each.
 
     Raises:
         InputError: if the precision needs examples and there are none, they do not fit the
@@ -83,7 +72,7 @@ def examples_to_prove(
                 f"--calibration is for int8 files, and {path} is verified in {precision.name}: "
                 f"leave it out."
             )
-        return FormProof()
+        return None, ()
     if calibration is None:
         raise InputError(
             f"{precision.name} is verified on examples, because its error depends on real inputs: "
@@ -105,4 +94,4 @@ def examples_to_prove(
             f"{path.name} was calibrated on another set than {calibration}, so its calibration may "
             f"have used these examples",
         )
-    return FormProof((example_case("examples held back", found.held_back),), remarks)
+    return (example_case("examples held back", found.held_back),), remarks

@@ -23,11 +23,11 @@ def export_for_suite(wanted: "WantedFile", folder: Path) -> Path:
     Raises:
         InputError: if an option is unknown, or the model cannot be exported or fails verification.
     """
-    for name, value in wanted.options.items():
+    for name, value in wanted.entry.export.items():
         if name not in OPTIONS or not isinstance(value, OPTIONS[name]):
             known = ", ".join(OPTIONS)
             raise InputError(f"export = {{ {name} = {value!r} }} is not an option: give {known}.")
-    if wanted.attention is not None:
+    if wanted.entry.attention is not None:
         return _attention(wanted, folder)
     return _network(wanted, folder)
 
@@ -38,7 +38,7 @@ def _network(wanted: "WantedFile", folder: Path) -> Path:
     from exporters.pipeline import export
     from exporters.quantisation.noise import write_noise
 
-    given: dict[str, Any] = dict(wanted.options)
+    given: dict[str, Any] = dict(wanted.entry.export)
     trained = _trained(wanted, folder, given.pop("dynamic_batch", False))
     given["lowering"] = read_lowering(given.get("lowering", AUTO))
     if precision_named(given.get("precision", FLOAT32.name)).is_calibrated:
@@ -59,17 +59,18 @@ def _trained(wanted: "WantedFile", folder: Path, dynamic_batch: bool) -> "Deploy
     from slide_deploy.deployable.trained import deployable_checkpoint
     from slide_deploy.hosts import Overrides, load_checkpoint
 
-    own, size = wanted.own, wanted.image_size
-    if own is not None:
+    entry, base, size = wanted.entry, wanted.base, wanted.image_size
+    if entry.model is not None:
         return deployable_factory(
-            own.model,
-            own.model_args,
-            own.input,
-            weights_file=own.weights_file,
+            entry.model,
+            wanted.model_args,
+            tuple(entry.input),
+            weights_file=None if entry.weights_file is None else base / entry.weights_file,
             dynamic_batch=dynamic_batch,
-            folder=own.folder,
+            folder=base,
         )
-    checkpoint = wanted.checkpoint or _random_checkpoint(wanted, folder)
+    own = entry.checkpoint
+    checkpoint = _random_checkpoint(wanted, folder) if own is None else base / own
     pixels = None if size is None else parse_size(size, "image size")
     loaded = load_checkpoint(checkpoint, Overrides(image_size=pixels))
     return deployable_checkpoint(loaded, dynamic_batch=dynamic_batch)
@@ -82,10 +83,12 @@ def _random_checkpoint(wanted: "WantedFile", folder: Path) -> Path:
     from benchmarks.baselines.subject import network
     from slide_deploy.files.writing import draft_of
 
-    assert wanted.architecture is not None
+    assert wanted.entry.architecture is not None
     assert wanted.image_size is not None
-    model = network(wanted.architecture, parse_size(wanted.image_size, "image size")).branched()
-    path = folder / f"{wanted.architecture}.pth"
+    model = network(
+        wanted.entry.architecture, parse_size(wanted.image_size, "image size")
+    ).branched()
+    path = folder / f"{wanted.entry.architecture}.pth"
     with draft_of(path) as draft:
         torch.save({"model": model.state_dict()}, draft)
     return path
@@ -107,21 +110,21 @@ def _attention(wanted: "WantedFile", folder: Path) -> Path:
     from slide_deploy.verification.cases import example_case, verification_cases
     from slide_deploy.verification.reference_outputs.making import store_reference_of
 
-    assert wanted.attention is not None
-    subject = attention(wanted.attention)
+    assert wanted.entry.attention is not None
+    subject = attention(wanted.entry.attention)
     branched = subject.branched()
     assert isinstance(branched, SlideAttention)
     folded, _ = fold_attention(branched)
     height, width = subject.shape[2:]
-    precision = str(wanted.options.get("precision", "float32"))
-    lowering = read_lowering(str(wanted.options.get("lowering", AUTO)), (height, width))
+    precision = str(wanted.entry.export.get("precision", "float32"))
+    lowering = read_lowering(str(wanted.entry.export.get("lowering", AUTO)), (height, width))
     exporter = exporter_for(wanted.format)
     exporter.require(precision)
     traces = attention_traces(
         folded,
         (height, width),
         for_file(lowering, wanted.format, precision),
-        bool(wanted.options.get("dynamic_batch", False)),
+        bool(wanted.entry.export.get("dynamic_batch", False)),
     )
     request = ExportRequest(traces, {}, precision, exporter.passes(precision))
     with working_folder(folder) as work:  # the next run would reuse a half-written file

@@ -17,7 +17,7 @@ from slide_deploy.backends.doctor import Finding
 from slide_deploy.terminal.printable import printable
 from slide_deploy.terminal.tables import FittingTable
 from slide_deploy.verification.noise import LayerNoise, worst_first
-from slide_deploy.verification.parity import Verification
+from slide_deploy.verification.parity import Agreement, Verification
 
 WIDTH = 100
 # Width of the text form of objects, for Python's prompt and notebooks.
@@ -74,17 +74,30 @@ def as_text(*parts: RenderableType) -> str:
     return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
 
 
-def table(title: str, columns: Iterable[tuple[str, bool]]) -> Table:
-    """Return an empty table.
+def table(
+    title: str, columns: Iterable[tuple[str, bool]], rows: Iterable[Sequence[str]] = ()
+) -> Table:
+    """Return a table.
 
     Args:
-        title: text above the table, left-aligned.
+        title: text above the table, left-aligned, with markup.
         columns: for each column its header, and whether it holds figures.
+        rows: cells of each row, with markup.
     """
-    grid = FittingTable(title)
-    for header, figures in columns:
-        grid.add(header, figures)
+    grid = FittingTable(title, columns)
+    for row in rows:
+        grid.add_row(*row)
     return grid
+
+
+def texts(*headers: str) -> list[tuple[str, bool]]:
+    """Return columns of texts for ``table``."""
+    return [(header, False) for header in headers]
+
+
+def figures(*headers: str) -> list[tuple[str, bool]]:
+    """Return columns of figures for ``table``."""
+    return [(header, True) for header in headers]
 
 
 def verdict(passed: bool) -> str:
@@ -96,33 +109,18 @@ def verification_table(title: str, verifications: Iterable[tuple[str, Verificati
     """Return a table with one row for each format: the worst figures of all cases and outputs."""
     verifications = tuple(verifications)
     graded = any(each.cases and each.worst.top1 is not None for _, each in verifications)
-    grid = table(
-        title,
-        [
-            ("format", False),
-            ("runs on", False),
-            ("cases", True),
-            ("max abs", True),
-            ("max rel", True),
-            ("SNR dB", True),
-            *([("top-1", True)] if graded else []),
-            ("", False),
-        ],
-    )
+    columns = [*texts("format", "runs on"), *figures("cases", *_agreement_headers(graded))]
+    grid = table(title, [*columns, *texts("")])
     for name, verification in verifications:
         if not verification.cases:
-            cells = ["–"] * (6 if graded else 5)
-            grid.add_row(name, "nothing here", "0", *cells[1:], "unproven")
+            cells = ["–"] * (4 if graded else 3)
+            grid.add_row(name, "nothing here", "0", *cells, "unproven")
             continue
-        worst = verification.worst
         grid.add_row(
             name,
             f"{verification.runtime} {verification.version}",
             str(len({case.name for case in verification.cases})),
-            f"{worst.max_absolute:.1e}",
-            f"{worst.max_relative:.1e}",
-            f"{worst.snr_db:.0f}",
-            *([_share(worst.top1)] if graded else []),
+            *_agreement_cells(verification.worst, graded),
             verdict(verification.passed),
         )
     return grid
@@ -132,33 +130,36 @@ def case_table(verification: Verification) -> Table:
     """Return a table with one row for each case and output of one file."""
     several = len(verification.outputs) > 1
     graded = verification.worst.top1 is not None
-    grid = table(
+    limit = verification.limit
+    return table(
         f"{verification.runtime} {verification.version}; allowed: max rel "
-        f"{_percent(verification.limit.relative)}, SNR {verification.limit.snr_db:.0f} dB",
+        f"{_percent(limit.relative)}, SNR {limit.snr_db:.0f} dB",
         [
-            ("input", False),
-            *([("output", False)] if several else []),
-            ("batch", True),
-            ("max abs", True),
-            ("max rel", True),
-            ("SNR dB", True),
-            *([("top-1", True)] if graded else []),
-            ("", False),
+            *texts("input", *(["output"] if several else [])),
+            *figures("batch", *_agreement_headers(graded)),
+            *texts(""),
         ],
+        (
+            (
+                case.name,
+                *([case.output] if several else []),
+                str(case.batch),
+                *_agreement_cells(case.agreement, graded),
+                verdict(case.agreement.within(limit)),
+            )
+            for case in verification.cases
+        ),
     )
-    for case in verification.cases:
-        agreement = case.agreement
-        grid.add_row(
-            case.name,
-            *([case.output] if several else []),
-            str(case.batch),
-            f"{agreement.max_absolute:.1e}",
-            f"{agreement.max_relative:.1e}",
-            f"{agreement.snr_db:.0f}",
-            *([_share(agreement.top1)] if graded else []),
-            verdict(agreement.within(verification.limit)),
-        )
-    return grid
+
+
+def _agreement_headers(graded: bool) -> list[str]:
+    return ["max abs", "max rel", "SNR dB", *(["top-1"] if graded else [])]
+
+
+def _agreement_cells(agreement: Agreement, graded: bool) -> list[str]:
+    absolute, relative = f"{agreement.max_absolute:.1e}", f"{agreement.max_relative:.1e}"
+    share = [_share(agreement.top1)] if graded else []
+    return [absolute, relative, f"{agreement.snr_db:.0f}", *share]
 
 
 # Number of layers in a table of noise.
@@ -167,13 +168,14 @@ _SHOWN_LAYERS = 10
 
 def noise_table(noise: Sequence[LayerNoise]) -> Table:
     """Return a table of the layers in which most noise arose, the noisiest first."""
-    grid = table(
+    return table(
         "Noise by layer, against the trained network in float64",
-        [("layer", False), ("reads dB", True), ("SNR dB", True), ("arose here", True)],
+        [*texts("layer"), *figures("reads dB", "SNR dB", "arose here")],
+        (
+            (escape(each.layer), _db(each.reads_db), _db(each.snr_db), _share(each.arose))
+            for each in worst_first(noise)[:_SHOWN_LAYERS]
+        ),
     )
-    for each in worst_first(noise)[:_SHOWN_LAYERS]:
-        grid.add_row(escape(each.layer), _db(each.reads_db), _db(each.snr_db), _share(each.arose))
-    return grid
 
 
 def noise_line(noise: Sequence[LayerNoise]) -> str:

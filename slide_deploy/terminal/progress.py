@@ -4,12 +4,14 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, redirect_stdout
+from typing import Any, Self
 
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -21,48 +23,59 @@ from slide_deploy.process import interruption
 from slide_deploy.terminal.console import stderr
 
 
-class Steps:
-    """Progress over named steps, on stderr: a bar on a terminal, one line for each step elsewhere.
+class _Bar:
+    """A bar on stderr within a ``with`` block, if stderr is a terminal.
 
-    As a context manager it returns a function; call it with the name of each step that starts.
-    Inside the block, standard output goes to stderr, because a library or a user's network may
-    print. Standard output is for the result only.
+    Standard output goes to stderr meanwhile, because a library or a user's network may print.
+    Standard output is for the result only.
 
     Args:
         quiet: show nothing.
-        total: number of steps.
+        total: number of steps or items.
+        columns: columns of the bar, between the spinner and the times.
+        settings: further settings of rich's ``Progress``.
     """
 
-    def __init__(self, quiet: bool, total: int) -> None:
-        self._quiet = quiet
+    def __init__(self, quiet: bool, total: int, *columns: ProgressColumn, **settings: Any) -> None:
         self._console = stderr()
+        self._total = total
+        self._is_plain = not quiet and not self._console.is_terminal
         self._bar = Progress(
             SpinnerColumn(),
             BarColumn(bar_width=24),
-            TextColumn("{task.description}", table_column=Column(no_wrap=True, ratio=1)),
-            TimeElapsedColumn(),
+            *columns,
             TextColumn("left:"),
             TimeRemainingColumn(),
             console=self._console,
             transient=True,
-            expand=True,
-            # A step may take minutes, so the estimate uses all earlier steps.
-            speed_estimate_period=3600,
             disable=quiet or not self._console.is_terminal,
+            **settings,
         )
         self._task = self._bar.add_task("", total=total)
-        self._total = total
-        self._started = False
         self._open = ExitStack()
 
-    def __enter__(self) -> "Steps":
+    def __enter__(self) -> Self:
         self._open.enter_context(redirect_stdout(sys.stderr))
-        self._open.callback(self._bar.stop)
-        self._bar.start()
+        self._open.enter_context(self._bar)
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._open.close()
+
+
+class Steps(_Bar):
+    """Progress over named steps: a bar on a terminal, one line for each step elsewhere.
+
+    As a context manager it returns a function; call it with the name of each step that starts.
+    """
+
+    def __init__(self, quiet: bool, total: int) -> None:
+        name = TextColumn("{task.description}", table_column=Column(no_wrap=True, ratio=1))
+        # A step may take minutes, so the estimate uses all earlier steps.
+        super().__init__(
+            quiet, total, name, TimeElapsedColumn(), expand=True, speed_estimate_period=3600
+        )
+        self._started = False
 
     def expect(self, more: int) -> None:
         """Add steps to the total."""
@@ -76,7 +89,7 @@ class Steps:
             name: name of the step.
         """
         interruption.check()  # the previous step may have suppressed a Ctrl-C
-        if not self._quiet and not self._console.is_terminal:
+        if self._is_plain:
             self._console.print(f"… {name}", markup=False)
         self._bar.update(self._task, description=escape(name), advance=int(self._started))
         self._started = True
@@ -88,7 +101,7 @@ def expect(step: Callable[[str], None], more: int) -> None:
         step.expect(more)
 
 
-class Counted:
+class Counted(_Bar):
     """Progress over items: a bar on a terminal, a line for each tenth elsewhere.
 
     As a context manager it returns a function; call it with the number of items just done.
@@ -100,48 +113,24 @@ class Counted:
     """
 
     def __init__(self, quiet: bool, total: int, what: str) -> None:
-        self._quiet = quiet
-        self._total, self._what = total, what
-        self._console = stderr()
-        self._bar = Progress(
-            SpinnerColumn(),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn(what),
-            TimeElapsedColumn(),
-            TextColumn("left:"),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            disable=quiet or not self._console.is_terminal,
-        )
-        self._task = self._bar.add_task("", total=total)
+        super().__init__(quiet, total, MofNCompleteColumn(), TextColumn(what), TimeElapsedColumn())
+        self._what = what
         self._done = 0
-        self._open = ExitStack()
-
-    def __enter__(self) -> Callable[[int], None]:
-        self._open.enter_context(redirect_stdout(sys.stderr))
-        self._open.callback(self._bar.stop)
-        self._bar.start()
         self._start = time.monotonic()
-        return self._count
-
-    def __exit__(self, *exception: object) -> None:
-        self._open.close()
 
     def reached(self, done: int, total: int) -> None:
         """Set the number of items done and the total; a total of 0 means unknown."""
         self._total = total
         self._bar.update(self._task, total=total or None)
-        self._count(done - self._done)
+        self(done - self._done)
 
-    def _count(self, more: int) -> None:
+    def __call__(self, more: int) -> None:
+        """Count items that were just done."""
         interruption.check()
         tenths = self._tenths()
         self._done += more
         self._bar.update(self._task, advance=more)
-        is_silent = self._quiet or self._console.is_terminal or not self._total
-        if is_silent or self._tenths() == tenths:
+        if not self._is_plain or not self._total or self._tenths() == tenths:
             return
         seconds = (time.monotonic() - self._start) * (self._total - self._done) / self._done
         line = f"… {self._done:,} of {self._total:,} {self._what}, {_duration(seconds)} left"

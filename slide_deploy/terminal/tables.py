@@ -6,11 +6,11 @@ column is left out.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
@@ -26,22 +26,16 @@ class FittingTable(Table):
 
     Args:
         title: text above the table, left-aligned, with markup.
+        columns: for each column its header, and whether it holds figures, which are right-aligned
+            and never wrapped.
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, columns: Iterable[tuple[str, bool]]) -> None:
         super().__init__(box=box.SIMPLE_HEAD)
         self._heading = title
-
-    def add(self, header: str, figures: bool) -> None:
-        """Append a column.
-
-        Args:
-            header: text above the column.
-            figures: whether it holds figures, which are right-aligned and never wrapped.
-        """
-        self.add_column(
-            header, justify="right" if figures else "left", overflow="fold", no_wrap=figures
-        )
+        for header, figures in columns:
+            justify: JustifyMethod = "right" if figures else "left"
+            self.add_column(header, justify=justify, overflow="fold", no_wrap=figures)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Print the widest layout that fits."""

@@ -21,7 +21,7 @@ def measurement(artifact: Artifact | None = ARTIFACT, **settings) -> Measurement
     return Measurement(candidate, artifact, rounds=ROUNDS)
 
 
-def share(measured: Measurement, limits: Limits | None = LIMITS) -> float | None:
+def share(measured: Measurement, limits: Limits | None = LIMITS) -> float | str:
     return share_of_limit(measured, limits, processor=True)
 
 
@@ -77,9 +77,11 @@ def test_one_limit_is_enough() -> None:
         (measurement(precision="default"), LIMITS),
     ],
 )
-def test_an_unknown_share_is_none(measured: Measurement, limits: Limits | None) -> None:
-    assert share(measured, limits) is None
+def test_an_unknown_share_has_a_reason(measured: Measurement, limits: Limits | None) -> None:
+    assert isinstance(share(measured, limits), str)
 
 
 def test_another_device_has_other_limits() -> None:
-    assert share_of_limit(measurement(), LIMITS, processor=False) is None
+    assert share_of_limit(measurement(), LIMITS, processor=False) == (
+        "the limits are those of the processor"
+    )

@@ -2,8 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.compare import Verdict
-from benchmarks.gate import closed, gate, nothing_compared
+from benchmarks.compare import Verdict, failed, gate, nothing_compared
 from benchmarks.record import Configuration
 from tests.benchmarks.synthetic import measurement, run
 
@@ -18,13 +17,13 @@ def test_a_slower_candidate_fails_the_gate(milliseconds, expected):
     found = gated(measurement("a"), measurement("b", milliseconds=milliseconds))
     assert found.verdict == expected
     assert found.ratio.value == pytest.approx(milliseconds / 10, rel=0.03)
-    assert closed([found]) == (expected == "worse")
+    assert failed([found]) == (expected == "worse")
 
 
 def test_a_difference_within_the_noise_passes_the_gate():
     found = gated(measurement("a"), measurement("b", milliseconds=12.0), noise=1.3)
     assert found.verdict is Verdict.unclear
-    assert not closed([found])
+    assert not failed([found])
 
 
 def test_batches_are_compared_per_image():
@@ -38,7 +37,7 @@ def test_streams_are_not_compared():
 
 
 def test_a_failed_candidate_fails_the_gate():
-    assert closed([gated(measurement("a"), measurement("b", error="it fell over"))])
+    assert failed([gated(measurement("a"), measurement("b", error="it fell over"))])
 
 
 def test_a_gate_that_compared_nothing_is_reported():

@@ -19,10 +19,10 @@ def proof_of(path: Path, target: str, batch: int = 1, **shapes: tuple[int, ...])
     worker = Worker()
     candidate = Candidate("a", str(path), target, Configuration(batch=batch, shapes=shapes))
     worker.load(candidate)
-    proved = worker.prove(None)
-    if proved.left:
+    proof, is_left = worker.prove(None)
+    if is_left:
         worker.prove_open(candidate)
-    return proved.proof
+    return proof
 
 
 @pytest.mark.parametrize("target", TARGETS)

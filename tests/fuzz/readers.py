@@ -147,7 +147,7 @@ def _result(path: Path) -> None:
     from slide_deploy.terminal.console import as_text
 
     run = read(path)
-    as_text(*render_terminal(summarise([run]).sections[0].views[0], 80))
+    as_text(*render_terminal(summarise([run])[0].views[0]))
     render_markdown([run])
 
 

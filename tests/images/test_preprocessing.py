@@ -8,7 +8,12 @@ from PIL import Image
 
 from slide_deploy.errors import InputError
 from slide_deploy.images.prediction import probabilities
-from slide_deploy.images.preprocessing import DEVIATION, MEAN, load_image, load_pixels
+from slide_deploy.images.preprocessing import DEVIATION, MEAN, ImageInput, load_pixels
+
+
+def load_image(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """Read an image, normalised as in the training of ImageNet, (1, 3, height, width)."""
+    return ImageInput(size, False, "float32", False).load(path)
 
 
 def save(pixels: np.ndarray, path: Path) -> Path:

@@ -107,7 +107,7 @@ def ask_mac(*command: str) -> str:
 
 
 def test_a_mac_is_read_through_its_commands() -> None:
-    assert macos.read_with(ask_mac) == Hardware(
+    assert macos.read(ask_mac) == Hardware(
         processor="Apple M2 Pro, 8 performance and 4 efficiency cores",
         instructions=("neon", "fp16", "dotprod", "i8mm", "bf16"),
         logical_cores=12,
@@ -136,8 +136,8 @@ def test_a_mac_whose_commands_fail_is_unknown() -> None:
     def refuse(*command: str) -> str:
         raise FileNotFoundError(command[0])
 
-    assert macos.read_with(refuse) == Hardware()
-    assert macos.read_with(lambda *command: "nonsense").power is None
+    assert macos.read(refuse) == Hardware()
+    assert macos.read(lambda *command: "nonsense").power is None
 
 
 def test_windows_counts_cores_by_their_masks() -> None:

@@ -32,7 +32,7 @@ def _is_timed(path: Path, target: str) -> bool:
     try:
         candidate = Candidate("mutant", str(path), target, Configuration())
         worker.load(candidate)
-        if worker.prove(None).left:
+        if worker.prove(None)[1]:
             worker.prove_open(candidate)
     except Exception:  # as in the race, the candidate then has no figure
         return False

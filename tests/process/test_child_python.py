@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.measuring.process import Process, WorkerFailed
-from benchmarks.precisions.files import _run as run_for_precisions
-from benchmarks.sizes.exported import _run as run_for_sizes
+from benchmarks.measuring.process import Process
+from benchmarks.measuring.worker import WorkerFailed
+from benchmarks.network_files import run_command
+from benchmarks.sizes.exported import _MEASURED
 from slide_deploy.errors import InputError
 from slide_deploy.process.child_python import python_environment
 from tests.test_architecture import ROOT
@@ -38,12 +39,10 @@ def test_the_worker_of_a_race(marker: Path) -> None:
     assert not marker.exists()
 
 
-@pytest.mark.parametrize(
-    "run", [run_for_precisions, pytest.param(run_for_sizes, marks=pytest.mark.slow)]
-)
-def test_commands_that_are_measured(marker: Path, run) -> None:
+@pytest.mark.parametrize("starter", ["", pytest.param(_MEASURED, marks=pytest.mark.slow)])
+def test_commands_that_are_measured(marker: Path, starter: str) -> None:
     with pytest.raises(InputError, match=r"nowhere\.pth"):
-        run("export", "nowhere.pth")
+        run_command("export", "nowhere.pth", starter=starter)
     assert not marker.exists()
 
 

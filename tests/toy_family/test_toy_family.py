@@ -151,7 +151,7 @@ def test_a_suite_makes_its_files_and_baselines(tmp_path: Path) -> None:
     assert np.abs(next(iter(baseline.values()))).max() > 0
     assert ours["logits"].shape == (1, 5)
     with pytest.raises(InputError, match="no Toy without slide attention"):
-        baseline_named("swin").build(network("toy_small", (32, 32)))
+        baseline_named("swin")(network("toy_small", (32, 32)))
 
 
 @pytest.mark.parametrize(

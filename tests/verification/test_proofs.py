@@ -129,12 +129,13 @@ def test_int8_is_verified_on_the_examples_held_back(tmp_path: Path) -> None:
 
 def test_other_examples_than_those_of_the_export_are_noted(tmp_path: Path) -> None:
     path = written("int8", "onnx")
-    same = examples_to_prove(path, deployable(), precision_named("int8"), examples(tmp_path))
-    assert same.remarks == ()
+    int8 = precision_named("int8")
+    _, remarks = examples_to_prove(path, deployable(), int8, examples(tmp_path))
+    assert remarks == ()
     other = tmp_path / "other.npz"
     images = np.random.default_rng(1).standard_normal((16, 3, 16, 16)).astype(np.float32)
     np.savez(other, input=images)
-    (remark,) = examples_to_prove(path, deployable(), precision_named("int8"), other).remarks
+    _, (remark,) = examples_to_prove(path, deployable(), int8, other)
     assert "was calibrated on another set than" in remark
 
 

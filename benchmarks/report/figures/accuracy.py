@@ -4,7 +4,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks.record import Artifact
-from benchmarks.report.figures.figure import Figure, Spec, axis, base_layout, hover, label, x_axis
+from benchmarks.report.figures.figure import (
+    Figure,
+    Spec,
+    axis,
+    base_layout,
+    error_bar,
+    hover,
+    label,
+    x_axis,
+)
 from benchmarks.report.palette import MUTED, SURFACE, series
 from benchmarks.report.summary import CandidateRow, RunView, typical
 from benchmarks.report.text import Sentence, clip
@@ -270,12 +279,14 @@ def _mark(point: _Point, lines: Lines, cost: _Cost) -> Spec:
         size = 18  # letters are narrower than numbers, and members of families lie close together
         colour, fill = lines.colour(point.line), lines.fill(point.line)
         ink, edge = (colour, colour) if lines.is_host(point.line) else (ink, edge)
+    ends = (point.share, point.low, point.high)
+    bar = {"error_y": error_bar(*ends, colour, thickness=1.5, width=5)}
     return {
         "type": "scatter",
         "mode": "markers+text",
         "x": [point.cost / cost.unit.size],
         "y": [point.share],
-        **_bar(point, colour),
+        **(bar if point.low < point.high else {}),
         "text": [label(point.letters)],
         "textfont": {"color": ink, "size": 11},
         "marker": {"color": fill, "size": size, "line": {"color": edge, "width": 1.5}},
@@ -288,15 +299,6 @@ def _mark(point: _Point, lines: Lines, cost: _Cost) -> Spec:
             f"{point.share:.1%}{', as published' if point.is_published else ''}{_interval(point)}",
         ),
     }
-
-
-def _bar(point: _Point, colour: str) -> Spec:
-    """Return the error bar of the accuracy; empty without an interval."""
-    if not point.low < point.high:
-        return {}
-    bar = {"type": "data", "symmetric": False, "color": colour, "thickness": 1.5, "width": 5}
-    ends = {"array": [point.high - point.share], "arrayminus": [point.share - point.low]}
-    return {"error_y": bar | ends}
 
 
 def _interval(point: _Point) -> str:

@@ -181,15 +181,15 @@ def hover(*lines: str) -> str:
     return "<br>".join(label(line) for line in lines)
 
 
-def vertical_line(x: float, colour: str, dash: str = "solid") -> Spec:
-    """Return a vertical line through all rows."""
-    return {
-        "type": "line",
-        "x0": x,
-        "x1": x,
-        "y0": 0,
-        "y1": 1,
-        "yref": "paper",
-        "layer": "below",
-        "line": {"color": colour, "width": 1.2, "dash": dash},
-    }
+def behind(
+    kind: str, x: tuple[float, float], y: tuple[float, float], line: Spec, **more: Any
+) -> Spec:
+    """Return a line or a rectangle behind the marks, from one corner to the other."""
+    corners = {"x0": x[0], "x1": x[1], "y0": y[0], "y1": y[1]}
+    return {"type": kind, **corners, "layer": "below", "line": line, **more}
+
+
+def error_bar(value: float, low: float, high: float, colour: str, **more: Any) -> Spec:
+    """Return the error bar of a mark; ``more`` has its thickness and width in pixels."""
+    ends = {"array": [high - value], "arrayminus": [value - low]}
+    return {"type": "data", "symmetric": False, "color": colour, **ends, **more}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.report.figures.figure import Figure, IntervalBand, Rows, Spec, hover
+from benchmarks.report.figures.figure import Figure, IntervalBand, Rows, Spec, behind, hover
 from benchmarks.report.palette import LINE, series
 from benchmarks.report.series import Point
 from benchmarks.report.summary import CandidateRow, RunView
@@ -69,7 +69,9 @@ def _figure(
     shapes: list[Spec] = []
     for index, (row, points) in enumerate(shown):
         band = place.band(index)
-        shapes.append(_zero(band, reach))
+        zero = reach.place(0, band)
+        line = {"color": LINE.light, "width": 1.2}
+        shapes.append(behind("line", (0, 1), (zero, zero), line, xref="paper"))
         traces.append(_line(row, points, changes[row.number], band, reach))
         value = value_of(changes[row.number], level_of(points))
         labels += place.labels(index, row.name, value)
@@ -98,20 +100,6 @@ def _change(changes: Sequence[float], level: float) -> str:
 
 def _signed(share: float) -> str:
     return f"{share:+.1%}".replace("-", "−")
-
-
-def _zero(band: IntervalBand, reach: Reach) -> Spec:
-    level = reach.place(0, band)
-    return {
-        "type": "line",
-        "xref": "paper",
-        "x0": 0,
-        "x1": 1,
-        "y0": level,
-        "y1": level,
-        "layer": "below",
-        "line": {"color": LINE.light, "width": 1.2},
-    }
 
 
 def _line(

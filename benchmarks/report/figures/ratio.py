@@ -5,9 +5,10 @@ from benchmarks.report.figures.figure import (
     IntervalBand,
     Rows,
     Spec,
+    behind,
+    error_bar,
     hover,
     log_axis,
-    vertical_line,
 )
 from benchmarks.report.palette import LINE, MUTED, series
 from benchmarks.report.summary import CandidateRow, RunView
@@ -32,10 +33,12 @@ def ratios(view: RunView) -> Figure | None:
         interval = interval_text(ratio.interval.low, ratio.interval.high)
         labels += place.labels(index, row.name, f"{ratio_text(ratio.value)} ({interval})")
     noise = view.run.noise
-    shapes = [vertical_line(1.0, MUTED.light)]
+    equal = {"color": MUTED.light, "width": 1.2}
+    shapes = [behind("line", (1.0, 1.0), (0, 1), equal, yref="paper")]
     caption: list[str | Name] = ["1 is ", Name(view.baseline.name), "; left of it is faster."]
     if noise:
-        shapes.insert(0, _noise(noise))
+        band = {"yref": "paper", "fillcolor": LINE.light}
+        shapes.insert(0, behind("rect", (1 / noise, noise), (0, 1), {"width": 0}, **band))
         caption.append(" The grey band is the noise of this machine.")
     reach = [edge for _, ratio in pairs for edge in (ratio.interval.low, ratio.interval.high)]
     horizontal = {"title": "time per image / first candidate's", **_range(reach, noise or 1.0)}
@@ -52,32 +55,10 @@ def _mark(row: CandidateRow, ratio: Estimate, band: IntervalBand) -> Spec:
         "mode": "markers",
         "x": [ratio.value],
         "y": [band.middle],
-        "error_x": {
-            "type": "data",
-            "symmetric": False,
-            "array": [high - ratio.value],
-            "arrayminus": [ratio.value - low],
-            "color": colour,
-            "thickness": 2,
-            "width": 4,
-        },
+        "error_x": error_bar(ratio.value, low, high, colour, thickness=2, width=4),
         "marker": {"color": colour, "size": 10},
         "hoverinfo": "text",
         "hovertext": hover(row.name, f"{ratio_text(ratio.value)} ({interval_text(low, high)})"),
-    }
-
-
-def _noise(noise: float) -> Spec:
-    return {
-        "type": "rect",
-        "x0": 1 / noise,
-        "x1": noise,
-        "y0": 0,
-        "y1": 1,
-        "yref": "paper",
-        "layer": "below",
-        "fillcolor": LINE.light,
-        "line": {"width": 0},
     }
 
 

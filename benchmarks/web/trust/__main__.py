@@ -15,7 +15,7 @@ import typer
 
 from benchmarks.artifact import describe_artifact
 from benchmarks.measuring.race import RacePlan
-from benchmarks.web.candidates import BROWSER, WantedPage, elsewhere
+from benchmarks.web.candidates import BROWSER, elsewhere
 from benchmarks.web.plan import page_plan
 from benchmarks.web.serving import waiting
 from slide_deploy.backends.web import assets
@@ -61,7 +61,7 @@ def compared(file: Path, pairs: int, seconds: float, threads: int) -> Iterator[t
 
 def by_page(browser: Any, file: Path, seconds: float, threads: int) -> float:
     """Return the page's median in milliseconds."""
-    candidates = elsewhere([file], BROWSER, WantedPage())
+    candidates = elsewhere([file], BROWSER)
     artifacts = {each.name: describe_artifact(file) for each in candidates}
     plan = RacePlan(candidates, artifacts, seconds=seconds, rounds=6, warm_up=seconds)
     with waiting(page_plan(plan, threads)) as served:

@@ -34,7 +34,7 @@ def test_verified_results_are_shown(tmp_path: Path) -> None:
     measured = proved().measurements
     exact = tuple(replace(each, proof=Proof(4, 0.0, None)) for each in measured)
     write(replace(proved(), measurements=exact), tmp_path / "phone.json")
-    grid = table(read_all(tmp_path))
+    grid = table(read_all(tmp_path).values())
     assert len(grid.rows) == 2 * len(measured)
     assert {row[5:7] for row in grid.rows} == {("2e-06", "112"), ("0e+00", "exact")}
     assert all(row[1] == "digits.onnx (aaaaaaaa)" and float(row[4]) > 0 for row in grid.rows)
@@ -83,7 +83,7 @@ def test_the_looser_limit_applies(
     tmp_path: Path, proof: Proof, runtime: dict[str, str], shown: tuple[str, str]
 ) -> None:
     write(first_changed(proved(), proof=proof, runtime=runtime), tmp_path / "board.json")
-    assert table(read_all(tmp_path)).rows[0][5:7] == shown
+    assert table(read_all(tmp_path).values()).rows[0][5:7] == shown
 
 
 def test_files_with_equal_names_must_be_equal(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_large_results_and_other_files_are_refused(
 
 def test_the_page_has_the_results_of_its_folder() -> None:
     """Continuous integration checks this for a pull request with a result."""
-    grid = table(read_all(DOCS / "devices"))
+    grid = table(read_all(DOCS / "devices").values())
     page = (DOCS / "devices.md").read_text()
     GeneratedPage(DOCS / "devices.md", COMMAND).around()
     assert markdown_table(grid.headers, grid.rows) in page

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.generated_page import GeneratedPage
 from benchmarks.precisions import __main__ as command
 from benchmarks.precisions import files
-from benchmarks.precisions.files import PrecisionKind, WrittenPrecision, kinds
+from benchmarks.precisions.files import WrittenPrecision, kinds
 from benchmarks.precisions.table import losses, price_table
 from slide_deploy.evaluation.figures import AccuracyRow
 from slide_deploy.evaluation.statistics import Pairs, difference, share
@@ -35,7 +36,7 @@ TRAINED = replace(row(98, 0, 0, 2), runtime="torch 2", agreement=None, change=No
 
 
 def written(precision: str = "float32", size: int = 4_000_000) -> WrittenPrecision:
-    return WrittenPrecision(PrecisionKind(ONNX, precision), Path("a.onnx"), size)
+    return WrittenPrecision(ONNX, precision, Path("a.onnx"), size)
 
 
 def test_every_format_that_runs_here_is_written_in_every_precision_of_its_record() -> None:
@@ -96,7 +97,7 @@ def test_a_file_may_lose_accuracy_within_its_limit(
 @pytest.mark.slow
 def test_the_page_has_a_row_for_each_file(tmp_path: Path, capsys) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{command.GeneratedPage(page, command.COMMAND).begin}\n"
+    page.write_text(f"before\n{GeneratedPage(page, command.COMMAND).begin}\n"
                     "<!-- generated until here -->\nafter\n")  # fmt: skip
     data = many(tmp_path / "data", 20, 10)
     code = command.main(

@@ -32,7 +32,7 @@ def member(name: str, line: str, milliseconds: float, share: float, target: str)
 
 
 def plots(*measurements: Measurement) -> list[Figure]:
-    view = summarise([synthetic.run(measurements)]).sections[0].views[0]
+    view = summarise([synthetic.run(measurements)])[0].views[0]
     return [each for each in figures(view) if each.title.startswith("Accuracy")]
 
 
@@ -104,7 +104,7 @@ def test_a_single_accuracy_gives_no_plot() -> None:
 
 def test_the_settings_of_a_candidate_name_a_published_accuracy() -> None:
     run = synthetic.run([member("Swin-T", "Swin", 30, 0.813, RUNTIMES[0])])
-    (row,) = summarise([run]).sections[0].views[0].rows
+    (row,) = summarise([run])[0].views[0].rows
     assert ("accuracy, as published", "81.3%") in list(settings(row))
     assert "<dt>accuracy, as published</dt><dd>81.3%</dd>" in render_html([run])
 
@@ -157,5 +157,5 @@ def test_published_accuracies_are_not_plotted_by_file_size() -> None:
 
 def test_the_settings_of_a_candidate_have_the_interval() -> None:
     run = synthetic.run([file("a.onnx", 1_000_000, 0.9, (0.85, 0.94))])
-    (row,) = summarise([run]).sections[0].views[0].rows
+    (row,) = summarise([run])[0].views[0].rows
     assert ("accuracy", "90.00% (95 %: 85.00% to 94.00%)") in list(settings(row))

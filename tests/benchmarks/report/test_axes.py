@@ -41,7 +41,7 @@ def test_every_logarithmic_axis_of_the_page_has_its_own_labels() -> None:
         synthetic.measurement(f"{each}.onnx", milliseconds=each, rounds=synthetic.rounds(each))
         for each in (0.6, 31)
     )
-    (section,) = summarise([synthetic.run([quick, slow])]).sections
+    (section,) = summarise([synthetic.run([quick, slow])])
     axes = {
         figure.title: axis
         for figure in figures(section.views[0])

@@ -79,14 +79,14 @@ def test_only_the_two_scripts_of_the_page_may_run() -> None:
 
 @pytest.mark.parametrize("make", CASES)
 def test_every_figure_is_valid_in_plotly(make) -> None:
-    view = summarise([make()]).sections[0].views[0]
+    view = summarise([make()])[0].views[0]
     for figure in figures(view):
         plotly.graph_objects.Figure(figure.spec)
         json.dumps(figure.spec, allow_nan=False)
 
 
 def test_plots_contain_the_measured_values() -> None:
-    view = summarise([synthetic.server()]).sections[0].views[0]
+    view = summarise([synthetic.server()])[0].views[0]
     titles = [figure.title for figure in figures(view)]
     assert titles == [
         "Latency on onnxruntime:cpu",
@@ -99,14 +99,14 @@ def test_plots_contain_the_measured_values() -> None:
         "Sustained load",
         "Operators of candidate 2",
     ]
-    assert not list(figures(summarise([synthetic.empty()]).sections[0].views[0]))
+    assert not list(figures(summarise([synthetic.empty()])[0].views[0]))
 
 
 def test_slow_calls_that_are_not_drawn_are_counted() -> None:
     calls = (10_000_000,) * 300 + (90_000_000,)
     item = synthetic.measurement("a")
     item = synthetic.replace(item, rounds=(synthetic.Round(0.0, 3.0, calls),))
-    figure = next(iter(figures(summarise([synthetic.run([item])]).sections[0].views[0])))
+    figure = next(iter(figures(summarise([synthetic.run([item])])[0].views[0])))
     assert "1 call of " in figure.caption[1] and "90.0 ms" in str(figure.caption)
 
 
@@ -114,13 +114,13 @@ def test_candidates_of_very_different_speed_share_a_logarithmic_axis() -> None:
     run = synthetic.run(
         [synthetic.measurement("a", milliseconds=1), synthetic.measurement("b", milliseconds=100)]
     )
-    first, second, *_ = figures(summarise([run]).sections[0].views[0])
+    first, second, *_ = figures(summarise([run])[0].views[0])
     assert first.spec["layout"]["xaxis"]["type"] == "log"
     assert second.spec["layout"]["xaxis"]["type"] == "log"
 
 
 def test_plots_treat_labels_as_text() -> None:
-    view = summarise([synthetic.hostile()]).sections[0].views[0]
+    view = summarise([synthetic.hostile()])[0].views[0]
     text = json.dumps([figure.spec for figure in figures(view)])
     for part in ("<script", "<b>", "<img", "$x$"):
         assert part not in text

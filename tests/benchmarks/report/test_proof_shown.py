@@ -19,7 +19,7 @@ from tests.benchmarks.synthetic import measurement, run
     ],
 )
 def test_only_equal_outputs_are_called_exact(proof: Proof, cell: str, sentence: str) -> None:
-    shown = summarise([run([measurement("a.onnx", proof=proof)])]).sections[0].views[0]
+    shown = summarise([run([measurement("a.onnx", proof=proof)])])[0].views[0]
     (column,) = (each for each in columns(shown) if each.header == "proof")
     assert column.cells[0].text == cell
     assert dict(settings(shown.rows[0]))["proof"] == sentence

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.network_files import read_record, write_record
 from benchmarks.sizes import __main__ as command
-from benchmarks.sizes.exported import Exported, load, save
+from benchmarks.sizes.exported import Exported
 from slide_deploy.hosts.registry import published_named
 
 FOUND = Exported(
@@ -16,12 +17,12 @@ FOUND = Exported(
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    save(FOUND, tmp_path / "slide_pvt_tiny.json")
+    write_record(FOUND, tmp_path / "slide_pvt_tiny.json")
     return tmp_path
 
 
 def test_a_result_is_read_back(results: Path) -> None:
-    assert load(results / "slide_pvt_tiny.json") == FOUND
+    assert read_record(Exported, results / "slide_pvt_tiny.json", command.COMMAND) == FOUND
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_the_page_has_a_row_for_each_result(results: Path, capsys) -> None:
     assert "| slide_pvt_tiny | 12,225,694 | 12.2M | 2.03 | 2.03 | 2.0 | 60 | 2.0 |" in (
         page.read_text()
     )
-    save(replace(FOUND, parameters=1), results / "slide_pvt_tiny.json")
+    write_record(replace(FOUND, parameters=1), results / "slide_pvt_tiny.json")
     assert command.main([str(results), "--only", "slide_pvt_tiny"]) == 1
     assert "differs" in capsys.readouterr().out
 
@@ -56,7 +57,7 @@ def test_the_page_has_a_row_for_each_result(results: Path, capsys) -> None:
     ("arguments", "text", "sentence"),
     [
         (["--only", "nobody"], None, "no published size nobody"),
-        (["--only", "slide_pvt_tiny"], "{", "not a result of make bench-sizes"),
+        (["--only", "slide_pvt_tiny"], "{", "not a record of make bench-sizes"),
     ],
 )
 def test_unusable_input_is_refused(
@@ -71,7 +72,7 @@ def test_unusable_input_is_refused(
 @pytest.mark.full
 def test_a_size_is_exported(tmp_path: Path) -> None:
     assert command.main([str(tmp_path), "--only", "slide_pvt_tiny"]) == 0
-    found = load(tmp_path / "slide_pvt_tiny.json")
+    found = read_record(Exported, tmp_path / "slide_pvt_tiny.json", command.COMMAND)
     assert found.formats == FOUND.formats
     assert found.worst < 1e-4
     assert 2**28 < found.peak_bytes < 6 * 2**30

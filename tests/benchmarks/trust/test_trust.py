@@ -6,17 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.compare import Verdict
-from benchmarks.gate import Gated
+from benchmarks.compare import Comparison, Verdict
 from benchmarks.generated_page import END, GeneratedPage
 from benchmarks.record import Configuration, Tensor
 from benchmarks.statistics import Estimate, Interval
 from benchmarks.trust import vendors
 from benchmarks.trust.outcomes import Findings, LoopAgreement, Series
-from benchmarks.trust.subject import TrustSettings, TrustSubject, subject
 from benchmarks.trust.tables import COMMAND, grids
-from benchmarks.trust.trial import examine, steps
-from benchmarks.trust.vendors import Vendor, VendorRun
+from benchmarks.trust.trial import TrustSettings, TrustSubject, examine, steps, subject
 from slide_deploy.errors import InputError
 from tests.backends.files import onnx_file
 
@@ -26,7 +23,7 @@ REPORT = (Path(__file__).parent / "benchmark_report.json").read_text()
 def series(extra_work: float, **counts: int) -> Series:
     ratio = Estimate(1.02, Interval(1.01, 1.03))
     found = [
-        Gated("second", ratio, Verdict[name])
+        Comparison("second", ratio, Verdict[name])
         for name, count in counts.items()
         for _ in range(count)
     ]
@@ -83,11 +80,11 @@ def test_the_trial_finds_the_scripted_latencies(tmp_path):
     path.write_text(json.dumps({"script": "noisy", "milliseconds": 2.0}))
     asked = []
 
-    def theirs(run: VendorRun) -> float:
-        asked.append(run)
+    def theirs(path, inputs, configuration, seconds) -> float:
+        asked.append(inputs)
         return 2e6 * 1.2
 
-    scripted = TrustSubject(path, "tests.benchmarks.scripted:scripted", Vendor("theirs", theirs))
+    scripted = TrustSubject(path, "tests.benchmarks.scripted:scripted", "theirs", theirs)
     settings = TrustSettings(2, 6, 0.3, 6, 1, Configuration(batch=4))
     said = []
     found = examine([scripted], settings, said.append)
@@ -98,16 +95,14 @@ def test_the_trial_finds_the_scripted_latencies(tmp_path):
     assert slower.ratios == pytest.approx((1.1, 1.1), rel=0.03)
     (agreement,) = found.agreements
     assert agreement.ratio.value == pytest.approx(1 / 1.2, rel=0.03) and not agreement.accepted
-    assert asked[0].inputs == (Tensor("x", "float32", (4, 3, 8, 8)),)
+    assert asked[0] == (Tensor("x", "float32", (4, 3, 8, 8)),)
     assert found.runtimes == {scripted.target: "scripted 1"}
 
 
 def test_a_candidate_that_fails_ends_the_trial(tmp_path):
     path = tmp_path / "a.json"
     path.write_text(json.dumps({"script": "raises", "milliseconds": 2.0}))
-    failing = TrustSubject(
-        path, "tests.benchmarks.scripted:scripted", Vendor("theirs", lambda _: 1.0)
-    )
+    failing = TrustSubject(path, "tests.benchmarks.scripted:scripted", "theirs", lambda *_: 1.0)
     with pytest.raises(InputError, match="the device was removed"):
         examine([failing], TrustSettings(1, 6, 3.0, 6, 1, Configuration()))
 
@@ -130,11 +125,10 @@ def test_a_report_without_a_median_is_refused(report, sentence):
         vendors.benchmark_app_median(report)
 
 
-def test_benchmark_app_has_the_settings_of_our_target(tmp_path):
+def test_benchmark_app_has_the_settings_of_our_target():
     inputs = (Tensor("image", "float32", (8, 3, 4, 4)), Tensor("scale", "float32", (8,)))
-    run = VendorRun(Path("a.xml"), inputs, Configuration(threads=3), 2)
-    command = vendors.benchmark_app_command("benchmark_app", run, tmp_path)
-    options = dict(zip(command[1::2], command[2::2], strict=False))
+    words = vendors.benchmark_app_options(Path("a.xml"), inputs, Configuration(threads=3), 2)
+    options = dict(zip(words[::2], words[1::2], strict=True))
     assert options["-nthreads"] == "3" and options["-nstreams"] == "1" and options["-pin"] == "NO"
     assert options["-infer_precision"] == "f32" and options["-t"] == "2"
     assert options["-shape"] == "image[8,3,4,4],scale[8]"
@@ -142,19 +136,17 @@ def test_benchmark_app_has_the_settings_of_our_target(tmp_path):
 
 def test_the_loop_times_a_file(tmp_path):
     path = onnx_file(tmp_path, None)
-    _, loop = vendors.VENDORS[".onnx"]
-    nanoseconds = loop.median(
-        VendorRun(path, (Tensor("x", "float32", (2, 4)),), Configuration(), 0.02)
-    )
+    *_, loop = vendors.VENDORS[".onnx"]
+    nanoseconds = loop(path, (Tensor("x", "float32", (2, 4)),), Configuration(), 0.02)
     assert 0 < nanoseconds < 1e9
 
 
 def test_a_failing_tool_is_reported_with_the_reason(tmp_path):
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no model")
-    _, loop = vendors.VENDORS[".onnx"]
+    *_, loop = vendors.VENDORS[".onnx"]
     with pytest.raises(InputError, match=r"onnxruntime_loop\.py failed: .*broken\.onnx"):
-        loop.median(VendorRun(broken, (), Configuration(), 0.02))
+        loop(broken, (), Configuration(), 0.02)
     with pytest.raises(InputError, match="printed no time: 'hello'"):
         vendors.loop_median("hello\n")
 
