@@ -193,6 +193,19 @@ ARROWS = {
         "slide_deploy.backends",
         "slide_deploy.process.torch_defaults",
     },
+    "slide_deploy.verification.two_files": {
+        "slide_deploy.backends",
+        "slide_deploy.deployable",
+        "slide_deploy.errors",
+        "slide_deploy.graph_checks",
+        "slide_deploy.images.description",
+        "slide_deploy.parsing",
+        "slide_deploy.precisions",
+        "slide_deploy.verification",
+        "slide_deploy.verification.cases",
+        "slide_deploy.verification.divergence",
+        "slide_deploy.verification.parity",
+    },
     "slide_deploy.verification.reference_outputs": {
         "slide_deploy.files.reading",
         "slide_deploy.backends",
@@ -342,6 +355,7 @@ WITHOUT_TORCH = (
         "evaluation.shown",
         "verification.draws",
         "verification.reference_outputs.checking",
+        "verification.two_files",
     ),
 )
 

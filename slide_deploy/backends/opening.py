@@ -3,6 +3,7 @@
 `slide_deploy.formats` lists the targets of each format.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,28 @@ def open_file(path: Path, precision: str = FLOAT32.name, target: str | None = No
     """
     chosen = target_for(path, precision) if target is None else require_target(target)
     require_model_file(path)
-    session = chosen.open(path, proof_configuration(chosen.name, precision), untimed)
+    return _with_ends(path, chosen.open(path, proof_configuration(chosen.name, precision), untimed))
+
+
+def open_as_stated(path: Path) -> Session:
+    """Open a file to compute reference values, in float32 and as exactly as a runtime here can.
+
+    The last target of its format that is present here runs the file, without optimising the graph
+    if the runtime can do without: the kernels that also return the intermediates.
+
+    Raises:
+        InputError: if the file is missing, of an unknown kind or cannot be opened.
+        MissingExtra: if the library of the default target is not installed.
+    """
+    every = [target_named(name) for name in reversed(format_of(path).targets)]
+    require_model_file(path)
+    fitting = [each for each in every if each.runs is None or each.runs(path)]
+    chosen = next((each for each in fitting if each.find().present), None) or target_for(path)
+    settings = replace(proof_configuration(chosen.name), options=dict(chosen.as_stated))
+    return _with_ends(path, chosen.open(path, settings, untimed))
+
+
+def _with_ends(path: Path, session: Session) -> Session:
     if not session.inputs or not session.outputs:
         raise InputError(f"{path} has no input or no output: export the model again.")
     return session

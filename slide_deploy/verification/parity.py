@@ -45,6 +45,7 @@ def compare(
     scale: float = 0.0,
     is_centred: bool = False,
     largest: float = 0.0,
+    rounding: float = _ROUNDING,
 ) -> Agreement:
     """Compare logits (rows, classes), or an array of any rank, with its reference in float64.
 
@@ -62,6 +63,7 @@ def compare(
             its largest value are computed. Then a file that outputs the same for every image gets
             no credit for what all outputs have in common.
         largest: largest absolute value of the whole output if these numbers are samples of it.
+        rounding: largest share of ``scale`` that counts as rounding noise of the reference.
     """
     if reference.dtype.kind != "f":
         return _compare_exact(output, reference)
@@ -81,7 +83,7 @@ def compare(
     worst = float(np.abs(difference).max())
     largest = max(largest, float(np.abs(reference).max()))
     noise, signal = float((difference**2).sum()), float((reference**2).sum())
-    if largest <= _ROUNDING * scale:
+    if largest <= rounding * scale:
         largest, signal = scale, scale**2 * reference.size
     if noise == 0.0:
         return Agreement(0.0, 0.0, math.inf, 1.0 if classes else None)
@@ -176,16 +178,18 @@ def verify(
     runtime: str,
     version: str,
     limit: Limit = FLOAT32_LIMIT,
+    rounding: float = _ROUNDING,
 ) -> Verification:
     """Run every case and compare every output that the reference has.
 
     Args:
         predict: runs the file under test; a missing output fails.
         cases: the inputs.
-        references: the true outputs of each case, from the branched model in float64.
+        references: the true outputs of each case, as a rule from the branched model in float64.
         runtime: name of the runtime that runs the file.
         version: of that runtime.
         limit: the allowed error.
+        rounding: as for ``compare``; larger for references that were computed in float32.
     """
     lacking = np.empty(0)
     scales = {
@@ -197,7 +201,11 @@ def verify(
         outputs = case.run(predict)
         for name, wanted in reference.items():
             agreement = compare(
-                outputs.get(name, lacking), wanted, scales[name], case.rows is not None
+                outputs.get(name, lacking),
+                wanted,
+                scales[name],
+                case.rows is not None,
+                rounding=rounding,
             )
             results.append(CaseResult(case.name, case.batch, name, agreement))
     return Verification(tuple(results), limit, runtime, version)

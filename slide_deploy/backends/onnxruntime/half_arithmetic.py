@@ -42,8 +42,10 @@ def has_float16(model: "onnx.ModelProto") -> bool:
 def with_rounding(model: "onnx.ModelProto") -> "onnx.ModelProto":
     """Return a float32 copy of a float16 model, with the rounding to float16 written out.
 
+    Its inputs and outputs are float32 as well. Inputs are not rounded: give numbers of float16.
+
     Args:
-        model: has no float16 inputs or outputs and no control flow.
+        model: has no control flow.
     """
     import onnx
     from onnx import TensorProto, helper
@@ -55,6 +57,9 @@ def with_rounding(model: "onnx.ModelProto") -> "onnx.ModelProto":
     del graph.node[:], graph.value_info[:]
     for tensor in graph.initializer:
         _widen(tensor)
+    for port in (*graph.input, *graph.output):
+        if port.type.tensor_type.elem_type == TensorProto.FLOAT16:
+            port.type.tensor_type.elem_type = TensorProto.FLOAT
     for node in model.graph.node:
         copy = graph.node.add()
         copy.CopyFrom(node)

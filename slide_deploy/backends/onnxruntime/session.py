@@ -36,6 +36,7 @@ from slide_deploy.backends.refusals import refuse_precision, refuse_unusable
 from slide_deploy.errors import InputError, MissingExtra
 
 SUFFIXES = (".onnx",)
+AS_STATED = {"graph_optimization_level": "ORT_DISABLE_ALL"}
 _CPU = "CPUExecutionProvider"
 _TYPES = {
     "tensor(float)": "float32",
@@ -61,6 +62,7 @@ def target(provider: Provider) -> Target:
         intermediates=intermediates if is_cpu else None,
         profile=partial(profile, partial(open_file, provider)) if provider.profiled else None,
         processor=is_cpu,
+        as_stated=AS_STATED if is_cpu else {},
     )
 
 
