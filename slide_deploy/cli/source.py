@@ -57,6 +57,11 @@ class Source:
         return replace(self, folder=Path()) != Source()
 
     @property
+    def is_onnx(self) -> bool:
+        """Whether the network is an ``.onnx`` file."""
+        return self.checkpoint is not None and self.checkpoint.suffix.lower() == ".onnx"
+
+    @property
     def title(self) -> str:
         """The name of the network in messages."""
         return self.model or (_named(self.checkpoint).name if self.checkpoint else "nothing")
@@ -84,7 +89,7 @@ class Source:
             ours = {
                 "--model-args": self.model_args is not None,
                 "--weights-file": self.weights_file is not None,
-                "--input": bool(self.input),
+                "--input": bool(self.input) and not self.is_onnx,
             }
             for option, given in ours.items():
                 if given:
@@ -153,10 +158,14 @@ class Source:
                 dynamic_batch=dynamic_batch,
                 folder=self.folder,
             )
+        assert self.checkpoint is not None
+        if self.is_onnx:
+            from slide_deploy.onnx_network.deployable import deployable_onnx
+
+            return deployable_onnx(self.checkpoint, self.input)
         from slide_deploy.deployable.trained import deployable_checkpoint
         from slide_deploy.hosts import load_checkpoint
 
-        assert self.checkpoint is not None
         loaded = load_checkpoint(_named(self.checkpoint), self.overrides())
         return deployable_checkpoint(loaded, features=features, dynamic_batch=dynamic_batch)
 

@@ -58,6 +58,8 @@ class Deployable:
         normalisation: mean and standard deviation of each channel in training, for pixels divided
             by 255; None if unknown.
         processing: embedded processing before and after ``model``; None for none.
+        reference: another module whose outputs are the true ones, called as ``model`` is: the file
+            that the network was read from. None if ``model`` in float64 is.
     """
 
     model: nn.Module
@@ -69,6 +71,7 @@ class Deployable:
     takes_images: bool = False
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     processing: Processing | None = None
+    reference: nn.Module | None = None
 
     @property
     def open_names(self) -> tuple[str, ...]:
