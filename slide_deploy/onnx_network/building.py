@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from slide_deploy.errors import InputError
-from slide_deploy.onnx_network.host_values import is_host
+from slide_deploy.onnx_network.host_values import as_tensor, is_host
 from slide_deploy.onnx_network.module import (
     FUNCTIONS,
     OnnxModule,
@@ -22,6 +22,11 @@ from slide_deploy.onnx_network.module import (
 from slide_deploy.onnx_network.operators import is_symmetric, spatial_padding
 from slide_deploy.onnx_network.reading import array_of, attributes_of
 
+# Operators whose weights and biases are tensors, even where they are single numbers.
+_WEIGHTED = (
+    *("Conv", "ConvTranspose", "MatMul", "Gemm", "LayerNormalization", "RMSNormalization"),
+    *("BatchNormalization", "InstanceNormalization", "GroupNormalization", "PRelu"),
+)
 _CONVOLUTIONS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
 
 
@@ -131,6 +136,9 @@ def parts_of(model: Any) -> GraphParts:
             )
         )
     parts.steps = without_unused(parts.steps, parts.outputs)
+    for name in (name for step in parts.steps if step.operator in _WEIGHTED for name in step.inputs):
+        if isinstance(parts.constants.get(name), np.ndarray):
+            parts.constants[name] = as_tensor(parts.constants[name])
     fold_constants(parts)
     _make_layers(parts)
     return parts

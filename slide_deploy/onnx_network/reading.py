@@ -115,3 +115,13 @@ def kind_of(data_type: int) -> str:
     if name not in _KINDS:
         raise InputError(f"it casts to {name.lower()}")
     return _KINDS[name]
+
+
+def precision_of(model: Any) -> str:
+    """Return the precision of a file: "float16" if most of its stored numbers are, else "float32"."""
+    sizes = {"FLOAT16": 0, "FLOAT": 0}
+    for value in model.graph.initializers.values():
+        name = value.const_value.dtype.name
+        if name in sizes:
+            sizes[name] += value.const_value.size
+    return "float16" if sizes["FLOAT16"] > sizes["FLOAT"] else "float32"
