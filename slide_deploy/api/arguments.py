@@ -28,13 +28,15 @@ def public(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _R
     """Decorate a public function so that its errors name its arguments, not command-line options.
 
     "Give --keep-windows" becomes "give `keep_windows`" if the function has an argument of that
-    name. A failed import of an optional library becomes ``MissingExtra``.
+    name, or of its plural, as `inputs` for --input. A failed import of an optional library becomes
+    ``MissingExtra``.
     """
     arguments = signature(function).parameters
 
     def argument(option: re.Match[str]) -> str:
         name = option[1].replace("-", "_")
-        return f"`{name}`" if name in arguments else option[0]
+        known = next((each for each in (name, f"{name}s") if each in arguments), None)
+        return option[0] if known is None else f"`{known}`"
 
     @wraps(function)
     def called(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:

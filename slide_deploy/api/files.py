@@ -1,13 +1,14 @@
 """Exported files in Python: verify, check and predict."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slide_deploy.api.arguments import PathLike, Size, path_of, paths_of, public, size_of
 from slide_deploy.errors import CheckFailed, InputError
+from slide_deploy.formats import find_format
 from slide_deploy.graph_checks.check import Report, check_file
 from slide_deploy.graph_checks.policy import Policy, named_policy
 from slide_deploy.images.prediction import Guess
@@ -15,19 +16,24 @@ from slide_deploy.verification.divergence import Divergence
 from slide_deploy.verification.parity import Verification
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from slide_deploy.api.networks import Inputs, Model
+    from slide_deploy.deployable.inputs import Input
 
 
 @dataclass(frozen=True, repr=False)
 class FileVerdict:
-    """Whether the outputs of a file agree with those of its network.
+    """Whether the outputs of a file agree with those of its network, or of another file.
 
     Attributes:
         path: path of the file.
-        network: name of the reference: the network, or its stored reference outputs.
+        network: name of the reference: the network, its stored reference outputs, or the path of
+            the other file.
         verification: the errors of every case and output.
         first_divergence: the first layer whose outputs differ, and the noise of each layer of a
-            quantised file; None without ``locate``.
+            quantised file; against another file, the first value that differs. None without
+            ``locate``.
         names_another_source: whether the file's metadata names other weights as its source.
         precision: the precision that the runtime computed in; its limits were applied.
     """
@@ -70,7 +76,8 @@ class FileVerdict:
         if self.first_divergence is not None:
             wrong = self.first_divergence.first_wrong
             agree = f"all {self.first_divergence.layers} agree"
-            lines.append(f"layers: {agree if wrong is None else f'{wrong} is the first wrong one'}")
+            what = agree if wrong is None else f"{wrong} is the first wrong one"
+            lines.append(f"{self.first_divergence.searched}: {what}")
         noise = () if self.first_divergence is None else self.first_divergence.noise
         tables = (noise_table(noise), noise_line(noise)) if noise else ()
         return as_text(case_table(self.verification), *tables, *lines)
@@ -87,23 +94,25 @@ def verify(
     target: str | None = None,
     locate: bool = False,
 ) -> FileVerdict:
-    """Run an exported file and compare its outputs with those of its network in float64.
+    """Run a file and compare its outputs with those of its network in float64, or of another file.
 
     Args:
         file: an exported file, such as an ``.onnx`` file, an OpenVINO ``.xml`` or an
             ``.mlpackage`` folder.
         model: a module, the path of a checkpoint, or the result of ``load``; it is not changed.
-            Default: the reference outputs that the export stored beside the file, which need
-            neither torch nor the network.
-        inputs: example inputs of ``forward``; only for a module.
+            The path of another model file, of any format, compares the two files: the other one
+            runs unoptimised and is right. Default: the reference outputs that the export stored
+            beside the file. Neither of these needs torch.
+        inputs: example inputs of ``forward``, for a module. For another model file: an array for
+            each input, by name or in order, if inputs have open sizes or need certain values.
         precision: precision of the file. It sets the error limits and the precision of the
             runtime. Default: the precision in the file's metadata, if the weights confirm it.
         calibration: for int8 files: the images or the ``.npz`` file of their export. The file is
             verified on the examples that the export held back.
         target: runtime and device, such as "openvino:gpu". Default: the format's own runtime on
             the CPU.
-        locate: find the first layer whose outputs differ; in a quantised file, also measure the
-            noise of each layer.
+        locate: find the first layer whose outputs differ, or the first value that another file
+            does not compute; in a quantised file, also measure the noise of each layer.
 
     Returns:
         The verdict. A disagreement does not raise; call ``raise_if_failed`` for that.
@@ -115,6 +124,11 @@ def verify(
     if model is None:
         given = (inputs, precision, calibration)
         return _by_reference(path_of(file, "file"), target, given != (None, None, None) or locate)
+    if isinstance(model, str | os.PathLike) and find_format(path_of(model, "model")) is not None:
+        if calibration is not None:
+            raise InputError("`calibration` needs the network: give it to verify.")
+        other = path_of(model, "model")
+        return _by_file(path_of(file, "file"), other, inputs, precision, target, locate)
     from slide_deploy.api.networks import network_of
     from slide_deploy.backends import open_file
     from slide_deploy.models.host_network import are_features
@@ -137,6 +151,59 @@ def verify(
         first_divergence=verify.locate(path, network, record.name) if locate else None,
         names_another_source=verify.names_another_origin(path, network),
     )
+
+
+def _by_file(
+    path: Path,
+    reference: Path,
+    inputs: "Inputs | None",
+    precision: str | None,
+    target: str | None,
+    locate: bool,
+) -> FileVerdict:
+    from slide_deploy.tasks.proofs import precision_to_prove
+    from slide_deploy.verification.two_files.verify import (
+        locate_difference,
+        open_two_files,
+        verify_two_files,
+    )
+
+    record = precision_to_prove(path, precision, target)
+    given = _given_inputs(path, inputs)
+    files = open_two_files(path, reference, record.name, target, given)
+    verification = verify_two_files(files, record.name)
+    return FileVerdict(
+        path=path,
+        network=str(reference),
+        precision=record.name,
+        verification=verification,
+        first_divergence=(locate_difference(files, verification, record.name) if locate else None),
+    )
+
+
+def _given_inputs(path: Path, inputs: "Inputs | None") -> "list[Input]":
+    """Arrays for the inputs of a file, from an argument with one of them or with all."""
+    from slide_deploy.deployable.inputs import Input
+    from slide_deploy.graph_checks import read_graph
+
+    if inputs is None:
+        return []
+    if not isinstance(inputs, Mapping):
+        names = [each.name for each in read_graph(path).inputs]
+        arrays = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+        if len(names) != len(arrays):
+            raise InputError(
+                f"{path} takes {', '.join(names)}: give `inputs` an array for each, not "
+                f"{len(arrays)}."
+            )
+        inputs = dict(zip(names, arrays, strict=True))
+    return [Input(name, _array(each)) for name, each in inputs.items()]
+
+
+def _array(values: Any) -> "np.ndarray":
+    import numpy as np
+
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
 
 def _by_reference(path: Path, target: str | None, needs_network: bool) -> FileVerdict:

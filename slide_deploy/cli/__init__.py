@@ -59,6 +59,8 @@ COMMANDS = (
         "slide-deploy verify exported/model.onnx --against model.pth\n\n"
         "A file of int8, layer by layer: slide-deploy verify exported/model.onnx --against "
         "model.pth --calibration pictures --locate\n\n"
+        "A file that another tool changed: slide-deploy verify simplified.onnx --against "
+        "original.onnx --locate\n\n"
         "A network of your own: slide-deploy verify exported/build.onnx --model net:build "
         "--weights-file run.pth --input image=1x3x640x640",
     ),

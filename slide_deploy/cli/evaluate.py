@@ -25,7 +25,7 @@ _BATCH = 8
 _WITH_MERGE = {"merge", "files", "max_drop", "quiet", "json_to"}
 
 
-@against_source
+@against_source("Checkpoint that the files were exported from.")
 def evaluate(
     context: typer.Context,
     source: Source,

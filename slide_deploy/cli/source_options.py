@@ -19,12 +19,6 @@ _CHECKPOINT = Annotated[
         metavar="CHECKPOINT",
     ),
 ]
-_AGAINST = Annotated[
-    Path | None,
-    typer.Option(
-        "--against", help="Checkpoint that the files were exported from.", show_default=False
-    ),
-]
 _OPTIONS: dict[str, tuple[Any, Any]] = {
     "model": (
         Annotated[
@@ -149,19 +143,20 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
 }
 
 
-def takes_source(command: Callable[..., None], against: bool = False) -> Callable[..., None]:
+def takes_source(command: Callable[..., None], against: str = "") -> Callable[..., None]:
     """Add the options that name a network to a command.
 
     Args:
         command: a function with a parameter ``source`` of type :class:`Source`. The checkpoint
             replaces that parameter; the other options follow the command's own.
-        against: whether the checkpoint is the option ``--against`` instead of an argument.
+        against: help of the option ``--against``, if that is the checkpoint instead of an argument.
 
     Returns:
         The command with the additional options in its signature.
     """
     name = "against" if against else "checkpoint"
-    named = {name: (_AGAINST if against else _CHECKPOINT, None)}
+    option = typer.Option("--against", help=against, show_default=False)
+    named = {name: (Annotated[Path | None, option] if against else _CHECKPOINT, None)}
     options = {
         each: inspect.Parameter(
             each, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
@@ -193,6 +188,10 @@ def takes_source(command: Callable[..., None], against: bool = False) -> Callabl
     return with_source
 
 
-def against_source(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that name a network to a command, the checkpoint as ``--against``."""
-    return takes_source(command, against=True)
+def against_source(help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the options that name a network to a command, the checkpoint as ``--against``.
+
+    Args:
+        help: of ``--against``.
+    """
+    return lambda command: takes_source(command, help)

@@ -1,7 +1,7 @@
 """The commands ``verify`` and ``predict``, which run a file."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,17 +16,15 @@ from slide_deploy.cli.options import (
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.source import Source
 from slide_deploy.cli.source_options import against_source
+from slide_deploy.cli.verify_two import describe_divergence, finish, verify_two
 from slide_deploy.errors import InputError
+from slide_deploy.formats import find_format, suffixes
 from slide_deploy.terminal.printable import echo
-
-if TYPE_CHECKING:
-    from slide_deploy.verification.divergence import Divergence
-    from slide_deploy.verification.parity import Verification
 
 _CHECKPOINTS = (".pth", ".pt", ".safetensors")
 
 
-@against_source
+@against_source("Checkpoint that the file was exported from, or another file to compare it with.")
 def verify(
     file: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
     source: Source,
@@ -60,7 +58,9 @@ def verify(
 ) -> None:
     """Compare a file with its network again, later or on another machine.
 
-    Without a network, it is compared with the reference outputs that its export left beside it.
+    With another file after --against, the outputs of that file are the true ones; --input gives
+    sizes that both files leave open. Without either, the file is compared with the reference
+    outputs that its export left beside it.
     """
     if not source.is_given:
         for option, given in (
@@ -75,13 +75,17 @@ def verify(
                 )
         _verify_by_reference(file, target, quiet, json_to)
         return
+    _refuse_swapped(file, source.checkpoint)
+    if source.checkpoint is not None and find_format(source.checkpoint) is not None:
+        chosen = None if precision is None else precision.value
+        verify_two(file, source, chosen, calibration, target, locate, quiet, json_to)
+        return
     from slide_deploy.backends import open_file
     from slide_deploy.models.host_network import are_features
     from slide_deploy.tasks.proofs import examples_to_prove, precision_to_prove
     from slide_deploy.terminal.console import case_table, noise_line, noise_table, stdout
     from slide_deploy.terminal.progress import Steps
 
-    _refuse_swapped(file, source.checkpoint)
     source.require("the checkpoint with --against")
     examples = [calibration] if calibration is not None else []
     outputs = Outputs({"--json": json_to}, quiet, [file, *source.files, *examples])
@@ -126,8 +130,8 @@ def verify(
             if divergence.noise:
                 stdout().print(noise_table(divergence.noise))
                 echo(noise_line(divergence.noise))
-            echo(_describe_divergence(divergence))
-    _finish(outputs, file, title, result)
+            echo(describe_divergence(divergence))
+    finish(outputs, file, title, result)
 
 
 def _verify_by_reference(file: Path, target: str | None, quiet: bool, json_to: Path | None) -> None:
@@ -152,17 +156,7 @@ def _verify_by_reference(file: Path, target: str | None, quiet: bool, json_to: P
     if not outputs.quiet:
         stdout().print(case_table(result))
         echo(f"precision: {reference.precision}, from {reference_path(file).name}")
-    _finish(outputs, file, "its reference outputs", result)
-
-
-def _finish(outputs: Outputs, file: Path, expected: str, result: "Verification") -> None:
-    """Print which cases disagree, finish the outputs, and exit with code 1 if any does."""
-    if not result.passed:
-        failures = ", ".join(result.failures)
-        echo(f"slide-deploy: {file} disagrees with {expected} on: {failures}.", err=True)
-    outputs.finish()
-    if not result.passed:
-        raise typer.Exit(1)
+    finish(outputs, file, "its reference outputs", result)
 
 
 def predict(
@@ -226,8 +220,6 @@ def _refuse_swapped(file: Path, against: Path | None) -> None:
     Raises:
         InputError: a path is of the wrong kind.
     """
-    from slide_deploy.formats import suffixes
-
     written = suffixes()
     known = ", ".join(written)
     is_written = [path is not None and path.suffix.lower() in written for path in (file, against)]
@@ -235,19 +227,7 @@ def _refuse_swapped(file: Path, against: Path | None) -> None:
         raise InputError(
             f"{file} and {against} are swapped: give verify {against} --against {file}."
         )
-    if is_written == [True, True]:
-        raise InputError(
-            f"--against {against} is an exported file: give the checkpoint that {file} was "
-            f"exported from."
-        )
     if file.suffix.lower() in _CHECKPOINTS:
         raise InputError(
             f"{file} is a checkpoint: give an exported file first, one that ends in {known}."
         )
-
-
-def _describe_divergence(divergence: "Divergence") -> str:
-    if divergence.first_wrong is None:
-        return f"layers: all {divergence.layers} agree"
-    after = f"; the last that agrees is {divergence.last_right}" if divergence.last_right else ""
-    return f"layers: the first that disagrees is {divergence.first_wrong}{after}"

@@ -34,6 +34,11 @@ class Input:
         """The sizes, with names for open ones."""
         return tuple(self.open.get(axis, size) for axis, size in enumerate(self.example.shape))
 
+    @property
+    def varies(self) -> bool:
+        """Whether the example holds different values, also if they are booleans or NaN."""
+        return bool(self.example.size and (self.example != self.example.flat[0]).any())
+
     def resized(self, sizes: Mapping[str, int]) -> "Input":
         """Return the input at other sizes, with its example repeated or cut.
 

@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from exporters.outcome import ExportOptions
-from exporters.quantisation.calibration import read_calibration
 from slide_deploy.backends.opening import require_target, target_for
-from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.graph_checks.declarations import CALIBRATION_KEY, PRECISION_KEY
@@ -15,6 +13,9 @@ from slide_deploy.graph_checks.rules.precision import RULE
 from slide_deploy.images.description import Preprocessing, read_description
 from slide_deploy.precisions import FLOAT32, Precision, precision_named
 from slide_deploy.verification.cases import Case, example_case
+
+if TYPE_CHECKING:
+    from slide_deploy.deployable.record import Deployable
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def precision_to_prove(path: Path, requested: str | None, target: str | None = N
 
 
 def examples_to_prove(
-    path: Path, deployable: Deployable, precision: Precision, calibration: Path | None
+    path: Path, deployable: "Deployable", precision: Precision, calibration: Path | None
 ) -> FormProof:
     """Return the examples that an export with the same calibration set held back.
 
@@ -88,6 +89,9 @@ def examples_to_prove(
             f"{precision.name} is verified on examples, because its error depends on real inputs: "
             f"give --calibration the images, or the .npz file, of the export."
         )
+    from exporters.outcome import ExportOptions
+    from exporters.quantisation.calibration import read_calibration
+
     metadata = read_graph(path).metadata
     described = read_description(metadata)
     preprocessing = Preprocessing()

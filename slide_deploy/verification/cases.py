@@ -112,7 +112,7 @@ def verification_cases(
                 if each.pixels
             }
             cases.append(Case.drawn("white", drawn() | white))
-    if any((each.example != each.example.ravel()[:1]).any() for each in inputs):
+    if any(each.varies for each in inputs):
         cases.insert(0, Case("example", {each.name: each.example for each in inputs}))
     for name, others in (sizes or {}).items():
         cases += [Case.drawn(f"{name} of {size}", drawn(1.0, {name: size})) for size in others]

@@ -57,6 +57,7 @@ class Divergence:
         found: number of layers found in the file.
         layers: number of layers searched.
         noise: noise of each layer of a quantised file; empty for other files.
+        searched: what the names and numbers above count: layers of a network, or values of a file.
     """
 
     last_right: str | None
@@ -64,6 +65,7 @@ class Divergence:
     found: int
     layers: int
     noise: "tuple[LayerNoise, ...]" = ()
+    searched: str = "layers"
 
 
 def first_divergence(

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from slide_deploy.backends import open_file
 from slide_deploy.deployable.inputs import Input
 from slide_deploy.errors import InputError
 from slide_deploy.precisions import precision_named
@@ -50,6 +51,14 @@ def test_a_file_agrees_with_a_copy_in_every_case(tmp_path: Path, reference: Path
     assert verdict.outputs == ("map", "logits")
     assert verdict.worst.max_relative < 1e-5
     assert located(tmp_path / "copy.onnx", reference) == ("logits", None)
+
+
+def test_the_reference_runs_unoptimised(reference: Path) -> None:
+    files = open_two_files(reference, reference, target="openvino:cpu")
+    assert files.file.session.runtime == "openvino"
+    facts = files.reference.session.facts
+    assert facts["graph_optimization_level"] == "ORT_DISABLE_ALL"
+    assert files.reference.session.runtime == "onnxruntime"
 
 
 def test_another_weight_fails_wherever_it_is_read(tmp_path: Path, reference: Path) -> None:
@@ -324,30 +333,38 @@ def test_int8_needs_examples(tmp_path: Path, reference: Path) -> None:
         verify_against_file(reference, reference, "int8")
 
 
-def test_noise_of_a_reference_in_float32_is_no_output(tmp_path: Path) -> None:
-    """Of an image without contrast both compute rounding noise instead of zero."""
-    ports = {"x": ("float32", (1, 1000))}
-
-    def normalised(path: Path, nodes: list[object]) -> Path:
-        more = [
-            node("ReduceMean", "u last", "m"),
-            node("Sub", "u m", "c"),
-            node("MatMul", "c w", "y"),
-        ]
-        weight = np.random.default_rng(2).standard_normal((1000, 4)).astype(np.float32)
-        constants = {
-            "last": np.array([1]),
+def test_rounding_noise_of_the_reference_is_no_output(tmp_path: Path) -> None:
+    """Of zeros, (x + p) w - p w is zero, and both files compute rounding noise instead."""
+    draw = np.random.default_rng(2)
+    shift, weight = draw.standard_normal((1, 64)), draw.standard_normal((64, 4))
+    constants = {
+        name: each.astype(np.float32)
+        for name, each in {
+            "p": shift,
             "w": weight,
-            "a": np.array(0.1, np.float32),
-            "b": np.array(0.2, np.float32),
-            "ab": np.array(np.float32(0.1) + np.float32(0.2), np.float32),
-        }
-        return save(path, [*nodes, *more], ports, {"y": "float32"}, **constants)
-
-    apart = normalised(tmp_path / "a.onnx", [node("Add", "x a", "t"), node("Add", "t b", "u")])
-    together = normalised(tmp_path / "b.onnx", [node("Add", "x ab", "u")])
-    assert verify_against_file(apart, together).passed
-    assert verify_against_file(together, apart).passed
+            "top": weight[:32],
+            "bottom": weight[32:],
+            "pw": shift.astype(np.float32).astype(float) @ weight.astype(np.float32),
+        }.items()
+    }
+    ports = {"x": ("float32", (1, 64))}
+    shifted, back = node("Add", "x p", "u"), node("Sub", "v pw", "y")
+    halves = [
+        node("Split", "u", "a b", axis=1, num_outputs=2),
+        node("MatMul", "a top", "at"),
+        node("MatMul", "b bottom", "bb"),
+        node("Add", "at bb", "v"),
+    ]
+    whole = [node("MatMul", "u w", "v")]
+    first, second = (
+        save(path, [shifted, *product, back], ports, {"y": "float32"}, **constants)
+        for path, product in ((tmp_path / "a.onnx", halves), (tmp_path / "b.onnx", whole))
+    )
+    zeros = {"x": np.zeros((1, 64), np.float32)}
+    noise = [open_file(path)(zeros)["y"] for path in (first, second)]
+    assert np.abs(noise[0] - noise[1]).max() > 0.1 * np.abs(noise[1]).max() > 0
+    assert verify_against_file(first, second).passed
+    assert verify_against_file(second, first).passed
 
 
 def test_merged_values_count_as_right(tmp_path: Path) -> None:

@@ -45,7 +45,9 @@ def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
     except Exception as error:  # onnx and onnxruntime have no base class for their errors
         raise InputError(f"{path} does not load on onnxruntime:cpu ({line_of(error)}).") from error
     return {
-        name: value for name, value in zip(names, values, strict=True) if value.dtype.kind == "f"
+        name: value
+        for name, value in zip(names, values, strict=True)
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f"  # others are sequences
     }
 
 

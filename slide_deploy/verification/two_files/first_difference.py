@@ -40,12 +40,12 @@ def first_difference(
         limit: how far two values may be apart to count as equal.
 
     Raises:
-        InputError: if the values have other names than the graph.
+        InputError: if none of the values has a name of the graph.
     """
     order = _searched(graph, values)
     if not order:
         raise InputError(
-            f"{graph.path}: the runtime names its intermediates otherwise than the file does: "
+            f"{graph.path} has no float value that its runtime shows under the file's name: "
             f"leave out --locate."
         )
     by_size: dict[int, list[_Candidate]] = {}
@@ -64,6 +64,7 @@ def first_difference(
         first_wrong=first,
         found=len(found),
         layers=len(order),
+        searched="values",
     )
 
 

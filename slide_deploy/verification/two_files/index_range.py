@@ -39,14 +39,19 @@ def index_count(graph: Graph, name: str) -> int:
                 count = min(count, _entries(graph, node))
                 is_looked_up = True
                 continue
-            found = [graph.values.get(output) for output in node.outputs]
-            if all(each is not None and "float" in each.dtype for each in found):
+            if kind is Kind.CAST and _is_float(graph, node):
                 continue
-            if kind not in _MOVES:
+            # Elsewhere an integer may be a size or a position.
+            if kind not in _MOVES or (kind is not Kind.CONCAT and value in node.inputs[1:]):
                 return LEAST
             waiting += [output for output in node.outputs if output not in seen]
             seen.update(node.outputs)
     return count if is_looked_up else ANY
+
+
+def _is_float(graph: Graph, cast: Node) -> bool:
+    found = [graph.values.get(output) for output in cast.outputs]
+    return all(each is not None and "float" in each.dtype for each in found)
 
 
 def _entries(graph: Graph, node: Node) -> int:
@@ -56,8 +61,10 @@ def _entries(graph: Graph, node: Node) -> int:
         return LEAST
     sizes = [size for size in shape if isinstance(size, int)]
     axis = node.integers("axis")
-    if graph.format == "onnx" and node.operator == "Gather":
-        axis = axis or (0,)
+    if axis is None and len(node.inputs) > 2:
+        axis = graph.integers(node.inputs[2])
+    if axis is None and node.operator == graph.dialect.gather and graph.dialect.optional_inputs:
+        axis = (0,)  # ONNX's default
     if axis is not None and len(axis) == 1 and -len(sizes) <= axis[0] < len(sizes):
         return max(1, sizes[axis[0]])
     return max(1, min(sizes, default=LEAST))

@@ -94,8 +94,7 @@ def _shared(
         example = _as_given(file, port, shape, given).astype(dtype)
         open_sizes = _open_batch(shape) if 0 in given.open else {}
     shared = Input(port.name, example, open_sizes, pixels=_takes_pixels(port, other, dtype))
-    is_given = example.size > 0 and bool((example != example.flat[0]).any())
-    if shared.pixels or is_given or example.dtype.kind not in "iu":
+    if shared.pixels or shared.varies or example.dtype.kind not in "iu":
         return shared
     count = min(
         index_count(file.graph, port.name),

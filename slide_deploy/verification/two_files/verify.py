@@ -1,7 +1,7 @@
 """Run a file and its reference on the same inputs, and compare every output."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -56,11 +56,11 @@ class TwoFiles:
 
     def outputs(self, inputs: Feeds) -> NamedOutputs:
         """Run the judged file."""
-        return self.file.session(self.feeds(inputs))
+        return _run(self.file, self.feeds(inputs))
 
     def true_outputs(self, inputs: Feeds) -> NamedOutputs:
         """Run the reference, and return its outputs under the names of the judged file."""
-        given = self.reference.session(self.reference_feeds(inputs))
+        given = _run(self.reference, self.reference_feeds(inputs))
         return {name: given[other] for name, other in self.pairing.outputs.items()}
 
     @cached_property
@@ -143,6 +143,9 @@ def locate_difference(
 ) -> Divergence:
     """Find the first value of the judged file that its reference does not compute.
 
+    Values are computed without the runtime's optimiser. If all of them agree and an output of the
+    runtime does not, that output is the difference.
+
     Args:
         files: the two files.
         verification: their comparison. The first case that fails is run; if none does, the first.
@@ -152,13 +155,25 @@ def locate_difference(
         InputError: if the intermediates of a file cannot be read.
     """
     limit = precision_named(precision).limit
-    failed = {each.name for each in verification.cases if not each.agreement.within(limit)}
-    case = next((each for each in files.cases if each.name in failed), files.cases[0])
+    failed = [each for each in verification.cases if not each.agreement.within(limit)]
+    names = {each.name for each in failed}
+    case = next((each for each in files.cases if each.name in names), files.cases[0])
     inputs = next(case.parts())
     feeds, reference_feeds = files.feeds(inputs), files.reference_feeds(inputs)
-    ours = {**values_of(files.file.path, feeds)}
+    ours = values_of(files.file.path, feeds)
     theirs = {**reference_feeds, **values_of(files.reference.path, reference_feeds)}
-    return first_difference(files.file.graph, ours, tuple(theirs.values()), limit)
+    found = first_difference(files.file.graph, ours, tuple(theirs.values()), limit)
+    if failed and found.first_wrong is None:
+        return replace(found, first_wrong=failed[0].output)
+    return found
+
+
+def _run(file: OpenedFile, feeds: Feeds) -> NamedOutputs:
+    """Run one of the two files; the error of a runtime names no file."""
+    try:
+        return file.session(feeds)
+    except InputError as error:
+        raise InputError(f"{file.path}: {error}") from error
 
 
 def _as_taken(file: OpenedFile, feeds: Feeds) -> Feeds:
