@@ -100,25 +100,15 @@ class Source:
                 raise InputError(
                     f"No network: give {otherwise}, or a network of your own with --model."
                 )
+            if self.is_onnx:
+                self._refuse_settings(f"for {self.checkpoint}, which is an .onnx file")
             return
         if self.checkpoint is not None:
             raise InputError(
                 f"{self.checkpoint} is a checkpoint and --model {self.model} a network: give one; "
                 f"--weights-file gives the weights of the network."
             )
-        theirs = {
-            "--image-size": self.image_size is not None,
-            "--window-size": self.window_size is not None,
-            "--keep-windows": self.keep_windows,
-            "--resize-position-tables": self.resize_position_tables,
-            "--heads": self.heads is not None,
-            "--stripes": self.stripes is not None,
-        }
-        for option, given in theirs.items():
-            if given:
-                raise InputError(
-                    f"{option} applies to checkpoints only: leave it out with --model {self.model}."
-                )
+        self._refuse_settings(f"with --model {self.model}", weights=False)
         how = self.entry or self.leave_out or self.weights is not WeightSource.auto
         if self.weights_file is None and how:
             raise InputError(
@@ -128,6 +118,28 @@ class Source:
             raise InputError(
                 f"--model {self.model} needs an example of its input: give --input 1x3x224x224."
             )
+
+    def _refuse_settings(self, where: str, weights: bool = True) -> None:
+        """Refuse options that only apply to checkpoints.
+
+        Args:
+            where: for which network they are given, for the message.
+            weights: whether the options that choose among the weights of a file are refused too.
+        """
+        theirs = {
+            "--image-size": self.image_size is not None,
+            "--window-size": self.window_size is not None,
+            "--keep-windows": self.keep_windows,
+            "--resize-position-tables": self.resize_position_tables,
+            "--heads": self.heads is not None,
+            "--stripes": self.stripes is not None,
+            "--weights": weights and self.weights is not WeightSource.auto,
+            "--entry": weights and self.entry is not None,
+            "--leave-out": weights and bool(self.leave_out),
+        }
+        for option, given in theirs.items():
+            if given:
+                raise InputError(f"{option} applies to checkpoints only: leave it out {where}.")
 
     def load(self, *, features: bool | None = False, dynamic_batch: bool = False) -> "Deployable":
         """Load the network.
@@ -162,6 +174,12 @@ class Source:
         if self.is_onnx:
             from slide_deploy.onnx_network.deployable import deployable_onnx
 
+            for option, given in (("--features", features), ("--dynamic-batch", dynamic_batch)):
+                if given:
+                    raise InputError(
+                        f"{option} applies to checkpoints only: {self.checkpoint} is an .onnx file "
+                        f"and keeps its outputs and its batch."
+                    )
             return deployable_onnx(self.checkpoint, self.input)
         from slide_deploy.deployable.trained import deployable_checkpoint
         from slide_deploy.hosts import load_checkpoint

@@ -33,7 +33,7 @@ _MOVEMENTS = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identi
 
 
 class CutAttention(OnnxModule, CutLayer):
-    """A subgraph that may be a slide attention; it runs at the batch size of the graph or any other.
+    """A subgraph that may be a slide attention. It runs at any batch size.
 
     Attributes:
         batch: batch size of the graph; None if the subgraph takes any.
@@ -43,7 +43,7 @@ class CutAttention(OnnxModule, CutLayer):
     batch: int | None = None
     scale: float = 1.0
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # it has one input
         """Run the subgraph; input and output have the same shape."""
         if self.batch is None or x.shape[0] == self.batch:
             (found,) = self.run({self.inputs[0]: x})
@@ -174,8 +174,7 @@ class _Cut:
         return [
             name
             for name in gates
-            if len(self.shapes.get(name, ())) == len(sizes) in (3, 4)
-            and self.shapes[name] == sizes
+            if len(self.shapes.get(name, ())) == len(sizes) in (3, 4) and self.shapes[name] == sizes
         ]
 
     def _between(self, x: str, y: str) -> list[Step] | None:

@@ -16,7 +16,7 @@ from slide_deploy.onnx_network.module import (
     FUNCTIONS,
     OnnxModule,
     Step,
-    UnsupportedOperator,
+    UnsupportedOperatorError,
     without_unused,
 )
 from slide_deploy.onnx_network.operators import is_symmetric, spatial_padding
@@ -107,7 +107,7 @@ def parts_of(model: Any) -> GraphParts:
     """Return the parts of an ``onnx_ir.Model``.
 
     Raises:
-        UnsupportedOperator: if an operator cannot be read. The message is a sentence without a full
+        UnsupportedOperatorError: if an operator cannot be read. The message is a sentence without a full
             stop.
     """
     graph = model.graph
@@ -121,11 +121,11 @@ def parts_of(model: Any) -> GraphParts:
         name = node.name or f"{node.op_type} {place}"
         if node.domain not in ("", "ai.onnx") or node.op_type not in FUNCTIONS:
             kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-            raise UnsupportedOperator(f"{name} is a {kind}, which cannot be read")
+            raise UnsupportedOperatorError(f"{name} is a {kind}, which cannot be read")
         try:
             attributes = attributes_of(node, opset)
         except InputError as error:
-            raise UnsupportedOperator(f"{name} cannot be read: {error}") from error
+            raise UnsupportedOperatorError(f"{name} cannot be read: {error}") from error
         parts.steps.append(
             Step(
                 node.op_type,
@@ -136,7 +136,9 @@ def parts_of(model: Any) -> GraphParts:
             )
         )
     parts.steps = without_unused(parts.steps, parts.outputs)
-    for name in (name for step in parts.steps if step.operator in _WEIGHTED for name in step.inputs):
+    for name in (
+        name for step in parts.steps if step.operator in _WEIGHTED for name in step.inputs
+    ):
         if isinstance(parts.constants.get(name), np.ndarray):
             parts.constants[name] = as_tensor(parts.constants[name])
     fold_constants(parts)
@@ -148,7 +150,7 @@ def _constant(name: str, stored: Any) -> Any:
     try:
         array = array_of(stored)
     except InputError as error:
-        raise UnsupportedOperator(f"{name} cannot be read: {error}") from error
+        raise UnsupportedOperatorError(f"{name} cannot be read: {error}") from error
     if is_host(array):
         return array
     with warnings.catch_warnings():

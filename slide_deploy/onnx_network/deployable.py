@@ -20,13 +20,18 @@ from slide_deploy.errors import InputError
 from slide_deploy.files.companions import model_digest
 from slide_deploy.onnx_network.attentions import cut_attentions
 from slide_deploy.onnx_network.building import GraphParts, freeze_sizes, parts_of
-from slide_deploy.onnx_network.operators import UnsupportedOperator
+from slide_deploy.onnx_network.operators import UnsupportedOperatorError
 from slide_deploy.onnx_network.reading import read_model
 from slide_deploy.onnx_network.slices import join_slices
 
 # Batch sizes at which a graph with an open batch is run, to see which of its sizes are constant.
 _BATCHES = (2, 3)
 _TYPES = {"FLOAT": "float32", "FLOAT16": "float16", "DOUBLE": "float64"}
+
+
+def is_onnx(path: Path) -> bool:
+    """Whether a path names an ``.onnx`` file."""
+    return path.suffix.lower() == ".onnx"
 
 
 def deployable_onnx(path: Path, inputs: Sequence[str] = ()) -> Deployable:
@@ -59,7 +64,7 @@ def deployable_onnx(path: Path, inputs: Sequence[str] = ()) -> Deployable:
             output_names=list(parts.outputs),
             open_sizes={each.name: each.open(given) for each in declared},
         )
-    except UnsupportedOperator as error:
+    except UnsupportedOperatorError as error:
         raise InputError(f"{path}: {error}: export the network without it.") from error
     names = dict(zip((each.name for each in made.inputs), parts.inputs, strict=True))
     origin = Origin(
@@ -119,7 +124,9 @@ class _Declared:
     @classmethod
     def of(cls, value: Any, path: Path) -> "_Declared":
         if value.shape is None or value.dtype is None:
-            raise InputError(f"{path} does not state the shape of its input {value.name}: export it again.")
+            raise InputError(
+                f"{path} does not state the shape of its input {value.name}: export it again."
+            )
         name = value.dtype.name
         sizes = [each if isinstance(each, int) else each.value for each in value.shape]
         return cls(value.name, _TYPES.get(name, name.lower()), sizes)
@@ -135,9 +142,7 @@ class _Declared:
     def shape(self, given: Mapping[str, InputText], batch: int = 1) -> tuple[int, ...]:
         if self.name in given:
             return given[self.name].shape
-        return tuple(
-            each if isinstance(each, int) else batch for each in self.sizes
-        )
+        return tuple(each if isinstance(each, int) else batch for each in self.sizes)
 
     def open(self, given: Mapping[str, InputText]) -> dict[int, str]:
         if self.name in given:
@@ -151,9 +156,7 @@ class _Declared:
         return np.zeros(shape, self.dtype)
 
 
-def _given(
-    texts: Sequence[str], declared: Sequence[_Declared], path: Path
-) -> dict[str, InputText]:
+def _given(texts: Sequence[str], declared: Sequence[_Declared], path: Path) -> dict[str, InputText]:
     parsed = [InputText.parse(text) for text in texts]
     found: dict[str, InputText] = {}
     for place, text in enumerate(parsed):

@@ -5,12 +5,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from slide_deploy.onnx_network.host_values import Attributes, as_tensor, compute
 from slide_deploy.onnx_network.movements import MOVED
-from slide_deploy.onnx_network.operators import COMPUTED, UnsupportedOperator
+from slide_deploy.onnx_network.operators import COMPUTED, UnsupportedOperatorError
 
 FUNCTIONS = COMPUTED | MOVED
 Watch = Callable[[str, Any], None]
@@ -78,7 +77,7 @@ class OnnxModule(nn.Module):
             watch: called with the name and the value of every input and every operator's output.
 
         Raises:
-            UnsupportedOperator: if an operator cannot be run. The message is a sentence without a
+            UnsupportedOperatorError: if an operator cannot be run. The message is a sentence without a
                 full stop.
         """
         values: dict[str, Any] = dict(given)
@@ -98,7 +97,9 @@ class OnnxModule(nn.Module):
 
     def constant(self, name: str) -> Any:
         """Return a constant, as a host value or a tensor; None if the value is computed."""
-        return self.host[name] if name in self.host else getattr(self, self.held.get(name, ""), None)
+        return (
+            self.host[name] if name in self.host else getattr(self, self.held.get(name, ""), None)
+        )
 
     def _value(self, name: str, values: Mapping[str, Any]) -> Any:
         if not name:
@@ -113,11 +114,13 @@ class OnnxModule(nn.Module):
             if result is not None:
                 return (result,)
         if step.operator not in FUNCTIONS:
-            raise UnsupportedOperator(f"{step.name} is a {step.operator}, which cannot be read")
+            raise UnsupportedOperatorError(
+                f"{step.name} is a {step.operator}, which cannot be read"
+            )
         try:
             result = FUNCTIONS[step.operator](step.attributes, *arguments)
-        except UnsupportedOperator as error:
-            raise UnsupportedOperator(f"{step.name} cannot be read: {error}") from error
+        except UnsupportedOperatorError as error:
+            raise UnsupportedOperatorError(f"{step.name} cannot be read: {error}") from error
         return result if isinstance(result, tuple) else (result,)
 
 

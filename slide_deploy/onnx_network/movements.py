@@ -17,7 +17,7 @@ from slide_deploy.onnx_network.host_values import (
     as_tensor,
     integers,
 )
-from slide_deploy.onnx_network.operators import Function, UnsupportedOperator, _listed
+from slide_deploy.onnx_network.operators import Function, UnsupportedOperatorError, _listed
 
 _LARGEST_END = 2**31 - 1
 
@@ -88,7 +88,7 @@ def _sliced(
     for axis, start, end, step in zip(along, first, last, by, strict=True):
         if step < 0:
             if step != -1 or start not in (-1, x.shape[axis] - 1) or end > -x.shape[axis]:
-                raise UnsupportedOperator("it slices backwards")
+                raise UnsupportedOperatorError("it slices backwards")
             x = x.flip(axis)
             continue
         end = None if isinstance(end, int) and end >= _LARGEST_END else end
@@ -147,7 +147,11 @@ def _padded(
     for place, axis in enumerate(along):
         before[axis], after[axis] = given[place], given[place + len(given) // 2]
     outer = next(
-        (axis for axis in range(x.dim()) if not _is_zero(before[axis]) or not _is_zero(after[axis])),
+        (
+            axis
+            for axis in range(x.dim())
+            if not _is_zero(before[axis]) or not _is_zero(after[axis])
+        ),
         x.dim(),
     )
     flat: list[Any] = []
@@ -159,7 +163,9 @@ def _padded(
     if mode == "constant":
         return functional.pad(x, flat, value=number)
     if outer < 2:
-        raise UnsupportedOperator("it pads batches or channels with values other than a constant")
+        raise UnsupportedOperatorError(
+            "it pads batches or channels with values other than a constant"
+        )
     flat += [0, 0] * (x.dim() - 2 - len(flat) // 2)
     return functional.pad(x, flat, mode=mode)
 
@@ -189,7 +195,7 @@ def _multiplied(x: Tensor, axes: list[int], keep: bool) -> Tensor:
 def _chosen(function: Function) -> Function:
     def computed(attributes: Attributes, x: Tensor) -> Tensor:
         if attributes.get("select_last_index", 0):
-            raise UnsupportedOperator("it takes the last of equal values")
+            raise UnsupportedOperatorError("it takes the last of equal values")
         result: Tensor = function(
             x, attributes.get("axis", 0), keepdim=bool(attributes.get("keepdims", 1))
         )
@@ -243,7 +249,7 @@ def _resized(
         or (mode == "nearest" and rounding != floors)
         or (mode == "cubic" and attributes.get("cubic_coeff_a", -0.75) != -0.75)
     ):
-        raise UnsupportedOperator(f"it resizes by {mode} {place}, which PyTorch lacks")
+        raise UnsupportedOperatorError(f"it resizes by {mode} {place}, which PyTorch lacks")
     if sizes is not None and len(integers(sizes)):
         wanted = integers(sizes)[2:]
     else:

@@ -26,7 +26,7 @@ from slide_deploy.onnx_network.host_values import (
 Function = Callable[..., Any]
 
 
-class UnsupportedOperator(Exception):
+class UnsupportedOperatorError(Exception):
     """An operator, or a setting of one, that cannot be run. The message is a clause."""
 
 
@@ -214,7 +214,7 @@ def _transposed_convolution(
     if attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or (
         attributes.get("output_shape") is not None or not is_symmetric(pads)
     ):
-        raise UnsupportedOperator("its transposed convolution has padding that PyTorch lacks")
+        raise UnsupportedOperatorError("its transposed convolution has padding that PyTorch lacks")
     return _TRANSPOSED[axes](
         x,
         weight,
@@ -243,14 +243,14 @@ def _pooled(is_max: bool) -> Function:
             pad <= size // 2 for pad, size in zip(pads, kernel, strict=False)
         )
         if not fits and not is_max and not counts:
-            raise UnsupportedOperator("its average pooling does not count its uneven padding")
+            raise UnsupportedOperatorError("its average pooling does not count its uneven padding")
         x = x if fits else padded(x, pads, -math.inf if is_max else 0.0)
         inner = pads[:axes] if fits else [0] * axes
         if is_max:
             steps = list(attributes.get("dilations", [1] * axes))
             return _MAX_POOLS[axes](x, kernel, strides, inner, steps, up)
         if any(step != 1 for step in attributes.get("dilations", ())):
-            raise UnsupportedOperator("its average pooling is dilated")
+            raise UnsupportedOperatorError("its average pooling is dilated")
         return _AVERAGE_POOLS[axes](x, kernel, strides, inner, up, counts)
 
     return computed
@@ -264,23 +264,19 @@ def _batch_norm(
     attributes: Attributes, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor
 ) -> Tensor:
     if attributes.get("training_mode", 0):
-        raise UnsupportedOperator("its batch normalisation is in training mode")
+        raise UnsupportedOperatorError("its batch normalisation is in training mode")
     epsilon = attributes.get("epsilon", 1e-5)
     return functional.batch_norm(x, mean, variance, scale, bias, False, 0.0, epsilon)
 
 
 def _layer_norm(attributes: Attributes, x: Tensor, scale: Tensor, bias: Any = None) -> Tensor:
     axis = attributes.get("axis", -1) % x.dim()
-    return functional.layer_norm(
-        x, x.shape[axis:], scale, bias, attributes.get("epsilon", 1e-5)
-    )
+    return functional.layer_norm(x, x.shape[axis:], scale, bias, attributes.get("epsilon", 1e-5))
 
 
 def _rms_norm(attributes: Attributes, x: Tensor, scale: Tensor) -> Tensor:
     axis = attributes.get("axis", -1) % x.dim()
-    return functional.rms_norm(
-        x, tuple(x.shape[axis:]), scale, attributes.get("epsilon", 1e-5)
-    )
+    return functional.rms_norm(x, tuple(x.shape[axis:]), scale, attributes.get("epsilon", 1e-5))
 
 
 def _instance_norm(attributes: Attributes, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:

@@ -50,7 +50,9 @@ def read_model(path: Path) -> Any:
             rewrite(model, rules)
         common.RemoveUnusedNodesPass()(model)
     except Exception as error:  # a stranger's file, any error of the library
-        raise InputError(f"{path} cannot be read by onnx-ir ({_first_line(error)}): export it again.") from error
+        raise InputError(
+            f"{path} cannot be read by onnx-ir ({_first_line(error)}): export it again."
+        ) from error
     return model
 
 

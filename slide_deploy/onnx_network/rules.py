@@ -1,7 +1,7 @@
 """Rewrite rules that give operators back which older opsets write out.
 
-    layer norm   (x - mean) / sqrt(mean((x - mean)²) + epsilon) * scale [+ bias]
-    GELU         x * 0.5 * (1 + erf(x / sqrt(2))), in every order of its factors
+layer norm   (x - mean) / sqrt(mean((x - mean)²) + epsilon) * scale [+ bias]
+GELU         x * 0.5 * (1 + erf(x / sqrt(2))), in every order of its factors
 """
 
 import math
@@ -87,7 +87,9 @@ def _biased(op: Any, x: Any, scale: Any, bias: Any) -> Any:
 
 def _check_bias(context: Any, scale: Any, bias: Any, **_: Any) -> MatchResult:
     result = MatchResult()
-    shapes = [None if each.const_value is None else each.const_value.shape for each in (scale, bias)]
+    shapes = [
+        None if each.const_value is None else each.const_value.shape for each in (scale, bias)
+    ]
     if shapes[0] is None or shapes[0] != shapes[1]:
         return result.fail("the bias is not one constant per feature", bias)
     return result

@@ -45,7 +45,11 @@ def join_slices(parts: GraphParts, shapes: Mapping[str, tuple[int, ...]]) -> Non
         first = min(found, key=lambda part: order[part.step.outputs[0]]).step
         splits.update(dict.fromkeys(outputs))
         splits[first.outputs[0]] = Step(
-            "Split", first.name, (name,), outputs, {**first.attributes, "axis": axis, "split": sizes}
+            "Split",
+            first.name,
+            (name,),
+            outputs,
+            {**first.attributes, "axis": axis, "split": sizes},
         )
     joined = (splits.get(step.outputs[0], step) for step in parts.steps)
     parts.steps = [step for step in joined if step is not None]

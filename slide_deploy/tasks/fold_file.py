@@ -98,9 +98,7 @@ def fold_file(
     network = deployable_onnx(source, inputs)
     progress("find what can be folded")
     folded, certificate = reparameterize(network.model)
-    _, reports = merge_branches(
-        folded, *network.call.arguments(network.examples), any_size=False
-    )
+    _, reports = merge_branches(folded, *network.call.arguments(network.examples), any_size=False)
     certificate = with_branches(certificate, reports)
     del folded
     remarks = network.origin.remarks
