@@ -1,10 +1,11 @@
 """Turn the graph of a file into an ``OnnxModule``."""
 
+import itertools
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -16,10 +17,13 @@ from slide_deploy.onnx_network.module import (
     FUNCTIONS,
     OnnxModule,
     Step,
-    UnsupportedOperatorError,
     without_unused,
 )
-from slide_deploy.onnx_network.operators import is_symmetric, spatial_padding
+from slide_deploy.onnx_network.operators import (
+    UnsupportedOperatorError,
+    is_symmetric,
+    spatial_padding,
+)
 from slide_deploy.onnx_network.reading import array_of, attributes_of
 
 # Operators whose weights and biases are tensors, even where they are single numbers.
@@ -86,7 +90,7 @@ def assemble(
     return module
 
 
-def _is_tensor(value: Any) -> bool:
+def _is_tensor(value: Any) -> TypeGuard[Tensor]:
     return isinstance(value, Tensor)
 
 
@@ -107,8 +111,8 @@ def parts_of(model: Any) -> GraphParts:
     """Return the parts of an ``onnx_ir.Model``.
 
     Raises:
-        UnsupportedOperatorError: if an operator cannot be read. The message is a sentence without a full
-            stop.
+        UnsupportedOperatorError: if an operator cannot be read. The message is a sentence without a
+            full stop.
     """
     graph = model.graph
     parts = GraphParts(
@@ -136,9 +140,8 @@ def parts_of(model: Any) -> GraphParts:
             )
         )
     parts.steps = without_unused(parts.steps, parts.outputs)
-    for name in (
-        name for step in parts.steps if step.operator in _WEIGHTED for name in step.inputs
-    ):
+    weighted = (step.inputs for step in parts.steps if step.operator in _WEIGHTED)
+    for name in itertools.chain.from_iterable(weighted):
         if isinstance(parts.constants.get(name), np.ndarray):
             parts.constants[name] = as_tensor(parts.constants[name])
     fold_constants(parts)
@@ -328,7 +331,8 @@ def _conv_layer(step: Step, weight: Tensor, bias: Tensor | None) -> nn.Module | 
     if weight.dim() not in _CONVOLUTIONS or not is_symmetric(pads):
         return None
     group = given.get("group", 1)
-    conv = _CONVOLUTIONS[weight.dim()](
+    kind: Any = _CONVOLUTIONS[weight.dim()]
+    conv: nn.Module = kind(
         weight.shape[1] * group,
         weight.shape[0],
         tuple(weight.shape[2:]),

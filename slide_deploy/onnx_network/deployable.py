@@ -43,8 +43,8 @@ def deployable_onnx(path: Path, inputs: Sequence[str] = ()) -> Deployable:
             the batch.
 
     Raises:
-        InputError: if the file is damaged, has an operator that cannot be read, or needs a size that
-            is not given.
+        InputError: if the file is damaged, has an operator that cannot be read, or needs a size
+            that is not given.
         MissingExtra: if the onnx library is not installed.
     """
     model = read_model(path)

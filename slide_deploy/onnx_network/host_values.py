@@ -170,6 +170,10 @@ def _filled(attributes: Attributes, sizes: Host) -> Host:
     return np.full(integers(sizes), attributes.get("value", 0.0))
 
 
+def _selected(attributes: Attributes, chosen: Host, one: Host, other: Host) -> Host:
+    return np.asarray(np.where(chosen.astype(bool), one, other))
+
+
 _OTHERS: dict[str, Callable[..., Host]] = {
     "Div": _divided,
     "Cast": _cast,
@@ -189,7 +193,7 @@ _OTHERS: dict[str, Callable[..., Host]] = {
     "Floor": lambda given, value: np.floor(value.astype(np.float64)),
     "Ceil": lambda given, value: np.ceil(value.astype(np.float64)),
     "Sqrt": lambda given, value: np.sqrt(value.astype(np.float64)),
-    "Where": lambda given, chosen, one, other: np.where(chosen.astype(bool), one, other),
+    "Where": _selected,
     "Reshape": lambda given, value, sizes: value.reshape(integers(sizes)),
     "Transpose": lambda given, value: value.transpose(given.get("perm")),
     "Expand": lambda given, value, sizes: value * np.ones(integers(sizes), value.dtype),

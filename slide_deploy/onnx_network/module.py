@@ -77,8 +77,8 @@ class OnnxModule(nn.Module):
             watch: called with the name and the value of every input and every operator's output.
 
         Raises:
-            UnsupportedOperatorError: if an operator cannot be run. The message is a sentence without a
-                full stop.
+            UnsupportedOperatorError: if an operator cannot be run. The message is a sentence
+                without a full stop.
         """
         values: dict[str, Any] = dict(given)
         if watch is not None:

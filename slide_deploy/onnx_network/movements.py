@@ -163,9 +163,7 @@ def _padded(
     if mode == "constant":
         return functional.pad(x, flat, value=number)
     if outer < 2:
-        raise UnsupportedOperatorError(
-            "it pads batches or channels with values other than a constant"
-        )
+        raise UnsupportedOperatorError("it pads other axes than height and width by their values")
     flat += [0, 0] * (x.dim() - 2 - len(flat) // 2)
     return functional.pad(x, flat, mode=mode)
 

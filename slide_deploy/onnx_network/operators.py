@@ -1,8 +1,8 @@
 """What ONNX operators compute, as PyTorch functions.
 
-Every function takes the attributes of a node and its inputs in order, None for an input that is left
-out, and returns its output or a tuple of them. Inputs are tensors or host values (``host_values``).
-The meaning of operators follows the ONNX specification from opset 7 on; where an attribute became
+Every function takes the attributes of a node and its inputs in order, None for an input that is
+left out, and returns its output or a tuple of them. Inputs are tensors, or host values as in
+``host_values``. The meaning of operators follows the ONNX specification from opset 7 on; where an attribute became
 an input in a later opset, both are read.
 """
 
@@ -131,10 +131,10 @@ def _gemm(attributes: Attributes, a: Tensor, b: Tensor, c: Any = None) -> Tensor
 def _softmax(function: Function) -> Function:
     def computed(attributes: Attributes, value: Tensor) -> Tensor:
         if attributes["opset"] >= 13:
-            return function(value, attributes.get("axis", -1))  # type: ignore[no-any-return]
+            return function(value, attributes.get("axis", -1))
         axis = attributes.get("axis", 1) % value.dim()
         if axis == value.dim() - 1:
-            return function(value, -1)  # type: ignore[no-any-return]
+            return function(value, -1)
         # Older opsets normalise over all axes from this one on.
         flat: Tensor = function(value.flatten(axis), -1)
         return flat.reshape(value.shape)
@@ -376,7 +376,8 @@ COMPUTED: dict[str, Function] = {
     "LRN": _local_response,
     "Shape": _shape,
     "Size": lambda given, x: np.asarray(np.prod(sizes_of(x))),
-} | {
+}
+COMPUTED |= {
     name: _unary(getattr(torch, name.lower()))
     for name in (
         *("Erf", "Exp", "Log", "Sqrt", "Neg", "Abs", "Floor", "Ceil", "Round", "Reciprocal"),

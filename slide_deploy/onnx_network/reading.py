@@ -120,7 +120,7 @@ def kind_of(data_type: int) -> str:
 
 
 def precision_of(model: Any) -> str:
-    """Return the precision of a file: "float16" if most of its stored numbers are, else "float32"."""
+    """Return "float16" if most of the numbers in a file are stored in it, else "float32"."""
     sizes = {"FLOAT16": 0, "FLOAT": 0}
     for value in model.graph.initializers.values():
         name = value.const_value.dtype.name
