@@ -2,8 +2,8 @@
 
 Every function takes the attributes of a node and its inputs in order, None for an input that is
 left out, and returns its output or a tuple of them. Inputs are tensors, or host values as in
-``host_values``. The meaning of operators follows the ONNX specification from opset 7 on; where an attribute became
-an input in a later opset, both are read.
+``host_values``. The meaning of operators follows the ONNX specification from opset 7 on; where an
+attribute became an input in a later opset, both are read.
 """
 
 import math
