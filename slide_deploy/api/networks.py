@@ -13,12 +13,13 @@ from slide_deploy.deployable.module import arguments_of, deployable_of, own_copy
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.errors import InputError
+from slide_deploy.files.model_files import is_source, refuse_final
 from slide_deploy.folding.merging import merge_branches
 from slide_deploy.folding.model import Certificate, reparameterize, with_branches
 from slide_deploy.hosts import Overrides, load_checkpoint
 from slide_deploy.lowerings import DEFAULT_LOWERING, Lowering, chosen
 from slide_deploy.lowerings import lower as lower_folded
-from slide_deploy.onnx_network.deployable import deployable_onnx, is_onnx
+from slide_deploy.onnx_network.deployable import deployable_onnx
 
 # A module, the path of a checkpoint, or the result of `load`.
 Model = nn.Module | Deployable | PathLike
@@ -70,7 +71,8 @@ def load(
         InputError: if the file or an argument cannot be used.
     """
     given = path_of(path, "path")
-    if is_onnx(given):
+    refuse_final(given)
+    if is_source(given):
         others = {
             "weights": weights != "auto",
             "entry": entry is not None,

@@ -112,6 +112,7 @@ def _fold_file(
     """Fold an .onnx file, print the certificate, and exit with 1 if the new file is wrong."""
     from exporters.plain import to_json
     from exporters.shown import lowering_lines
+    from slide_deploy.deployable.record import FILE_TRUTH
     from slide_deploy.tasks.fold_file import fold_file
     from slide_deploy.terminal.console import stdout, verification_table
 
@@ -142,9 +143,11 @@ def _fold_file(
         print_certificate(result.certificate)
         print_branches(result.certificate, "Branches that became one convolution each")
         if file is not None:
-            title = f"Verification against {source.title}, run by ONNX Runtime in float32"
             stdout().print(
-                verification_table(title, [(file.format, each) for each in file.verifications])
+                verification_table(
+                    f"Verification against {FILE_TRUTH}",
+                    [(file.format, each) for each in file.verifications],
+                )
             )
             for line in lowering_lines(file):
                 echo(fill(line, stdout().width, subsequent_indent="  "))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slide_deploy.errors import InputError
+from slide_deploy.files.model_files import checkpoint_stem, is_source, refuse_final
 from slide_deploy.parsing import parse_numbers, parse_size
 from slide_deploy.tasks.options import require
 
@@ -59,7 +60,7 @@ class Source:
     @property
     def is_onnx(self) -> bool:
         """Whether the network is an ``.onnx`` file."""
-        return self.checkpoint is not None and self.checkpoint.suffix.lower() == ".onnx"
+        return self.checkpoint is not None and is_source(self.checkpoint)
 
     @property
     def title(self) -> str:
@@ -70,7 +71,6 @@ class Source:
     def stem(self) -> str:
         """The name of exported files without suffix; empty if it is unknown before loading."""
         from slide_deploy.deployable.model_text import ModelText
-        from slide_deploy.files.model_files import checkpoint_stem
 
         if self.model is not None:
             return ModelText.parse(self.model).stem
@@ -100,6 +100,7 @@ class Source:
                 raise InputError(
                     f"No network: give {otherwise}, or a network of your own with --model."
                 )
+            refuse_final(self.checkpoint)
             if self.is_onnx:
                 self._refuse_settings(f"for {self.checkpoint}, which is an .onnx file")
             return

@@ -15,6 +15,9 @@ from slide_deploy.deployable.processing import Processing
 from slide_deploy.deployable.reasons import reason_of
 from slide_deploy.errors import InputError
 
+# What the outputs of a network that was read from a file are compared with.
+FILE_TRUTH = "the input file on ONNX Runtime, in float32 and unoptimised"
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -72,6 +75,11 @@ class Deployable:
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     processing: Processing | None = None
     reference: nn.Module | None = None
+
+    @property
+    def truth(self) -> str:
+        """What the outputs of written files are compared with, for messages."""
+        return "the trained model in float64" if self.reference is None else FILE_TRUTH
 
     @property
     def open_names(self) -> tuple[str, ...]:

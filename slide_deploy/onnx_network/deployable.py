@@ -29,11 +29,6 @@ _BATCHES = (2, 3)
 _TYPES = {"FLOAT": "float32", "FLOAT16": "float16", "DOUBLE": "float64"}
 
 
-def is_onnx(path: Path) -> bool:
-    """Whether a path names an ``.onnx`` file."""
-    return path.suffix.lower() == ".onnx"
-
-
 def deployable_onnx(path: Path, inputs: Sequence[str] = ()) -> Deployable:
     """Read a network from a file, and let written files be verified against that file.
 
