@@ -1,6 +1,5 @@
 """The command ``fold``."""
 
-from collections.abc import Callable
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Annotated
@@ -56,12 +55,9 @@ def fold(
     if output.exists() and not force:
         raise InputError(f"{output} exists: give --force to replace it, or another --output.")
     require("torch", "all")
-    from slide_deploy.terminal.progress import Steps
-
     outputs = Outputs({"--output": output, "--json": json_to}, quiet, source.files)
     if source.is_onnx:
-        with Steps(outputs.quiet, 6) as step:
-            _fold_file(source, output, to, lowering, force, outputs, step)
+        _fold_file(source, output, to, lowering, force, outputs)
         return
     for option, given in (("--to", to), ("--lowering", lowering)):
         if given is not None:
@@ -69,6 +65,7 @@ def fold(
                 f"{option} applies to .onnx files: use export to write a checkpoint as a file."
             )
     from slide_deploy.deployable.save import require_suffix, save_folded
+    from slide_deploy.terminal.progress import Steps
 
     require_suffix(output)
     with Steps(outputs.quiet, 4) as step:
@@ -107,7 +104,6 @@ def _fold_file(
     lowering: str | None,
     force: bool,
     outputs: Outputs,
-    step: Callable[[str], None],
 ) -> None:
     """Fold an .onnx file, print the certificate, and exit with 1 if the new file is wrong."""
     from exporters.plain import to_json
@@ -115,17 +111,19 @@ def _fold_file(
     from slide_deploy.deployable.record import FILE_TRUTH
     from slide_deploy.tasks.fold_file import fold_file
     from slide_deploy.terminal.console import stdout, verification_table
+    from slide_deploy.terminal.progress import Steps
 
     assert source.checkpoint is not None
-    result = fold_file(
-        source.checkpoint,
-        output,
-        to=to,
-        lowering=lowering,
-        inputs=source.input,
-        force=force,
-        progress=step,
-    )
+    with Steps(outputs.quiet, 6) as step:
+        result = fold_file(
+            source.checkpoint,
+            output,
+            to=to,
+            lowering=lowering,
+            inputs=source.input,
+            force=force,
+            progress=step,
+        )
     file = None if result.export is None else result.export.files[0]
     content = {
         "status": result.certificate.status,
