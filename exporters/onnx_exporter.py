@@ -34,12 +34,28 @@ def write(request: ExportRequest, path: Path) -> None:
     for node in model.graph:
         # Remove Python stack traces, which contain paths of this machine.
         node.metadata_props.clear()
+    _rename_intermediates(model.graph)
+    taken = {value.name for node in model.graph for value in node.outputs}
     for name, value in list(model.graph.initializers.items()):
-        value.name = name.removeprefix("module.")  # prefix of the wrapper class Network
+        own = name.removeprefix("module.")  # prefix of the wrapper class Network
+        value.name = name if own in taken else own
     _name_open_sizes(model, request)
     # No size limit: each strip has its own transposed copy of a weight.
     onnx_ir.passes.common.DeduplicateInitializersPass(size_limit=sys.maxsize)(model)
     program.save(str(path), external_data=False)
+
+
+def _rename_intermediates(graph: Any) -> None:
+    """Rename the intermediates that have the name of an input or output.
+
+    PyTorch numbers intermediates itself, without looking at the names that it is given.
+    """
+    ends = (*graph.inputs, *graph.outputs)
+    taken = {value.name for value in ends}
+    for node in graph:
+        for value in node.outputs:
+            if value.name in taken and not any(value is end for end in ends):
+                value.name = f"{value.name}_inside"
 
 
 def _name_open_sizes(model: Any, request: ExportRequest) -> None:

@@ -58,6 +58,7 @@ class Format:
         proved_on: target that verifies files of a precision instead of ``targets``.
         made_for: target on which most files will run, if that is not the first of ``targets``.
         is_preview: whether its vendor may still change it. Such a format is not part of "all".
+        is_source: whether networks are read from its files, to be folded and exported again.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Format:
     proved_on: Mapping[str, str] = field(default_factory=dict)
     made_for: str = ""
     is_preview: bool = False
+    is_source: bool = False
 
     @property
     def target(self) -> str:
@@ -137,6 +139,7 @@ PASSES = (
 # faster.
 ONNX = Format(
     name="onnx",
+    is_source=True,
     suffix=".onnx",
     exporter="exporters.onnx_exporter",
     reader="slide_deploy.graph_checks.readers.onnx_file",

@@ -13,11 +13,13 @@ from slide_deploy.deployable.module import arguments_of, deployable_of, own_copy
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.errors import InputError
+from slide_deploy.files.model_files import is_source, refuse_final
 from slide_deploy.folding.merging import merge_branches
 from slide_deploy.folding.model import Certificate, reparameterize, with_branches
 from slide_deploy.hosts import Overrides, load_checkpoint
 from slide_deploy.lowerings import DEFAULT_LOWERING, Lowering, chosen
 from slide_deploy.lowerings import lower as lower_folded
+from slide_deploy.onnx_network.deployable import deployable_onnx
 
 # A module, the path of a checkpoint, or the result of `load`.
 Model = nn.Module | Deployable | PathLike
@@ -40,11 +42,13 @@ def load(
     stripes: Sequence[int] | None = None,
     features: bool | None = False,
     dynamic_batch: bool = False,
+    input_sizes: str | Sequence[str] = (),
 ) -> Deployable:
-    """Load a checkpoint.
+    """Load a checkpoint, or a network that is an ``.onnx`` file.
 
     Args:
-        path: a ``.pth``, ``.pt`` or ``.safetensors`` file, or a folder from a model hub.
+        path: a ``.pth``, ``.pt`` or ``.safetensors`` file, a folder from a model hub, or an
+            ``.onnx`` file, to which only ``input_sizes`` applies.
         weights: "averaged" or "raw" weights; "auto" prefers averaged weights.
         entry: which network to load from a file with several, such as "model_ema".
         leave_out: name prefixes of tensors that are not part of the network.
@@ -57,6 +61,8 @@ def load(
         features: output the feature maps of all stages instead of the logits; None outputs what
             the weights of the file allow.
         dynamic_batch: leave the batch size open in exported files.
+        input_sizes: sizes of the inputs of an ``.onnx`` file that leaves more than the batch open,
+            such as "image=1x3x224x224".
 
     Returns:
         The network with its inputs, outputs and origin; ``model`` is the module.
@@ -64,6 +70,30 @@ def load(
     Raises:
         InputError: if the file or an argument cannot be used.
     """
+    given = path_of(path, "path")
+    refuse_final(given)
+    if is_source(given):
+        others = {
+            "weights": weights != "auto",
+            "entry": entry is not None,
+            "leave_out": bool(leave_out),
+            "image_size": image_size is not None,
+            "window_size": window_size is not None,
+            "keep_windows": keep_windows,
+            "resize_position_tables": resize_position_tables,
+            "heads": heads is not None,
+            "stripes": stripes is not None,
+            "features": bool(features),
+            "dynamic_batch": dynamic_batch,
+        }
+        for argument, is_given in others.items():
+            if is_given:
+                raise InputError(
+                    f"`{argument}` is for checkpoints, and {given} is an .onnx file: leave it out."
+                )
+        return deployable_onnx(given, texts_of(input_sizes))
+    if input_sizes:
+        raise InputError(f"`input_sizes` is for .onnx files: leave it out for {given}.")
     overrides = Overrides(
         weights=_choice(weights),
         image_size=size_of(image_size, "--image-size"),
@@ -75,7 +105,7 @@ def load(
         entry=entry,
         leave_out=texts_of(leave_out),
     )
-    checkpoint = load_checkpoint(path_of(path, "path"), overrides)
+    checkpoint = load_checkpoint(given, overrides)
     return deployable_checkpoint(checkpoint, features=features, dynamic_batch=dynamic_batch)
 
 

@@ -231,7 +231,7 @@ def export(
         )
         console.print(
             verification_table(
-                "Verification against the trained model in float64",
+                f"Verification against {trained.truth}",
                 [(file.format, each) for file in result.files for each in file.verifications],
             )
         )

@@ -1,5 +1,6 @@
 """The network that a command works on: a checkpoint, or a network of the user's own."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slide_deploy.errors import InputError
+from slide_deploy.files.model_files import checkpoint_stem, is_source, refuse_final
 from slide_deploy.parsing import parse_numbers, parse_size
 from slide_deploy.tasks.options import require
 
@@ -134,6 +136,11 @@ class Source:
         return replace(self, folder=Path()) != Source()
 
     @property
+    def is_onnx(self) -> bool:
+        """Whether the network is an ``.onnx`` file."""
+        return self.checkpoint is not None and is_source(self.checkpoint)
+
+    @property
     def title(self) -> str:
         """The name of the network in messages."""
         return self.model or (_named(self.checkpoint).name if self.checkpoint else "nothing")
@@ -142,7 +149,6 @@ class Source:
     def stem(self) -> str:
         """The name of exported files without suffix; empty if it is unknown before loading."""
         from slide_deploy.deployable.model_text import ModelText
-        from slide_deploy.files.model_files import checkpoint_stem
 
         if self.model is not None:
             return ModelText.parse(self.model).stem
@@ -158,7 +164,7 @@ class Source:
             InputError: no network or two are named, or an option does not apply to this kind.
         """
         if self.model is None:
-            for name in ("model_args", "weights_file", "input"):
+            for name in ("model_args", "weights_file", *(() if self.is_onnx else ("input",))):
                 if getattr(self, name):
                     option = _option(name)
                     raise InputError(
@@ -168,18 +174,17 @@ class Source:
                 raise InputError(
                     f"No network: give {otherwise}, or a network of your own with --model."
                 )
+            refuse_final(self.checkpoint)
+            if self.is_onnx:
+                names = (*_OF_CHECKPOINTS, "weights", "entry", "leave_out")
+                self._refuse(names, f"for {self.checkpoint}, which is an .onnx file")
             return
         if self.checkpoint is not None:
             raise InputError(
                 f"{self.checkpoint} is a checkpoint and --model {self.model} a network: give one; "
                 f"--weights-file gives the weights of the network."
             )
-        for name in _OF_CHECKPOINTS:
-            if getattr(self, name):
-                raise InputError(
-                    f"{_option(name)} applies to checkpoints only: leave it out with --model "
-                    f"{self.model}."
-                )
+        self._refuse(_OF_CHECKPOINTS, f"with --model {self.model}")
         how = self.entry or self.leave_out or self.weights is not WeightSource.auto
         if self.weights_file is None and how:
             raise InputError(
@@ -189,6 +194,14 @@ class Source:
             raise InputError(
                 f"--model {self.model} needs an example of its input: give --input 1x3x224x224."
             )
+
+    def _refuse(self, names: Sequence[str], where: str) -> None:
+        """Refuse options that only apply to checkpoints; ``where`` ends the message."""
+        for name in names:
+            if getattr(self, name) != getattr(Source(), name):
+                raise InputError(
+                    f"{_option(name)} applies to checkpoints only: leave it out {where}."
+                )
 
     def load(self, *, features: bool | None = False, dynamic_batch: bool = False) -> "Deployable":
         """Load the network.
@@ -219,10 +232,20 @@ class Source:
                 dynamic_batch=dynamic_batch,
                 folder=self.folder,
             )
+        assert self.checkpoint is not None
+        if self.is_onnx:
+            from slide_deploy.onnx_network.deployable import deployable_onnx
+
+            for option, given in (("--features", features), ("--dynamic-batch", dynamic_batch)):
+                if given:
+                    raise InputError(
+                        f"{option} applies to checkpoints only: {self.checkpoint} is an .onnx file "
+                        f"and keeps its outputs and its batch."
+                    )
+            return deployable_onnx(self.checkpoint, self.input)
         from slide_deploy.deployable.trained import deployable_checkpoint
         from slide_deploy.hosts import load_checkpoint
 
-        assert self.checkpoint is not None
         loaded = load_checkpoint(_named(self.checkpoint), self.overrides())
         return deployable_checkpoint(loaded, features=features, dynamic_batch=dynamic_batch)
 

@@ -14,7 +14,7 @@ from slide_deploy.cli.source import Source
 _CHECKPOINT = Annotated[
     Path | None,
     typer.Argument(
-        help="Trained checkpoint: a file, or the folder of a hub.",
+        help="Trained checkpoint: a file, or the folder of a hub; or a network as an .onnx file.",
         show_default=False,
         metavar="CHECKPOINT",
     ),

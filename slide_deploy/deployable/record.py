@@ -15,6 +15,9 @@ from slide_deploy.deployable.processing import Processing
 from slide_deploy.deployable.reasons import reason_of
 from slide_deploy.errors import InputError
 
+# What the outputs of a network that was read from a file are compared with.
+FILE_TRUTH = "the input file on ONNX Runtime, in float32 and unoptimised"
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -58,6 +61,8 @@ class Deployable:
         normalisation: mean and standard deviation of each channel in training, for pixels divided
             by 255; None if unknown.
         processing: embedded processing before and after ``model``; None for none.
+        reference: another module whose outputs are the true ones, called as ``model`` is: the file
+            that the network was read from. None if ``model`` in float64 is.
     """
 
     model: nn.Module
@@ -69,6 +74,12 @@ class Deployable:
     takes_images: bool = False
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     processing: Processing | None = None
+    reference: nn.Module | None = None
+
+    @property
+    def truth(self) -> str:
+        """What the outputs of written files are compared with, for messages."""
+        return "the trained model in float64" if self.reference is None else FILE_TRUTH
 
     @property
     def open_names(self) -> tuple[str, ...]:

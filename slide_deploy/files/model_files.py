@@ -14,10 +14,32 @@ _CHECKPOINT_SUFFIXES = (
 
 def checkpoint_stem(path: Path) -> str:
     """Return the name, without suffix, of the files that are exported from a checkpoint."""
+    if is_source(path):
+        return path.stem
     name = path.resolve().name
     while name.endswith(_CHECKPOINT_SUFFIXES):
         name = name.rpartition(".")[0]
     return name
+
+
+def is_source(path: Path) -> bool:
+    """Whether a path names an exported file that networks are read from."""
+    format = find_format(path)
+    return format is not None and format.is_source
+
+
+def refuse_final(path: Path) -> None:
+    """Refuse a file of a format that networks are not read from.
+
+    Raises:
+        InputError: it is one. The message says what to give instead.
+    """
+    format = find_format(path)
+    if format is not None and not format.is_source:
+        raise InputError(
+            f"{path} is a file of the format {format.name}, which no network can be read from: "
+            f"give the checkpoint or the .onnx file that it was written from."
+        )
 
 
 def is_checkpoint_name(path: Path) -> bool:

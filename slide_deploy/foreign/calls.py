@@ -128,6 +128,18 @@ class AttentionCall:
         return x, size
 
 
+class CutLayer(nn.Module):
+    """A layer that was cut out of a graph, and knows how it is called.
+
+    Attributes:
+        call: how it is called.
+        channels: number of channels of its input, C.
+    """
+
+    call: AttentionCall
+    channels: int
+
+
 def find_call(layer: nn.Module, channels: int, kernel_size: int) -> AttentionCall:
     """Find a way to call a layer.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from slide_deploy.foreign.calls import CutLayer
 from slide_deploy.foreign.parts import (
     BRANCHES,
     branches_of,
@@ -48,8 +49,9 @@ def find_candidates(model: nn.Module) -> list[AttentionCandidate]:
     """
     modules = list(model.named_modules(remove_duplicate=False))[::-1]
     by_name = dict(modules)
+    cut = [name for name, module in modules if isinstance(module, CutLayer)]
+    found = [AttentionCandidate((name,), certain=False) for name in cut]
     taken = [name for name, module in modules if _is_project_class(module)]
-    found: list[AttentionCandidate] = []
     # Complete layers come first. A module that only has the usual branch names may have its
     # projections in a parent.
     for matches in (_is_complete, _is_named, _may_be):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from slide_deploy.errors import InputError
 from slide_deploy.folding.surgery import copied
 from slide_deploy.foreign.anchors import UnreadableError, find_anchors
-from slide_deploy.foreign.calls import AttentionCall, find_call
+from slide_deploy.foreign.calls import AttentionCall, CutLayer, find_call
 from slide_deploy.foreign.candidates import AttentionCandidate, kernel_sizes, widths
 from slide_deploy.foreign.from_shapes import odd_geometry, read_shapes
 from slide_deploy.foreign.from_trace import read_trace
@@ -172,6 +172,8 @@ class _Attempt:
 
     def _call(self) -> tuple[AttentionCall, int]:
         """Find how the layer is called, and its number of channels."""
+        if isinstance(self.layer, CutLayer):
+            return self.layer.call, self.layer.channels
         reason = ""
         side = max(kernel_sizes(self.layer))
         for channels in widths(self.layer):

@@ -24,6 +24,9 @@ from slide_deploy.verification.divergence import LayerOutput
 # Files arrange the intermediates of these layers differently, so only their outputs are compared.
 _WHOLE = (SlideAttentionBase, WindowAttention, nn.MultiheadAttention)
 
+# How the outputs of a file are computed that a network was read from.
+FILE = "float32 of the file"
+
 
 @dataclass(frozen=True)
 class TrainedReference:
@@ -31,8 +34,8 @@ class TrainedReference:
 
     Attributes:
         outputs: outputs of each case, by name.
-        dtype: type in which they were computed: "float64", or "float32" if the network requires
-            that type somewhere.
+        dtype: type in which they were computed: "float64", "float32" if the network requires that
+            type somewhere, or ``FILE``.
     """
 
     outputs: tuple[NamedOutputs, ...]
@@ -41,7 +44,7 @@ class TrainedReference:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What a user should know about it: sentences without a full stop."""
-        if self.dtype == "float64":
+        if self.dtype in ("float64", FILE):
             return ()
         return (
             f"the network cannot be computed in float64, so files were compared with {self.dtype}",
@@ -54,6 +57,8 @@ def trained_outputs(deployable: Deployable, cases: Sequence[Case]) -> TrainedRef
     Raises:
         InputError: if the network cannot be run.
     """
+    if deployable.reference is not None:
+        return _file_outputs(deployable, deployable.reference, cases)
     try:
         exact = deployable.double()
         with float64_by_default():
@@ -71,6 +76,15 @@ def trained_outputs(deployable: Deployable, cases: Sequence[Case]) -> TrainedRef
             f"its forward, as files can only be verified against a network that runs."
         ) from error
     return TrainedReference(outputs, "float32")
+
+
+def _file_outputs(
+    deployable: Deployable, reference: nn.Module, cases: Sequence[Case]
+) -> TrainedReference:
+    """Compute the outputs of the file that a network was read from."""
+    network = deployable.network(reference)
+    outputs = tuple(_case_outputs(network, deployable, case, torch.float32) for case in cases)
+    return TrainedReference(outputs, FILE)
 
 
 def _case_outputs(

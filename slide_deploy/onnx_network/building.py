@@ -1,0 +1,364 @@
+"""Turn the graph of a file into an ``OnnxModule``."""
+
+import itertools
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeGuard
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from slide_deploy.errors import InputError
+from slide_deploy.onnx_network.host_values import as_tensor, is_host
+from slide_deploy.onnx_network.module import (
+    FUNCTIONS,
+    OnnxModule,
+    Step,
+    without_unused,
+)
+from slide_deploy.onnx_network.operators import (
+    UnsupportedOperatorError,
+    is_symmetric,
+    spatial_padding,
+)
+from slide_deploy.onnx_network.reading import array_of, attributes_of
+
+# Operators whose weights and biases are tensors, even where they are single numbers.
+_WEIGHTED = (
+    *("Conv", "ConvTranspose", "MatMul", "Gemm", "LayerNormalization", "RMSNormalization"),
+    *("BatchNormalization", "InstanceNormalization", "GroupNormalization", "PRelu"),
+)
+_CONVOLUTIONS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
+
+
+@dataclass
+class GraphParts:
+    """The parts of a graph while it is turned into a module.
+
+    Attributes:
+        inputs: names of the inputs, in order.
+        outputs: names of the outputs, in order.
+        steps: operators, each behind those that it reads.
+        constants: constants by name: host values, or tensors.
+        layers: child modules by name.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    steps: list[Step] = field(default_factory=list)
+    constants: dict[str, Any] = field(default_factory=dict)
+    layers: dict[str, nn.Module] = field(default_factory=dict)
+
+    def module(self) -> OnnxModule:
+        """Return the module of these parts. Constants and layers are shared, not copied."""
+        return assemble(OnnxModule, self, self.inputs, self.outputs, self.steps)
+
+
+def assemble(
+    kind: type[OnnxModule],
+    parts: GraphParts,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    steps: Sequence[Step],
+) -> OnnxModule:
+    """Return a module that runs some steps, with the constants and layers that they use.
+
+    Args:
+        kind: its class.
+        parts: where the constants and layers are.
+        inputs: names of the inputs of the module.
+        outputs: names of its outputs.
+        steps: its operators.
+    """
+    read = dict.fromkeys(name for step in steps for name in step.inputs)
+    used = [name for name in (*read, *outputs) if name in parts.constants]
+    host = {name: parts.constants[name] for name in used if not _is_tensor(parts.constants[name])}
+    tensors = {name: parts.constants[name] for name in used if _is_tensor(parts.constants[name])}
+    taken = {step.layer for step in steps}
+    held: dict[str, str] = {}
+    for name in tensors:
+        held[name] = unique(path_of(name) or "constant", taken | set(held.values()))
+    module = kind(inputs, outputs, steps, host, held)
+    for name, tensor in tensors.items():
+        module.register_buffer(held[name], tensor)
+    for step in steps:
+        if step.layer and step.layer not in module._modules:
+            module.add_module(step.layer, parts.layers[step.layer])
+    return module
+
+
+def _is_tensor(value: Any) -> TypeGuard[Tensor]:
+    return isinstance(value, Tensor)
+
+
+def path_of(name: str) -> str:
+    """Return a name of a graph as the name of a child module, which may have no dots."""
+    return name.strip("/").replace(".", "/").replace("::", "/")
+
+
+def unique(name: str, taken: set[str]) -> str:
+    """Return a name that is not taken, with a number behind it if necessary."""
+    if name not in taken and not hasattr(OnnxModule, name):
+        return name
+    number = next(each for each in range(1, len(taken) + 3) if f"{name}_{each}" not in taken)
+    return f"{name}_{number}"
+
+
+def parts_of(model: Any) -> GraphParts:
+    """Return the parts of an ``onnx_ir.Model``.
+
+    Raises:
+        UnsupportedOperatorError: if an operator cannot be read. The message is a sentence without a
+            full stop.
+    """
+    graph = model.graph
+    parts = GraphParts(
+        tuple(each.name for each in graph.inputs), tuple(each.name for each in graph.outputs)
+    )
+    for name, value in graph.initializers.items():
+        parts.constants[name] = _constant(name, value.const_value)
+    opset = model.opset_imports.get("", 0)
+    for place, node in enumerate(graph):
+        name = node.name or f"{node.op_type} {place}"
+        if node.domain not in ("", "ai.onnx") or node.op_type not in FUNCTIONS:
+            kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+            raise UnsupportedOperatorError(f"{name} is a {kind}, which cannot be read")
+        try:
+            attributes = attributes_of(node, opset)
+        except InputError as error:
+            raise UnsupportedOperatorError(f"{name} cannot be read: {error}") from error
+        parts.steps.append(
+            Step(
+                node.op_type,
+                name,
+                tuple("" if each is None else each.name for each in node.inputs),
+                tuple(each.name for each in node.outputs),
+                attributes,
+            )
+        )
+    parts.steps = without_unused(parts.steps, parts.outputs)
+    weighted = (step.inputs for step in parts.steps if step.operator in _WEIGHTED)
+    for name in itertools.chain.from_iterable(weighted):
+        if isinstance(parts.constants.get(name), np.ndarray):
+            parts.constants[name] = as_tensor(parts.constants[name])
+    fold_constants(parts)
+    _make_layers(parts)
+    return parts
+
+
+def _constant(name: str, stored: Any) -> Any:
+    try:
+        array = array_of(stored)
+    except InputError as error:
+        raise UnsupportedOperatorError(f"{name} cannot be read: {error}") from error
+    if is_host(array):
+        return array
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a mapped file cannot be written to, and nothing writes
+        return torch.from_numpy(array)
+
+
+@torch.no_grad()
+def fold_constants(parts: GraphParts) -> None:
+    """Replace the operators of constants by their results."""
+    module = OnnxModule((), (), (), {}, {})
+    kept = []
+    for step in parts.steps:
+        constant = [not name or name in parts.constants for name in step.inputs]
+        if not all(constant) or not step.inputs or step.layer:
+            kept.append(step)
+            continue
+        values = [parts.constants.get(name) if name else None for name in step.inputs]
+        results = module._results(step, values)
+        parts.constants.update(zip(step.outputs, results, strict=False))
+    parts.steps = kept
+
+
+def freeze_sizes(parts: GraphParts, observed: Sequence[Mapping[str, Any]]) -> None:
+    """Replace sizes that a graph computes by constants, where runs at several sizes show them.
+
+    A size that differs from run to run becomes -1 in a reshape, if it is the only one there. Runs
+    cannot prove that a size never changes; the written files are verified at further sizes.
+
+    Args:
+        parts: the graph.
+        observed: for each run, its values by name.
+    """
+    parts.steps = [_with_frozen_inputs(parts, step, observed) for step in parts.steps]
+    parts.steps = without_unused(parts.steps, parts.outputs)
+    fold_constants(parts)
+
+
+def _with_frozen_inputs(
+    parts: GraphParts, step: Step, observed: Sequence[Mapping[str, Any]]
+) -> Step:
+    inputs = list(step.inputs)
+    for place, name in enumerate(inputs):
+        seen = [values.get(name) for values in observed]
+        if name in parts.constants or not all(isinstance(each, np.ndarray) for each in seen):
+            continue
+        frozen = _frozen(seen, may_be_open=step.operator == "Reshape" and place == 1)
+        if frozen is not None:
+            inputs[place] = f"{name} of {step.outputs[0]}"
+            parts.constants[inputs[place]] = frozen
+    return replace(step, inputs=tuple(inputs))
+
+
+def _frozen(seen: Sequence[Any], may_be_open: bool) -> np.ndarray[Any, Any] | None:
+    first = seen[0]
+    if any(each.shape != first.shape for each in seen):
+        return None
+    differs = np.any([each != first for each in seen], axis=0)
+    if not differs.any():
+        return np.array(first)
+    if not may_be_open or differs.sum() > 1 or (first == -1).any():
+        return None
+    return np.where(differs, -1, first).astype(np.int64)
+
+
+def _make_layers(parts: GraphParts) -> None:
+    """Turn convolutions, matmuls and layer norms with constant weights into child modules."""
+    readers = Counter(name for step in parts.steps for name in step.inputs)
+    readers.update(parts.outputs)
+    producers = {step.outputs[0]: place for place, step in enumerate(parts.steps)}
+    made: dict[tuple[Any, ...], str] = {}
+    steps = list(parts.steps)
+    for place, step in enumerate(parts.steps):
+        if step.operator == "Add":
+            _add_bias(parts, steps, place, producers, readers)
+        elif step.operator in ("Conv", "MatMul", "Gemm", "LayerNormalization"):
+            steps[place] = step
+            new = _layer(parts, step, made)
+            if new is not None:
+                steps[place] = new
+    parts.steps = without_unused(steps, parts.outputs)
+
+
+def _layer(parts: GraphParts, step: Step, made: dict[tuple[Any, ...], str]) -> Step | None:
+    """Return the call of a child module that computes a step; None if there is none."""
+    weight = parts.constants.get(step.inputs[1]) if len(step.inputs) > 1 else None
+    bias_name = step.inputs[2] if len(step.inputs) > 2 else ""
+    bias = parts.constants.get(bias_name)
+    if not _is_tensor(weight) or (bias_name and not _is_tensor(bias)):
+        return None
+    plain = {key: value for key, value in step.attributes.items() if key not in ("opset",)}
+    key = (step.operator, step.inputs[1], bias_name, repr(sorted(plain.items())))
+    if key not in made:
+        layer = _MAKERS[step.operator](step, weight, bias)
+        if layer is None:
+            return None
+        made[key] = unique(_layer_name(step, bias_name), set(parts.layers))
+        parts.layers[made[key]] = layer.requires_grad_(False)
+    return replace(step, operator="", inputs=step.inputs[:1], attributes={}, layer=made[key])
+
+
+def _layer_name(step: Step, bias: str) -> str:
+    """Return the name of a child module: that of its parameters, or of its node."""
+    for name, suffix in ((step.inputs[1], ".weight"), (bias, ".bias")):
+        if name.endswith(suffix):
+            return path_of(name.removesuffix(suffix))
+    return path_of(step.name.removesuffix(f"/{step.operator}")) or "layer"
+
+
+def _add_bias(
+    parts: GraphParts,
+    steps: list[Step],
+    place: int,
+    producers: Mapping[str, int],
+    readers: Mapping[str, int],
+) -> None:
+    """Give the bias that is added behind a linear layer to that layer."""
+    step = steps[place]
+    for value, added in (step.inputs, step.inputs[::-1]):
+        bias, before = parts.constants.get(added), producers.get(value, -1)
+        if not _is_tensor(bias) or before < 0 or readers[value] > 1 or bias.dim() != 1:
+            continue
+        layer = parts.layers.get(steps[before].layer)
+        if not isinstance(layer, nn.Linear) or layer.bias is not None:
+            continue
+        if bias.shape[0] != layer.out_features:
+            continue
+        name = steps[before].layer
+        users = sum(each.layer == name for each in steps)
+        if users > 1:  # the layer is used without a bias elsewhere
+            continue
+        if added.endswith(".bias"):
+            del parts.layers[name]
+            name = unique(path_of(added.removesuffix(".bias")), set(parts.layers))
+        parts.layers[name] = _linear(layer.weight, bias)
+        steps[place] = replace(
+            steps[before], outputs=step.outputs, layer=name, name=steps[before].name
+        )
+        return
+
+
+def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    outputs, inputs = weight.shape
+    linear = nn.Linear(inputs, outputs, bias=bias is not None, device="meta")
+    _fill(linear, weight, bias)
+    return linear
+
+
+def _fill(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
+    layer.weight = nn.Parameter(weight, requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias, requires_grad=False)
+    layer.eval()
+
+
+def _matmul_layer(step: Step, weight: Tensor, bias: Tensor | None) -> nn.Module | None:
+    return _linear(weight.t(), None) if weight.dim() == 2 else None
+
+
+def _gemm_layer(step: Step, weight: Tensor, bias: Tensor | None) -> nn.Module | None:
+    given = step.attributes
+    if given.get("transA") or given.get("alpha", 1.0) != 1 or given.get("beta", 1.0) != 1:
+        return None
+    weight = weight if given.get("transB") else weight.t()
+    if bias is not None and bias.shape != weight.shape[:1]:
+        return None
+    return _linear(weight, bias)
+
+
+def _conv_layer(step: Step, weight: Tensor, bias: Tensor | None) -> nn.Module | None:
+    given, axes = step.attributes, weight.dim() - 2
+    if given.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        return None  # its zeros depend on the size of the input
+    pads = spatial_padding(given, [0] * axes, list(weight.shape[2:]))
+    if weight.dim() not in _CONVOLUTIONS or not is_symmetric(pads):
+        return None
+    group = given.get("group", 1)
+    kind: Any = _CONVOLUTIONS[weight.dim()]
+    conv: nn.Module = kind(
+        weight.shape[1] * group,
+        weight.shape[0],
+        tuple(weight.shape[2:]),
+        tuple(given.get("strides", [1] * axes)),
+        tuple(pads[:axes]),
+        tuple(given.get("dilations", [1] * axes)),
+        group,
+        bias is not None,
+        device="meta",
+    )
+    _fill(conv, weight, bias)
+    return conv
+
+
+def _norm_layer(step: Step, weight: Tensor, bias: Tensor | None) -> nn.Module | None:
+    if step.attributes.get("axis", -1) != -1 or weight.dim() != 1 or len(step.outputs) > 1:
+        return None
+    epsilon = step.attributes.get("epsilon", 1e-5)
+    norm = nn.LayerNorm(weight.shape, epsilon, bias=bias is not None, device="meta")
+    _fill(norm, weight, bias)
+    return norm
+
+
+_MAKERS = {
+    "MatMul": _matmul_layer,
+    "Gemm": _gemm_layer,
+    "Conv": _conv_layer,
+    "LayerNormalization": _norm_layer,
+}

@@ -1,0 +1,225 @@
+"""Create a ``Deployable`` from an ``.onnx`` file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from slide_deploy.backends import Session
+from slide_deploy.backends.opening import open_as_stated
+from slide_deploy.deployable.input_text import InputText
+from slide_deploy.deployable.inputs import BATCH_NAME
+from slide_deploy.deployable.module import deployable_of
+from slide_deploy.deployable.record import Deployable, Origin
+from slide_deploy.errors import InputError
+from slide_deploy.files.companions import model_digest
+from slide_deploy.onnx_network.attentions import cut_attentions
+from slide_deploy.onnx_network.building import GraphParts, freeze_sizes, parts_of
+from slide_deploy.onnx_network.operators import UnsupportedOperatorError
+from slide_deploy.onnx_network.reading import read_model
+from slide_deploy.onnx_network.slices import join_slices
+
+# Batch sizes at which a graph with an open batch is run, to see which of its sizes are constant.
+_BATCHES = (2, 3)
+_TYPES = {"FLOAT": "float32", "FLOAT16": "float16", "DOUBLE": "float64"}
+
+
+def deployable_onnx(path: Path, inputs: Sequence[str] = ()) -> Deployable:
+    """Read a network from a file, and let written files be verified against that file.
+
+    Args:
+        path: the ``.onnx`` file.
+        inputs: texts for ``InputText``, one for every input whose sizes the file leaves open beside
+            the batch.
+
+    Raises:
+        InputError: if the file is damaged, has an operator that cannot be read, or needs a size
+            that is not given.
+        MissingExtra: if the onnx library is not installed.
+    """
+    model = read_model(path)
+    declared = [_Declared.of(each, path) for each in model.graph.inputs]
+    given = _given(inputs, declared, path)
+    try:
+        parts = parts_of(model)
+        del model
+        remarks = _with_attentions(parts, declared, given)
+        module = parts.module()
+        made = deployable_of(
+            module,
+            [each.example(given) for each in declared],
+            name=str(path),
+            stem=path.stem,
+            input_names=[each.name for each in declared],
+            output_names=list(parts.outputs),
+            open_sizes={each.name: each.open(given) for each in declared},
+        )
+    except UnsupportedOperatorError as error:
+        raise InputError(f"{path}: {error}: export the network without it.") from error
+    names = dict(zip((each.name for each in made.inputs), parts.inputs, strict=True))
+    origin = Origin(
+        name=str(path),
+        stem=path.stem,
+        sha256=model_digest(path),
+        architecture=path.stem,
+        summary=f"{len(parts.steps)} operators, takes {_described(declared, given)}",
+        remarks=(*remarks, *made.origin.remarks),
+        facts={"file": path.name},
+    )
+    return replace(
+        made,
+        # As the file has them, so that a new file can take its place.
+        inputs=tuple(replace(each, name=names[each.name]) for each in made.inputs),
+        outputs=parts.outputs,
+        origin=origin,
+        reference=FileReference(path, len(parts.outputs)),
+    )
+
+
+class FileReference(nn.Module):
+    """Runs a file on its own runtime, as exactly as it can; a module without weights.
+
+    Args:
+        path: the file.
+        outputs: number of its outputs.
+    """
+
+    def __init__(self, path: Path, outputs: int) -> None:
+        super().__init__()
+        self._path, self._outputs = path, outputs
+
+    @cached_property
+    def _session(self) -> Session:
+        return open_as_stated(self._path)
+
+    def __deepcopy__(self, memo: Mapping[int, Any]) -> "FileReference":
+        return FileReference(self._path, self._outputs)
+
+    def forward(self, *tensors: Tensor) -> Any:
+        """Run the file, and return its output or a tuple of its outputs."""
+        ports = [port.name for port in self._session.inputs]
+        given = {name: each.numpy() for name, each in zip(ports, tensors, strict=True)}
+        found = self._session(given)
+        outputs = [torch.from_numpy(np.array(found[name])) for name in self._session.outputs]
+        tensors = tuple(each.float() if each.is_floating_point() else each for each in outputs)
+        return tensors[0] if self._outputs == 1 else tensors
+
+
+class _Declared:
+    """An input as a file declares it."""
+
+    def __init__(self, name: str, dtype: str, sizes: Sequence[int | str | None]) -> None:
+        self.name, self.dtype, self.sizes = name, dtype, tuple(sizes)
+
+    @classmethod
+    def of(cls, value: Any, path: Path) -> "_Declared":
+        if value.shape is None or value.dtype is None:
+            raise InputError(
+                f"{path} does not state the shape of its input {value.name}: export it again."
+            )
+        name = value.dtype.name
+        sizes = [each if isinstance(each, int) else each.value for each in value.shape]
+        return cls(value.name, _TYPES.get(name, name.lower()), sizes)
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether the first size alone is open."""
+        return bool(self.sizes) and not isinstance(self.sizes[0], int)
+
+    def needs_sizes(self) -> bool:
+        return any(not isinstance(each, int) for each in self.sizes[1:])
+
+    def shape(self, given: Mapping[str, InputText], batch: int = 1) -> tuple[int, ...]:
+        if self.name in given:
+            return given[self.name].shape
+        return tuple(each if isinstance(each, int) else batch for each in self.sizes)
+
+    def open(self, given: Mapping[str, InputText]) -> dict[int, str]:
+        if self.name in given:
+            return dict(given[self.name].open)
+        return {0: BATCH_NAME} if self.is_batched else {}
+
+    def example(self, given: Mapping[str, InputText], batch: int = 1) -> np.ndarray[Any, Any]:
+        shape = self.shape(given, batch)
+        if self.dtype.startswith("float"):
+            return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+        return np.zeros(shape, self.dtype)
+
+
+def _given(texts: Sequence[str], declared: Sequence[_Declared], path: Path) -> dict[str, InputText]:
+    parsed = [InputText.parse(text) for text in texts]
+    found: dict[str, InputText] = {}
+    for place, text in enumerate(parsed):
+        name = text.name or (declared[place].name if place < len(declared) else "")
+        port = next((each for each in declared if each.name == name), None)
+        if port is None:
+            known = ", ".join(each.name for each in declared)
+            raise InputError(f"{path} has no input {name or place + 1}: it has {known}.")
+        fits = len(text.shape) == len(port.sizes) and all(
+            own == size or not isinstance(own, int)
+            for own, size in zip(port.sizes, text.shape, strict=True)
+        )
+        if not fits:
+            sizes = "x".join(str(each or "?") for each in port.sizes)
+            raise InputError(f"The input {name} of {path} is {sizes}: give sizes that fit.")
+        found[name] = text
+    for port in declared:
+        if port.needs_sizes() and port.name not in found:
+            sizes = "x".join(str(each or "?") for each in port.sizes)
+            raise InputError(
+                f"{path} leaves sizes of its input {port.name} open ({sizes}): give them as "
+                f"--input {port.name}=1x3x224x224."
+            )
+    return found
+
+
+@torch.no_grad()
+def _with_attentions(
+    parts: GraphParts, declared: Sequence[_Declared], given: Mapping[str, InputText]
+) -> tuple[str, ...]:
+    """Cut the attentions out of a graph, and return what looks like one and was left."""
+    is_batch_open = any(0 in each.open(given) for each in declared)
+    observed = []
+    module = parts.module().eval()
+    for batch in _BATCHES if is_batch_open else (1,):
+        examples = {
+            each.name: torch.from_numpy(_batched(each, given, batch if is_batch_open else 0))
+            for each in declared
+        }
+        values: dict[str, Any] = {}
+
+        def keep(name: str, value: Any, values: dict[str, Any] = values) -> None:
+            # Shapes and host values; tensors would hold the memory of a whole run.
+            values[name] = value.shape if isinstance(value, Tensor) else value
+
+        module.run(examples, keep)
+        observed.append(values)
+    opened = {name for each in declared for name in each.open(given).values()}
+    if opened <= {BATCH_NAME}:
+        freeze_sizes(parts, observed)
+    shapes = {
+        name: tuple(value) for name, value in observed[0].items() if isinstance(value, torch.Size)
+    }
+    join_slices(parts, shapes)
+    left = cut_attentions(parts, shapes, is_batch_open)
+    return tuple(
+        f"{each.name} looks like a slide attention and was left: {each.reason}" for each in left
+    )
+
+
+def _batched(
+    declared: _Declared, given: Mapping[str, InputText], batch: int
+) -> np.ndarray[Any, Any]:
+    example = declared.example(given)
+    if batch and 0 in declared.open(given):
+        return np.repeat(example[:1], batch, axis=0)
+    return example
+
+
+def _described(declared: Sequence[_Declared], given: Mapping[str, InputText]) -> str:
+    return ", ".join(f"{each.name} {'x'.join(map(str, each.shape(given)))}" for each in declared)

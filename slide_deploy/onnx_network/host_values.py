@@ -1,0 +1,204 @@
+"""Sizes and indices of a graph, computed in Python instead of in tensors.
+
+Graphs compute the sizes of a reshape from ``Shape`` by gathering, slicing and multiplying. Such
+values are numpy arrays here. They hold integers or, while a network with open sizes is traced,
+symbolic integers; the type of the array is ``object`` then.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Host = np.ndarray[Any, np.dtype[Any]]
+Attributes = Mapping[str, Any]
+
+# Constants with more elements are tensors.
+_LARGEST = 4096
+
+_BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    "Add": lambda a, b: a + b,
+    "Sub": lambda a, b: a - b,
+    "Mul": lambda a, b: a * b,
+    "Mod": lambda a, b: a % b,
+    "Min": np.minimum,
+    "Max": np.maximum,
+    "Equal": lambda a, b: a == b,
+    "Greater": lambda a, b: a > b,
+    "Less": lambda a, b: a < b,
+    "GreaterOrEqual": lambda a, b: a >= b,
+    "LessOrEqual": lambda a, b: a <= b,
+    "And": np.logical_and,
+    "Or": np.logical_or,
+}
+
+
+def is_host(array: Host) -> bool:
+    """Whether a constant is kept as a host value: indices and sizes, and single numbers."""
+    if array.dtype.kind in "iub":
+        return array.size <= _LARGEST and array.ndim <= 1
+    return array.dtype.kind == "f" and array.size == 1
+
+
+def sizes_of(tensor: Tensor) -> Host:
+    """Return the shape of a tensor as a host value."""
+    sizes = list(tensor.shape)
+    if all(isinstance(size, int) for size in sizes):
+        return np.array(sizes, np.int64)
+    array = np.empty(len(sizes), object)
+    array[:] = sizes
+    return array
+
+
+def integers(value: Any) -> list[Any]:
+    """Return a host value, or a constant tensor, as a flat list of (symbolic) integers."""
+    if isinstance(value, Tensor):
+        return [int(each) for each in value.flatten().tolist()]
+    return [
+        each if isinstance(each, torch.SymInt) else int(each) for each in value.ravel().tolist()
+    ]
+
+
+def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
+    """Return a host value as a tensor.
+
+    Args:
+        value: host value or tensor.
+        like: tensor whose type numbers with a fraction get.
+    """
+    if isinstance(value, Tensor):
+        return value
+    if value.dtype == object:
+        if not any(isinstance(each, torch.SymInt) for each in value.ravel()):
+            value = value.astype(np.int64)
+        else:
+            flat = [torch.scalar_tensor(each, dtype=torch.int64) for each in value.ravel()]
+            return torch.stack(flat).reshape(value.shape)
+    tensor = torch.from_numpy(np.ascontiguousarray(value))
+    if like is not None and tensor.is_floating_point() and like.is_floating_point():
+        return tensor.to(like.dtype)
+    return tensor.to(torch.get_default_dtype()) if tensor.is_floating_point() else tensor
+
+
+def as_number(value: Any) -> Any:
+    """Return a host value of one element as a Python number."""
+    found = value.ravel()[0]
+    return found if isinstance(found, torch.SymInt) else found.item()
+
+
+def compute(operator: str, attributes: Attributes, values: Sequence[Any]) -> Host | None:
+    """Compute an operator of host values.
+
+    Args:
+        operator: name of the ONNX operator.
+        attributes: its attributes.
+        values: its inputs, all host values; None for one that is left out.
+
+    Returns:
+        The result; None if the operator is not one of those that compute sizes.
+    """
+    if operator in _BINARY and len(values) == 2:
+        return np.asarray(_BINARY[operator](*values))
+    if operator in _OTHERS:
+        return np.asarray(_OTHERS[operator](attributes, *values))
+    return None
+
+
+def _divided(attributes: Attributes, one: Host, other: Host) -> Host:
+    if one.dtype.kind == "f" or other.dtype.kind == "f":
+        return np.asarray(one / other)
+    return np.asarray(one // other)  # sizes are not negative, so that floor is truncation
+
+
+def _cast(attributes: Attributes, value: Host) -> Host:
+    kind = attributes["to"]
+    if value.dtype == object:
+        return value
+    return np.asarray(value.astype({"f": np.float64, "b": np.bool_}.get(kind, np.int64)))
+
+
+def _sliced(
+    attributes: Attributes,
+    value: Host,
+    starts: Host | None = None,
+    ends: Host | None = None,
+    axes: Host | None = None,
+    steps: Host | None = None,
+) -> Host:
+    first, last = _listed(attributes, "starts", starts), _listed(attributes, "ends", ends)
+    along = _listed(attributes, "axes", axes) or list(range(len(first)))
+    by = integers(steps) if steps is not None else [1] * len(first)
+    places: list[Any] = [slice(None)] * value.ndim
+    for axis, start, end, step in zip(along, first, last, by, strict=True):
+        places[axis] = slice(start, None if end < -value.shape[axis] else end, step)
+    return np.asarray(value[tuple(places)])
+
+
+def _listed(attributes: Attributes, name: str, value: Host | None) -> list[Any]:
+    return integers(value) if value is not None else list(attributes.get(name, ()))
+
+
+def _unsqueezed(attributes: Attributes, value: Host, axes: Host | None = None) -> Host:
+    along = _listed(attributes, "axes", axes)
+    rank = value.ndim + len(along)
+    for axis in sorted(each % rank for each in along):
+        value = np.expand_dims(value, axis)
+    return value
+
+
+def _squeezed(attributes: Attributes, value: Host, axes: Host | None = None) -> Host:
+    along = _listed(attributes, "axes", axes)
+    return np.squeeze(value, tuple(along) if along else None)
+
+
+def _gathered(attributes: Attributes, value: Host, indices: Host) -> Host:
+    return np.asarray(value.take(indices.astype(np.int64), axis=attributes.get("axis", 0)))
+
+
+def _reduced(function: Callable[..., Any]) -> Callable[..., Host]:
+    def reduced(attributes: Attributes, value: Host, axes: Host | None = None) -> Host:
+        along = tuple(_listed(attributes, "axes", axes)) or None
+        keep = bool(attributes.get("keepdims", 1))
+        return np.asarray(function(value, axis=along, keepdims=keep))
+
+    return reduced
+
+
+def _filled(attributes: Attributes, sizes: Host) -> Host:
+    return np.full(integers(sizes), attributes.get("value", 0.0))
+
+
+def _selected(attributes: Attributes, chosen: Host, one: Host, other: Host) -> Host:
+    return np.asarray(np.where(chosen.astype(bool), one, other))
+
+
+_OTHERS: dict[str, Callable[..., Host]] = {
+    "Div": _divided,
+    "Cast": _cast,
+    "Slice": _sliced,
+    "Unsqueeze": _unsqueezed,
+    "Squeeze": _squeezed,
+    "Gather": _gathered,
+    "ReduceProd": _reduced(np.prod),
+    "ReduceSum": _reduced(np.sum),
+    "ReduceMax": _reduced(np.max),
+    "ReduceMin": _reduced(np.min),
+    "Concat": lambda given, *parts: np.concatenate(parts, given["axis"]),
+    "Identity": lambda given, value: value,
+    "Neg": lambda given, value: -value,
+    "Abs": lambda given, value: abs(value),
+    "Not": lambda given, value: np.logical_not(value),
+    "Floor": lambda given, value: np.floor(value.astype(np.float64)),
+    "Ceil": lambda given, value: np.ceil(value.astype(np.float64)),
+    "Sqrt": lambda given, value: np.sqrt(value.astype(np.float64)),
+    "Where": _selected,
+    "Reshape": lambda given, value, sizes: value.reshape(integers(sizes)),
+    "Transpose": lambda given, value: value.transpose(given.get("perm")),
+    "Expand": lambda given, value, sizes: value * np.ones(integers(sizes), value.dtype),
+    "Range": lambda given, start, end, step: np.arange(
+        as_number(start), as_number(end), as_number(step)
+    ),
+    "ConstantOfShape": _filled,
+}
