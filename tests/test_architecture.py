@@ -151,6 +151,14 @@ ARROWS = {
         "slide_deploy.process.torch_defaults",
         "slide_deploy.files.writing",
     },
+    "slide_deploy.onnx_network": {
+        "slide_deploy.backends",
+        "slide_deploy.deployable",
+        "slide_deploy.errors",
+        "slide_deploy.files.companions",
+        "slide_deploy.foreign",
+        "slide_deploy.graph_checks",
+    },
     "slide_deploy.verification.draws": {"slide_deploy.errors"},
     "slide_deploy.verification.cases": {
         "slide_deploy.deployable",

@@ -120,7 +120,7 @@ def _fold_file(
             output,
             to=to,
             lowering=lowering,
-            inputs=source.input,
+            inputs=source.input or (),
             force=force,
             progress=step,
         )

@@ -242,7 +242,7 @@ class Source:
                         f"{option} applies to checkpoints only: {self.checkpoint} is an .onnx file "
                         f"and keeps its outputs and its batch."
                     )
-            return deployable_onnx(self.checkpoint, self.input)
+            return deployable_onnx(self.checkpoint, self.input or ())
         from slide_deploy.deployable.trained import deployable_checkpoint
         from slide_deploy.hosts import load_checkpoint
 
