@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,9 @@ PREFIX = ".slide-deploy-"
 # Lock of an output folder. The file exists only while it is held, or if its holder was killed.
 LOCK = ".slide-deploy.lock"
 _HELD = ".held"
+
+# Open lock files of the folders that this process holds.
+_OPEN: weakref.WeakSet[BinaryIO] = weakref.WeakSet()
 
 # Attempts to create a folder that another process sweeps before it is locked.
 _TRIES = 10
@@ -154,6 +158,7 @@ def _hold(folder: Path) -> BinaryIO:
     """
     path = folder / _HELD
     stream = path.open("ab")
+    _OPEN.add(stream)
     try:
         _lock(stream)
         # Another process may have had the lock before and swept the folder.
@@ -163,6 +168,19 @@ def _hold(folder: Path) -> BinaryIO:
         stream.close()
         raise
     return stream
+
+
+def _close_in_child() -> None:
+    """Give up the locks in a process that was forked, and which may outlive the one that has them.
+
+    OpenVINO forks a process that reports to Intel and waits for the network.
+    """
+    for stream in list(_OPEN):
+        stream.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_child)
 
 
 def _lock(stream: BinaryIO) -> None:

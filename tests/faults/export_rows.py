@@ -3,7 +3,8 @@
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import cycle
 from pathlib import Path
@@ -39,6 +40,37 @@ def _judge_state(
         done = next_run(here, state, format)
         tally.expect("exists: give --force to replace it" in done.sentence, done.said)
     tally.look(state, *(allowed[1:] if whole else allowed), occasion=f"change {path.stem}")
+
+
+def outlived(tally: Tally, here: Path) -> None:
+    """A library has forked a process, which lives on when the export is killed."""
+    old, new, _ = old_and_new(here, "onnx")
+    child = here / "child"
+
+    def forking(real: Callable[..., object]) -> Callable[..., object]:
+        def fork(*arguments: object, **options: object) -> None:
+            number = os.fork()
+            if not number:
+                time.sleep(600)
+                os._exit(0)
+            child.write_text(str(number))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        return fork
+
+    # While files are proved and while they are published.
+    for module, name, kept in (
+        ("exporters.jobs", "verify", old),
+        ("slide_deploy.files.moves", "_complete", new),
+    ):
+        fault = injections.replaced(module, name, forking)
+        done = run(export("onnx", "out", *NEW, "--force"), here, fault)
+        try:
+            tally.expect(done.code == -signal.SIGKILL, done.said)
+            tally.expect(next_run(here).code == 2, "the next run was not refused")
+            tally.look(here / "out", kept, occasion=name)
+        finally:
+            os.kill(int(child.read_text()), signal.SIGKILL)
 
 
 def ended_at_random(
@@ -227,8 +259,6 @@ def two_at_once(same: bool, tally: Tally, here: Path) -> None:
 
 
 def _meet(meeting: Path, name: str) -> None:
-    import time
-
     from exporters import pipeline
 
     publication = pipeline.publication
@@ -295,6 +325,7 @@ def rows() -> tuple[Row, ...]:
     ]
     return (
         *found,
+        Row("SIGKILL while a child process lives on", "export", outlived, "slow"),
         Row("no permission", "export", no_permission, "slow"),
         Row("a read-only folder", "export", read_only_folder, "slow", needs_mounts=True),
         Row("a read-only home", "export", partial(home, "read-only"), "full"),
