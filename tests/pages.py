@@ -1,5 +1,6 @@
-"""Tables of the documentation, made from the records of precisions and of presets."""
+"""Tables of the documentation: made from records, or read from a page."""
 
+from benchmarks.generated_page import END, GeneratedPage
 from slide_deploy.formats import format_named, known_formats
 from slide_deploy.precisions import Precision, known_precisions
 from slide_deploy.presets import PRESETS
@@ -55,3 +56,12 @@ def presets_table() -> str:
             f"{preset.lowering} | {pixels} | {batch} | {preset.reason} |"
         )
     return "\n".join(rows) + "\n"
+
+
+def generated_rows(page: GeneratedPage) -> list[tuple[str, ...]]:
+    """The cells of each row of the table in the generated section of a page."""
+    before, after = page.around()
+    text = page.path.read_text(encoding="utf-8")
+    table = text[len(before + page.begin) : len(text) - len(after + END)]
+    lines = [line for line in table.splitlines() if line.startswith("| ")]
+    return [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines[2:]]

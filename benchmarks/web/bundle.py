@@ -7,8 +7,9 @@ from benchmarks.web.pages import resources
 from benchmarks.web.plan import PagePlan
 from benchmarks.web.single_file import single_file, takes
 from slide_deploy.errors import InputError
-from slide_deploy.files.folders import working_folder
+from slide_deploy.files.folders import require_writable_folder, working_folder
 from slide_deploy.files.publishing import publication
+from slide_deploy.files.scratch import LOCK, PREFIX, has_unfinished_publication
 
 SINGLE = "single.html"
 
@@ -22,10 +23,13 @@ def write_bundle(plan: PagePlan, out: Path) -> tuple[Path, ...]:
     Raises:
         InputError: The folder is not empty, or cannot be written.
     """
+    if has_unfinished_publication(out):
+        require_writable_folder(out, "--web-bundle")  # finishes it
     require_new(out)
     held = resources(plan)
     pages = {"index.html": out / "index.html"}
     with working_folder(out, "--web-bundle") as work, publication(work) as moves:
+        require_new(out)  # another run may have published meanwhile
         for name, resource in held.items():
             place = work / name
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -47,8 +51,12 @@ def write_bundle(plan: PagePlan, out: Path) -> tuple[Path, ...]:
 def require_new(out: Path) -> None:
     """Check that a folder is empty, as a server would serve existing files too.
 
+    The hidden folders of killed runs do not count: they are removed before files are written.
+
     Raises:
         InputError: The path is not a folder, or the folder is not empty.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.is_dir() and all(each.name.startswith((PREFIX, LOCK)) for each in out.iterdir()):
+        return
+    if out.exists():
         raise InputError(f"--web-bundle {out} already exists: give a new folder.")

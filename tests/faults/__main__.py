@@ -10,12 +10,16 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.faults.judging import Tally
 from tests.faults.row import Row
+
+if TYPE_CHECKING:
+    from benchmarks.generated_page import Grid
 
 _INSIDE = "SLIDE_DEPLOY_FAULTS_INSIDE"
 
@@ -34,29 +38,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if options.serve:
         return _serve()
-    from benchmarks.generated_page import GeneratedPage, Grid
-
     chosen = [
         row
         for row in _rows()
         if (not options.only or options.only in row.name) and (options.full or row.cost != "hour")
     ]
-    failed, cells = False, []
+    failed = False
+    cells: dict[tuple[str, ...], tuple[str, ...]] = {}
     for row in chosen:
         tally = judged(row)
         numbers = (tally.injected, tally.lost, tally.wrong, tally.leftovers)
-        cells.append((row.command, row.fault, *map(str, numbers)))
+        cells[row.command, row.fault] = (row.command, row.fault, *map(str, numbers))
+        passed = bool(tally.injected) and not tally.problems
         print(f"{row.name}: {numbers}", file=sys.stderr, flush=True)
         for line in tally.problems:
             print(f"  {line}", file=sys.stderr, flush=True)
-        failed |= bool(tally.problems) or not tally.injected
-    columns = ("command", "fault", "injected", "files lost", "wrong manifests", "leftovers")
-    headers = tuple((name, number > 1) for number, name in enumerate(columns))
-    grid = Grid("", headers, tuple(cells))
-    grid.print()
-    if options.out and not failed:
-        GeneratedPage(options.out, "make faults").update([grid])
+        failed |= not passed
+        if options.out:
+            _write_row(options.out, row, cells[row.command, row.fault] if passed else ())
+    _grid(cells.values()).print()
     return int(failed)
+
+
+def _write_row(page: Path, row: Row, cells: tuple[str, ...]) -> None:
+    """Put a row into the table of a page, where other rows stay; a row that failed is taken out."""
+    from benchmarks.generated_page import GeneratedPage
+    from tests.faults.catalogue import catalogue
+    from tests.pages import generated_rows
+
+    generated = GeneratedPage(page, "make faults")
+    found = {(each[0], each[1]): each for each in generated_rows(generated)}
+    found[row.command, row.fault] = cells
+    ordered = (found.get((each.command, each.fault)) for each in catalogue())
+    generated.update([_grid(each for each in ordered if each)])
+
+
+def _grid(cells: Iterable[tuple[str, ...]]) -> "Grid":
+    from benchmarks.generated_page import Grid
+
+    columns = ("command", "fault", "injected", "files lost", "wrong manifests", "leftovers")
+    return Grid("", tuple((name, number > 1) for number, name in enumerate(columns)), tuple(cells))
 
 
 def judged(row: Row) -> Tally:
@@ -117,6 +138,8 @@ def _rows() -> list[Row]:
     import torch
 
     torch.set_num_threads(1)
+    import torch._dynamo  # at this import torch makes its folder among the temporary files
+
     import exporters.pipeline
     import slide_deploy.cli
     from tests.faults.catalogue import catalogue

@@ -12,9 +12,10 @@ import numpy as np
 from PIL import Image
 from safetensors import safe_open
 
+from slide_deploy.backends.web import assets
 from slide_deploy.tuning.store import TABLE_VERSION
 from tests.faults import injections
-from tests.faults.judging import Tally, tree
+from tests.faults.judging import Tally, Tree, tree
 from tests.faults.row import MODEL, Row, export
 from tests.faults.running import run
 
@@ -40,9 +41,10 @@ WRITERS: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
         (*_BENCH, "--json", "out/r.json", "--html", "out/r.html", "--markdown", "out/r.md"),
         ("r.json", "r.html", "r.md"),
     ),
+    "bench --json": ((*_BENCH, "--json", "out/r.json"), ("r.json",)),
     "bench --bundle": ((*_BENCH, "--bundle", "out/b.zip"), ("b.zip",)),
     "tune": (
-        ("tune", "--attention", "8x8x8:d8", "--strips", 1, "--form", "flat", "--form", "dual",
+        ("tune", "--attention", "8x8x8:d8", "--strips", 1, "--form", "flat", "--form", "depthwise",
          "--target", "onnxruntime:cpu", "-q", "--out", "out/t.json"),
         ("t.json",),
     ),
@@ -134,6 +136,56 @@ def full(command: str, tally: Tally, here: Path) -> None:
         shutil.rmtree(here / "tmp", ignore_errors=True)
 
 
+def _page(folder: object) -> tuple[object, ...]:
+    """The arguments that write a page for browsers."""
+    return ("bench", "net/slide_swin_nano.onnx", "--web-bundle", folder, "-q")
+
+
+def _whole_page(here: Path) -> Tree:
+    """What a page holds; the network that it measures stays in ``here/net``."""
+    done = run(export("onnx", "net"), here)
+    assert done.code == 0, done.said
+    done = run(_page("apart"), here)
+    assert done.code == 0, done.said
+    (here / "out").mkdir()
+    return tree(here / "apart")
+
+
+def page_ended(number: signal.Signals, tally: Tally, here: Path) -> None:
+    """Before each change in the folder of a page for browsers, while its files are moved."""
+    whole, states = _whole_page(here), here / "states"
+    run(_page("out/site"), here, injections.at_each_change(here / "out", states, number, "planned"))
+    steps = sorted(states.glob("*.code"), key=lambda path: int(path.stem))
+    tally.expect(len(steps) > 10, f"only {len(steps)} changes were seen")
+    for path in steps:
+        code, site = int(path.read_text()), path.with_suffix("") / "site"
+        if number == signal.SIGKILL:  # the next run finishes the page, or writes it
+            done = run(_page(site), here)
+            tally.expect(done.code == 0 or "already exists: give" in done.sentence, done.said)
+        else:
+            tally.expect(code in (0, 128 + number), f"exit code {code}")
+        # Ctrl-C waits until the files are moved.
+        allowed = (whole,) if number == signal.SIGKILL or not code else ({}, whole)
+        tally.look(site, *allowed, occasion=f"change {path.stem}")
+
+
+def page_full(tally: Tally, here: Path) -> None:
+    """The disk that a page for browsers goes to is full."""
+    _whole_page(here)
+    (here / "out" / "other").write_text(_OLD)
+    others = tree(here / "out")
+    for free in (0, 4096, 1 << 20):
+        with injections.small_disk(here / "out", free):
+            done = run(_page("out/site"), here)
+            tally.said(done.sentence)
+            tally.expect(
+                done.code == 2 and "No space left on device" in done.sentence,
+                f"{free}: {done.code} {done.said}",
+            )
+            tally.look(here / "out", others, occasion=f"{free} bytes free")
+        shutil.rmtree(here / "kept", ignore_errors=True)
+
+
 def rows() -> tuple[Row, ...]:
     """Each command that writes, under each fault."""
     found = []
@@ -144,4 +196,10 @@ def rows() -> tuple[Row, ...]:
             found.append(Row(f"{word} before each change", command, inject, cost))
         cost = "slow" if command in ("fold", "evaluate", "bench") else "full"
         found.append(Row("a full disk", command, partial(full, command), cost, needs_mounts=True))
+    if assets.find() is not None:
+        command = "bench --web-bundle"
+        for number, word in ((signal.SIGKILL, "SIGKILL"), (signal.SIGINT, "Ctrl-C")):
+            inject = partial(page_ended, number)
+            found.append(Row(f"{word} before each change", command, inject, "full"))
+        found.append(Row("a full disk", command, page_full, "full", needs_mounts=True))
     return tuple(found)
