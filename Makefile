@@ -126,7 +126,7 @@ random: $(VENV)/.installed
 # Guided by atheris where it is installed: .venv/bin/python -m pip install atheris
 FUZZ_FLAGS ?=
 fuzz: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(FUZZ_FLAGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --out docs/security.md $(FUZZ_FLAGS)
 
 runtime-bugs: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.runtime_bugs

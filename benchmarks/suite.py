@@ -39,7 +39,6 @@ changed. The code of a model is all files of its package, or those beside it.
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -55,7 +54,7 @@ from slide_deploy import __version__
 from slide_deploy.backends.registry import timed_target_named
 from slide_deploy.errors import InputError
 from slide_deploy.files.hashing import code_digest, sha256
-from slide_deploy.files.reading import read_text
+from slide_deploy.files.reading import parse_toml, read_text
 from slide_deploy.files.validation import validated
 from slide_deploy.formats import format_run_on
 from slide_deploy.parsing import parse_size
@@ -152,9 +151,8 @@ def read_suite(path: Path) -> Suite:
         InputError: The file is missing, is not TOML, or has keys or values that a suite lacks.
     """
     try:
-        content = tomllib.loads(read_text(path, most=_MAX_BYTES))
-    # Python's own limits raise ValueError and RecursionError: digits of a number, nesting.
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_toml(read_text(path, most=_MAX_BYTES))
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{path} cannot be read as a suite ({error}): give a TOML file."
         ) from error

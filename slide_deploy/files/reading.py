@@ -10,6 +10,7 @@ Standard library only, because bundles for other devices contain this module.
 import errno
 import json
 import stat
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from typing import Any
 SMALL = 64 << 20
 # Limit of lists and objects in a JSON text. Each takes about 100 bytes of memory for two of text.
 _MOST_CONTAINERS = 3_000_000
+# Limit of dots in a line of TOML. Python's parser takes time in the square of a key's names.
+_MOST_DOTS = 64
 
 
 def read_bytes(path: Path, most: int = SMALL) -> bytes:
@@ -73,6 +76,20 @@ def read_json(path: Path, most: int = SMALL) -> Any:
         ValueError: see ``parse_json``.
     """
     return parse_json(read_bytes(path, most))
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Parse TOML.
+
+    Raises:
+        ValueError: the text is not TOML, is nested too deeply, or has too many dots in a line.
+    """
+    if any(line.count(".") > _MOST_DOTS for line in text.split("\n")):
+        raise ValueError(f"a line has more than {_MOST_DOTS} dots")
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def _refuse(constant: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slide_deploy.errors import InputError
-from slide_deploy.files.reading import read_text
+from slide_deploy.files.reading import parse_toml, read_text
 from slide_deploy.files.validation import validated
 from slide_deploy.formats import format_names
 from slide_deploy.graph_checks.declarations import has_declarations
@@ -138,10 +138,10 @@ def load_policy(path: Path) -> Policy:
             value.
     """
     try:
-        own = tomllib.loads(read_text(path, most=_MAX_BYTES))
+        own = parse_toml(read_text(path, most=_MAX_BYTES))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}; check --policy.") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(
             f"{path} is not TOML ({error}): see slide-deploy check --show-policy."
         ) from error

@@ -3,6 +3,7 @@
     python -m tests.fuzz                       10,000 inputs for each reader
     python -m tests.fuzz onnx suite --inputs 500
     python -m tests.fuzz onnx --only 4711      one input again, with its traceback
+    python -m tests.fuzz labels --out PAGE     the row of a reader in the table of a page
 
 Inputs that were neither refused nor accepted are kept in build/fuzz. The command ends with 1 if
 there are any.
@@ -14,13 +15,16 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+from benchmarks.generated_page import GeneratedPage, Grid
 from tests.fuzz import guided
 from tests.fuzz.child import Trial
 from tests.fuzz.readers import READERS, Reader, reader_named
 from tests.fuzz.running import ROOT, Row, run
+from tests.pages import generated_rows
 
 FOUND = ROOT / "build" / "fuzz"
 _COLUMNS = ("inputs", "refused", "accepted", "crashes", "hangs", "code run", "peak MB", "seconds")
+_PAGE_COLUMNS = ("reader", "inputs", "refused", "accepted", "findings", "seconds", "peak MB")
 
 
 def main() -> None:
@@ -30,6 +34,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--only", type=int, help="number of the one input to try")
     parser.add_argument("--no-guide", action="store_true", help="leave atheris out")
+    parser.add_argument("--out", type=Path, metavar="PAGE", help="page to put the rows into")
     given = parser.parse_args()
     chosen = [reader_named(name) for name in given.readers] or list(READERS)
     if given.only is not None:
@@ -48,6 +53,8 @@ def main() -> None:
         unguided = given.inputs // 2 if row else given.inputs
         plain = run(reader.name, given.first, given.first + unguided, found=FOUND / reader.name)
         bad += _print(plain, row)
+        if given.out:
+            write_row(given.out, plain)
     sys.exit(bool(bad))
 
 
@@ -85,6 +92,18 @@ def _print(row: Row, guided_row: Row | None) -> int:
             shown.add(outcome)
             print(f"    {number}: {outcome}", flush=True)
     return len(row.findings)
+
+
+def write_row(page: Path, row: Row) -> None:
+    """Put what came of a reader into the table of a page, where rows of other readers stay."""
+    generated = GeneratedPage(page, "make fuzz")
+    rows = {cells[0]: cells for cells in generated_rows(generated)}
+    figures = (row.inputs, row.counts["refused"], row.counts["accepted"], len(row.findings))
+    figures += (round(row.seconds), row.peak >> 20)
+    rows[row.reader] = (row.reader, *(f"{each:,}" for each in figures))
+    ordered = tuple(rows[each.name] for each in READERS if each.name in rows)
+    headers = tuple((name, number > 0) for number, name in enumerate(_PAGE_COLUMNS))
+    generated.update([Grid("", headers, ordered)])
 
 
 def _once(reader: Reader, number: int) -> None:

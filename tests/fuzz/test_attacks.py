@@ -222,8 +222,9 @@ def test_a_file_larger_than_it_may_be_is_not_read(tmp_path: Path) -> None:
         "x = " + "9" * 5000,
         "a." * 50_000 + "b = 1",
         "x = {" + "a = {" * 5000,
+        "[a" + ".a" * 200_000 + "]",
     ],
-    ids=["nesting", "digits", "keys", "tables"],
+    ids=["nesting", "digits", "keys", "tables", "table of many names"],
 )
 def test_toml_that_goes_on_and_on_is_refused(name: str, line: str, tmp_path: Path) -> None:
     reader = reader_named(name)

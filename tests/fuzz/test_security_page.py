@@ -9,7 +9,10 @@ PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 
 
 def test_every_promise_names_a_test_that_exists() -> None:
-    rows = [line for line in PAGE.splitlines() if line.startswith("| ") and "| test |" not in line]
+    promises = PAGE.partition("## What is not promised")[0]
+    rows = [
+        line for line in promises.splitlines() if line.startswith("| ") and "| test |" not in line
+    ]
     assert len(rows) > 20
     for row in rows:
         named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row)
