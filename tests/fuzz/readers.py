@@ -6,6 +6,7 @@
 import hashlib
 import json
 import random
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from slide_deploy.errors import InputError
 from slide_deploy.formats import format_names
@@ -84,7 +86,11 @@ def _graph(path: Path) -> None:
     from slide_deploy.graph_checks.check import check_graph
     from slide_deploy.graph_checks.policy import policy_for
 
-    graph = read_graph(path)
+    try:
+        graph = read_graph(path)
+    except InputError as error:
+        assert str(path) in str(error), error
+        raise
     list(check_graph(graph, policy_for(graph.metadata)))
     inspect(graph)
     model_digest(path)
@@ -103,12 +109,15 @@ def _asset(path: Path) -> None:
     from slide_deploy.saved.aimodel.bytecode import resources
 
     asset = open_asset(path)
-    resources(path, map_file(path, asset.program))
+    content = map_file(path, asset.program)
+    places = resources(path, content).values()
+    assert all(0 <= start <= end <= len(content) for start, end in places)
 
 
 def _run(path: Path) -> None:
-    """Open a file, run it and ask for the values inside."""
-    from slide_deploy.backends import open_file, values_of
+    """Open a file, run it, ask for the values inside, and classify a picture."""
+    from slide_deploy.backends import open_file, open_image_file, values_of
+    from slide_deploy.images.prediction import predict
 
     session = open_file(path)
     feeds = {
@@ -117,6 +126,15 @@ def _run(path: Path) -> None:
     }
     session(feeds)
     values_of(path, feeds)
+    predict(open_image_file(path), [_one_picture()], names=(), top=1)
+
+
+@cache
+def _one_picture() -> Path:
+    """A picture that stays whole."""
+    path = Path(tempfile.mkdtemp(prefix="slide-deploy-fuzz-")) / "picture.png"
+    Image.new("RGB", (20, 20)).save(path)
+    return path
 
 
 def _policy(path: Path) -> None:
@@ -273,7 +291,7 @@ def _protobuf(message: Callable[[], Any]) -> Change:
     def change(rng: random.Random, content: bytes) -> bytes:
         from google.protobuf.message import DecodeError
 
-        from tests.graph_checks.protobuf_fuzz import alter
+        from tests.fuzz.protobuf import alter
 
         try:
             held = message().FromString(content)

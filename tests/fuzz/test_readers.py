@@ -13,6 +13,7 @@ _PARSERS = frozenset(
         "json.load",
         "tomllib.loads",
         "tomllib.load",
+        "parse_toml",
         "csv.reader",
         "Image.open",
         "np.load",

@@ -4,10 +4,8 @@ import os
 import shutil
 import struct
 
-import numpy as np
 import pytest
 
-from slide_deploy.backends.mil_interpreter import MilProgram
 from slide_deploy.errors import InputError
 from slide_deploy.saved.mlpackage import folder, open_package
 from slide_deploy.saved.mlpackage.protobuf import parse_model
@@ -337,49 +335,3 @@ def unreadable(value):
 )
 def test_a_damaged_constant_is_refused(change, message, edit_spec):
     refused(edit_spec(lambda spec: change(strides_of(spec))), message)
-
-
-def flipped(content, random):
-    """One to eight bits flipped."""
-    damaged = bytearray(content)
-    for _ in range(random.integers(1, 9)):
-        place = random.integers(len(damaged))
-        damaged[place] ^= 1 << random.integers(8)
-    return bytes(damaged)
-
-
-def truncated(content, random):
-    return content[: random.integers(len(content))]
-
-
-def shuffled(content, random):
-    """Two stretches exchanged, which keeps most of the structure."""
-    length = int(random.integers(1, 32))
-    a, b = sorted(random.integers(0, len(content) - length, 2))
-    if b - a < length:
-        return flipped(content, random)
-    return (
-        content[:a]
-        + content[b : b + length]
-        + content[a + length : b]
-        + content[a : a + length]
-        + content[b + length :]
-    )
-
-
-@pytest.mark.parametrize("file", [MODEL, WEIGHTS, "Manifest.json"])
-@pytest.mark.parametrize("damage", [flipped, truncated, shuffled])
-def test_random_damage_ends_in_an_error_or_a_result(damage, file, copy):
-    content = (copy / file).read_bytes()
-    random = np.random.default_rng(13)
-    image = np.ones((1, 3, 6, 5), np.float32)
-    results = 0
-    for _ in range(100):
-        (copy / file).write_bytes(damage(content, random))
-        try:
-            program = MilProgram.load(copy)
-            program.run(dict.fromkeys(program.inputs, image))
-            results += 1
-        except InputError as error:
-            assert str(copy) in str(error)
-    assert results < 100

@@ -1,6 +1,5 @@
 """Files of ExecuTorch in the common graph: what is inside a delegate is seen, damage is told."""
 
-import random
 import subprocess
 import sys
 from collections import Counter
@@ -15,9 +14,7 @@ from slide_deploy.graph_checks.check import check_graph
 from slide_deploy.graph_checks.mixing import mixings
 from slide_deploy.graph_checks.normalisations import normalisations
 from slide_deploy.saved.pte.program import map_program
-from tests.graph_checks.test_fuzz import CHANGES
 from tests.saved.pte.networks import SHAPE, small, written
-from tests.support import copied
 from tests.test_architecture import ROOT
 
 
@@ -80,42 +77,6 @@ def test_a_file_is_read_without_its_library_and_without_torch(path: Path) -> Non
     )
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert out.stdout.strip() == "[]", out.stderr
-
-
-def fuzz(path: Path, folder: Path, seeds: range) -> Counter[str]:
-    """Damage the structure of a file, rarely its weights."""
-    target = copied(path, folder)
-    original = target.read_bytes()
-    structure = map_program(path).places[0][1]
-    outcomes: Counter[str] = Counter()
-    for seed in seeds:
-        rng = random.Random(f"pte {seed}")
-        parts = [bytearray(original[:structure]), bytearray(original[structure:])]
-        rng.choice(CHANGES)(rng, parts[rng.random() < 0.3])
-        target.write_bytes(b"".join(parts))
-        try:
-            graph = read_graph(target)
-            found = list(check_graph(graph, standard_ops()))
-            inspect(graph)
-            outcomes["violations" if found else "passed"] += 1
-        except InputError as error:
-            assert str(target) in str(error), f"seed {seed}"
-            assert "\n" not in str(error), f"seed {seed}"
-            outcomes["refused"] += 1
-        except BaseException:
-            print(f"seed {seed}")
-            raise
-    return outcomes
-
-
-def test_damaged_files_cause_one_sentence_or_a_report(path: Path, tmp_path: Path) -> None:
-    outcomes = fuzz(path, tmp_path, range(200))
-    assert outcomes["refused"] > 40, outcomes
-
-
-@pytest.mark.full
-def test_thousands_of_damaged_files(path: Path, tmp_path: Path) -> None:
-    fuzz(path, tmp_path, range(200, 2000))
 
 
 def test_many_offsets_to_one_table_do_not_expand(path: Path, tmp_path: Path) -> None:
