@@ -27,7 +27,9 @@ _INSIDE = "SLIDE_DEPLOY_FAULTS_INSIDE"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; 1 if anything is lost, wrong or left, or otherwise than promised."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--only", metavar="TEXT", help="rows whose name has this text")
+    parser.add_argument(
+        "--only", metavar="TEXT", action="append", help="rows whose name has this text"
+    )
     parser.add_argument("--full", action="store_true", help="with the rows that take an hour")
     parser.add_argument("--out", type=Path, metavar="PAGE", help="page to put the table into")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
@@ -41,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [
         row
         for row in _rows()
-        if (not options.only or options.only in row.name) and (options.full or row.cost != "hour")
+        if (not options.only or any(text in row.name for text in options.only))
+        and (options.full or row.cost != "hour")
     ]
     failed = False
     cells: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -63,14 +66,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _write_row(page: Path, row: Row, cells: tuple[str, ...]) -> None:
     """Put a row into the table of a page, where other rows stay; a row that failed is taken out."""
     from benchmarks.generated_page import GeneratedPage
+    from slide_deploy.files.folders import shared_file
     from tests.faults.catalogue import catalogue
     from tests.pages import generated_rows
 
     generated = GeneratedPage(page, "make faults")
-    found = {(each[0], each[1]): each for each in generated_rows(generated)}
-    found[row.command, row.fault] = cells
-    ordered = (found.get((each.command, each.fault)) for each in catalogue())
-    generated.update([_grid(each for each in ordered if each)])
+    with shared_file(page):  # several processes may try rows
+        found = {(each[0], each[1]): each for each in generated_rows(generated)}
+        found[row.command, row.fault] = cells
+        ordered = (found.get((each.command, each.fault)) for each in catalogue())
+        generated.update([_grid(each for each in ordered if each)])
 
 
 def _grid(cells: Iterable[tuple[str, ...]]) -> "Grid":
