@@ -1,5 +1,6 @@
 """What is particular to OpenVINO."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -169,3 +170,22 @@ def test_ctrl_c_works_after_models_are_freed(written: Path, tmp_path: Path) -> N
     )
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
     assert (done.stdout, done.returncode) == ("heard\n", 0), done.stderr
+
+
+def test_nothing_is_reported_to_its_makers(tmp_path: Path) -> None:
+    """Each report would be a process that OpenVINO forks."""
+    code = (
+        "import os, sys, torch, slide_deploy\n"
+        "os.register_at_fork(before=lambda: sys.exit('it forks'))\n"
+        "model = torch.nn.Conv2d(3, 4, 3)\n"
+        f"out = {str(tmp_path / 'out')!r}\n"
+        "slide_deploy.export(model, torch.ones(1, 3, 8, 8), to='openvino', out=out)\n"
+        "from openvino.tools.ovc import telemetry\n"
+        "print(type(telemetry).__module__)\n"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path / "home"), "CI": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
+    assert done.stdout.strip() == "openvino.tools.ovc.telemetry_stub", done.stderr
+    assert not (tmp_path / "home").exists()
