@@ -171,9 +171,9 @@ def _hold(folder: Path) -> BinaryIO:
 
 
 def _close_in_child() -> None:
-    """Give up the locks in a process that was forked, and which may outlive the one that has them.
+    """Give up the locks in a process that a library forked, and which may outlive this one.
 
-    OpenVINO forks a process that reports to Intel and waits for the network.
+    OpenVINO forks one for each report to its makers, which waits for the network.
     """
     for stream in list(_OPEN):
         stream.close()

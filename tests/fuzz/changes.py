@@ -295,6 +295,8 @@ def zip_members(rng: random.Random, content: bytes) -> bytes:
             members = [(item.filename, archive.read(item)) for item in archive.infolist()]
     except Exception:
         return flip_bytes(rng, content)
+    if not members:  # an earlier change lost the only one
+        return flip_bytes(rng, content)
     name, data = members[at := rng.randrange(len(members))]
     pickles = [place for place, (each, _) in enumerate(members) if each.endswith(".pkl")]
     action = rng.choice(
