@@ -9,7 +9,7 @@ from benchmarks.web.single_file import single_file, takes
 from slide_deploy.errors import InputError
 from slide_deploy.files.folders import require_writable_folder, working_folder
 from slide_deploy.files.publishing import publication
-from slide_deploy.files.scratch import LOCK, PREFIX, has_unfinished_publication
+from slide_deploy.files.scratch import LOCK, PREFIX
 
 SINGLE = "single.html"
 
@@ -23,8 +23,8 @@ def write_bundle(plan: PagePlan, out: Path) -> tuple[Path, ...]:
     Raises:
         InputError: The folder is not empty, or cannot be written.
     """
-    if has_unfinished_publication(out):
-        require_writable_folder(out, "--web-bundle")  # finishes it
+    if out.is_dir() and any(map(_is_hidden, out.iterdir())):
+        require_writable_folder(out, "--web-bundle")  # publishes or removes what a killed run left
     require_new(out)
     held = resources(plan)
     pages = {"index.html": out / "index.html"}
@@ -51,12 +51,15 @@ def write_bundle(plan: PagePlan, out: Path) -> tuple[Path, ...]:
 def require_new(out: Path) -> None:
     """Check that a folder is empty, as a server would serve existing files too.
 
-    The hidden folders of killed runs do not count: they are removed before files are written.
+    The hidden folders and the lock of runs at the same time do not count.
 
     Raises:
         InputError: The path is not a folder, or the folder is not empty.
     """
-    if out.is_dir() and all(each.name.startswith((PREFIX, LOCK)) for each in out.iterdir()):
-        return
-    if out.exists():
+    if out.exists() and not (out.is_dir() and all(map(_is_hidden, out.iterdir()))):
         raise InputError(f"--web-bundle {out} already exists: give a new folder.")
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether a file or folder is one that running and killed runs have in an output folder."""
+    return path.name.startswith((PREFIX, LOCK))
