@@ -107,7 +107,8 @@ def _scratch_in(out: Path, made: list[Path]) -> Iterator[Path]:
                         scratch.sweep(out, complete=True)
                 work = stack.enter_context(scratch.scratch_folder(out))
                 break
-            except FileNotFoundError:  # another process removed the empty folder
+            # Another process removed the empty folder; if it had just made it, it "exists".
+            except (FileNotFoundError, FileExistsError):
                 if not tries_left:
                     raise
         yield work

@@ -265,7 +265,8 @@ def _meet(meeting: Path, name: str) -> None:
 
     def late(work: Path):
         (meeting / name).touch()
-        while len(os.listdir(meeting)) < 2:
+        until = time.monotonic() + 300
+        while len(os.listdir(meeting)) < 2 and time.monotonic() < until:
             time.sleep(0.01)
         return publication(work)
 
