@@ -19,12 +19,9 @@ from slide_deploy.onnx_network.module import (
     Step,
     without_unused,
 )
-from slide_deploy.onnx_network.operators import (
-    UnsupportedOperatorError,
-    is_symmetric,
-    spatial_padding,
-)
+from slide_deploy.onnx_network.operators import UnsupportedOperatorError
 from slide_deploy.onnx_network.reading import array_of, attributes_of
+from slide_deploy.onnx_network.windows import is_symmetric, spatial_padding
 
 # Operators whose weights and biases are tensors, even where they are single numbers.
 _WEIGHTED = (
@@ -172,7 +169,7 @@ def fold_constants(parts: GraphParts) -> None:
             kept.append(step)
             continue
         values = [parts.constants.get(name) if name else None for name in step.inputs]
-        results = module._results(step, values)
+        results = module.results(step, values)
         parts.constants.update(zip(step.outputs, results, strict=False))
     parts.steps = kept
 

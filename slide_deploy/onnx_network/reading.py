@@ -11,7 +11,14 @@ from slide_deploy.graph_checks import read_graph
 
 # Types that are computed in the floating-point type of the module.
 _FLOATS = {"FLOAT", "FLOAT16", "DOUBLE", "BFLOAT16"}
-_KINDS = {"BOOL": "b", "UINT8": "u8", "INT32": "i32", "INT64": "i"}
+_KINDS = {
+    **{"BOOL": "b", "UINT8": "u8", "INT8": "i8", "INT16": "i16", "INT32": "i32", "INT64": "i"}
+}
+
+_INPUT_TYPES = {
+    **{"FLOAT": "float32", "FLOAT16": "float16", "DOUBLE": "float64", "BFLOAT16": "float32"},
+    **{name: name.lower() for name in ("BOOL", "UINT8", "INT8", "INT16", "INT32", "INT64")},
+}
 
 
 def read_model(path: Path) -> Any:
@@ -75,7 +82,7 @@ def array_of(tensor: Any) -> np.ndarray[Any, np.dtype[Any]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # overflow of float64 gives infinity, as in the runtime
             return np.asarray(tensor.numpy()).astype(np.float32, copy=False)
-    if name in ("INT64", "INT32", "INT16", "INT8", "UINT8", "BOOL"):
+    if name in _INPUT_TYPES:
         return np.asarray(tensor.numpy())
     raise InputError(f"{tensor.name} is of type {name.lower()}")
 
@@ -94,13 +101,30 @@ def attributes_of(node: Any, opset: int) -> dict[str, Any]:
         elif kind in ("INTS", "FLOATS", "STRINGS"):
             found[name] = list(attribute.value)
         elif kind == "TENSOR":
-            values = array_of(attribute.value)
-            found[name] = values.ravel()[0].item() if values.size == 1 else values
+            found[name] = array_of(attribute.value)
         else:
             raise InputError(f"it has the attribute {name} of type {kind.lower()}")
     if node.op_type == "Cast":
         found["to"] = kind_of(found["to"])
     return found
+
+
+def type_of(value: Any) -> str:
+    """Return the type of an input as numpy names it, such as "float32".
+
+    Raises:
+        InputError: if the input is no tensor of numbers or booleans that PyTorch computes with. The
+            message is a clause.
+    """
+    import onnx_ir
+
+    if not isinstance(value.type, onnx_ir.TensorType):
+        kind = "unknown" if value.type is None else type(value.type).__name__.removesuffix("Type")
+        raise InputError(f"{value.name} is of type {kind.lower()}")
+    name = value.type.dtype.name
+    if name not in _INPUT_TYPES:
+        raise InputError(f"{value.name} is of type {name.lower()}")
+    return _INPUT_TYPES[name]
 
 
 def kind_of(data_type: int) -> str:
