@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from slide_deploy.deployable.reasons import reason_of
 from slide_deploy.onnx_network.host_values import Attributes, as_tensor, compute
 from slide_deploy.onnx_network.movements import MOVED
-from slide_deploy.onnx_network.operators import COMPUTED, MIXED, UnsupportedOperatorError
+from slide_deploy.onnx_network.operators import COMPUTED, MIXED, WEIGHTED, UnsupportedOperatorError
 from slide_deploy.onnx_network.resizing import RESIZED
 from slide_deploy.onnx_network.windows import WINDOWED
 
@@ -140,7 +140,9 @@ class OnnxModule(nn.Module):
             result = compute(step.operator, step.attributes, arguments)
             if result is not None:
                 return (result,)
-        if step.operator not in MIXED and isinstance(next(iter(arguments), None), np.ndarray):
+        if step.operator in WEIGHTED:
+            arguments = [each if each is None else as_tensor(each) for each in arguments]
+        elif step.operator not in MIXED and isinstance(next(iter(arguments), None), np.ndarray):
             arguments = [as_tensor(arguments[0]), *arguments[1:]]
         if step.operator not in FUNCTIONS:
             raise UnsupportedOperatorError(f"it is a {step.operator}")

@@ -326,3 +326,11 @@ MIXED = frozenset(
         *("ConstantOfShape", "Range"),
     )
 )
+
+# Operators whose weights and biases are tensors, even where they are single numbers.
+WEIGHTED = frozenset(
+    (
+        *("Conv", "ConvTranspose", "MatMul", "Gemm", "LayerNormalization", "RMSNormalization"),
+        *("BatchNormalization", "InstanceNormalization", "GroupNormalization", "PRelu"),
+    )
+)

@@ -1,6 +1,9 @@
 """Open an ``.onnx`` file, and simplify its graph for ``module``."""
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +48,18 @@ def read_model(path: Path) -> Any:
     from slide_deploy.onnx_network.rules import written_out_rules
 
     try:
-        model = onnx_ir.load(path)
-        Sequential(
-            common.InlinePass(),
-            common.RemoveInitializersFromInputsPass(),
-            common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
-            common.IdentityEliminationPass(),
-            common.TopologicalSortPass(),
-        )(model)
-        for rules in written_out_rules():
-            rewrite(model, rules)
-        common.RemoveUnusedNodesPass()(model)
+        with _silent():
+            model = onnx_ir.load(path)
+            Sequential(
+                common.InlinePass(),
+                common.RemoveInitializersFromInputsPass(),
+                common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+                common.IdentityEliminationPass(),
+                common.TopologicalSortPass(),
+            )(model)
+            for rules in written_out_rules():
+                rewrite(model, rules)
+            common.RemoveUnusedNodesPass()(model)
     except Exception as error:  # a stranger's file, any error of the library
         raise InputError(
             f"{path} cannot be read by onnx-ir ({_first_line(error)}): export it again."
@@ -63,7 +67,20 @@ def read_model(path: Path) -> Any:
     return model
 
 
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Suppress what onnx-ir logs about a graph; what matters becomes an error."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
 def _first_line(error: BaseException) -> str:
+    while error.__cause__ is not None:  # onnx-ir tells which object it read, then why it failed
+        error = error.__cause__
     text = str(error).strip().partition("\n")[0][:160]
     return text or type(error).__name__
 
@@ -105,6 +122,8 @@ def attributes_of(node: Any, opset: int) -> dict[str, Any]:
         else:
             raise InputError(f"it has the attribute {name} of type {kind.lower()}")
     if node.op_type == "Cast":
+        if "to" not in found:
+            raise InputError("it does not state the type that it casts to")
         found["to"] = kind_of(found["to"])
     return found
 

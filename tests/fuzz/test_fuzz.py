@@ -14,7 +14,7 @@ OURS = [each for each in READERS if not each.runs]
 # A process each takes seconds to begin, so that few are tried where it must be quick.
 FEW = ("pickle", "policy", "result")
 # A process each: the long tests have what strangers send, and make full has all readers.
-LONG = ("safetensors", "onnx", "openvino", "manifest")
+LONG = ("safetensors", "onnx", "openvino", "manifest", "fold onnx")
 # Others are in an environment of their own, and end their process for some files.
 HERE = [each for each in RUNS if each.name in ("run onnx", "run openvino", "run coreml")]
 REGRESSIONS = sorted((CORPUS.parent / "regressions").glob("*/*"))
