@@ -225,7 +225,7 @@ def _input_names(
             f"{title} takes {len(names)} tensors ({', '.join(names)}) but {len(given)} names are "
             f"given: give one name per tensor."
         )
-    return _unique(given or names)
+    return unique_names(given or names)
 
 
 def _with_open_sizes(
@@ -271,15 +271,23 @@ def _output_names(
             f"per tensor."
         )
     if given:
-        return tuple(_unique(given, taken))
+        return tuple(unique_names(given, taken))
     if len(paths) == 1 and (not paths[0] or paths[0].isdigit()):
-        return tuple(_unique(["output"], taken))
+        return tuple(unique_names(["output"], taken))
     named = [f"output_{path}" if path[:1].isdigit() or not path else path for path in paths]
-    return tuple(_unique(named, taken))
+    return tuple(unique_names(named, taken))
 
 
-def _unique(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
-    """Return unique names that all formats allow."""
+def unique_names(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
+    """Return unique names that all formats allow.
+
+    Args:
+        names: names of inputs or outputs.
+        taken: names that are not free.
+
+    Raises:
+        InputError: if a name is no string.
+    """
     seen, unique = set(taken), []
     for name in names:
         if not isinstance(name, str):

@@ -19,18 +19,10 @@ from slide_deploy.onnx_network.module import (
     Step,
     without_unused,
 )
-from slide_deploy.onnx_network.operators import (
-    UnsupportedOperatorError,
-    is_symmetric,
-    spatial_padding,
-)
+from slide_deploy.onnx_network.operators import WEIGHTED, UnsupportedOperatorError
 from slide_deploy.onnx_network.reading import array_of, attributes_of
+from slide_deploy.onnx_network.windows import is_symmetric, spatial_padding
 
-# Operators whose weights and biases are tensors, even where they are single numbers.
-_WEIGHTED = (
-    *("Conv", "ConvTranspose", "MatMul", "Gemm", "LayerNormalization", "RMSNormalization"),
-    *("BatchNormalization", "InstanceNormalization", "GroupNormalization", "PRelu"),
-)
 _CONVOLUTIONS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
 
 
@@ -140,11 +132,11 @@ def parts_of(model: Any) -> GraphParts:
             )
         )
     parts.steps = without_unused(parts.steps, parts.outputs)
-    weighted = (step.inputs for step in parts.steps if step.operator in _WEIGHTED)
+    fold_constants(parts)
+    weighted = (step.inputs for step in parts.steps if step.operator in WEIGHTED)
     for name in itertools.chain.from_iterable(weighted):
         if isinstance(parts.constants.get(name), np.ndarray):
             parts.constants[name] = as_tensor(parts.constants[name])
-    fold_constants(parts)
     _make_layers(parts)
     return parts
 
@@ -172,7 +164,7 @@ def fold_constants(parts: GraphParts) -> None:
             kept.append(step)
             continue
         values = [parts.constants.get(name) if name else None for name in step.inputs]
-        results = module._results(step, values)
+        results = module.results(step, values)
         parts.constants.update(zip(step.outputs, results, strict=False))
     parts.steps = kept
 

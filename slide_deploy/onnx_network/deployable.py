@@ -1,5 +1,6 @@
 """Create a ``Deployable`` from an ``.onnx`` file."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -14,19 +15,21 @@ from slide_deploy.backends import Session
 from slide_deploy.backends.opening import open_as_stated
 from slide_deploy.deployable.input_text import InputText
 from slide_deploy.deployable.inputs import BATCH_NAME
-from slide_deploy.deployable.module import deployable_of
+from slide_deploy.deployable.module import deployable_of, unique_names
+from slide_deploy.deployable.reasons import reason_of
 from slide_deploy.deployable.record import Deployable, Origin
 from slide_deploy.errors import InputError
 from slide_deploy.files.companions import model_digest
 from slide_deploy.onnx_network.attentions import cut_attentions
 from slide_deploy.onnx_network.building import GraphParts, freeze_sizes, parts_of
 from slide_deploy.onnx_network.operators import UnsupportedOperatorError
-from slide_deploy.onnx_network.reading import read_model
+from slide_deploy.onnx_network.reading import read_model, type_of
 from slide_deploy.onnx_network.slices import join_slices
 
 # Batch sizes at which a graph with an open batch is run, to see which of its sizes are constant.
 _BATCHES = (2, 3)
-_TYPES = {"FLOAT": "float32", "FLOAT16": "float16", "DOUBLE": "float64"}
+# Largest input, which is half a gibibyte in float32.
+_MOST_ELEMENTS = 2**27
 
 
 def deployable_onnx(path: Path, inputs: Sequence[str] = ()) -> Deployable:
@@ -42,26 +45,38 @@ def deployable_onnx(path: Path, inputs: Sequence[str] = ()) -> Deployable:
             that is not given.
         MissingExtra: if the onnx library is not installed.
     """
-    model = read_model(path)
-    declared = [_Declared.of(each, path) for each in model.graph.inputs]
-    given = _given(inputs, declared, path)
     try:
-        parts = parts_of(model)
-        del model
-        remarks = _with_attentions(parts, declared, given)
-        module = parts.module()
-        made = deployable_of(
-            module,
-            [each.example(given) for each in declared],
-            name=str(path),
-            stem=path.stem,
-            input_names=[each.name for each in declared],
-            output_names=list(parts.outputs),
-            open_sizes={each.name: each.open(given) for each in declared},
-        )
+        return _deployable(path, inputs)
+    except InputError:
+        raise
     except UnsupportedOperatorError as error:
         raise InputError(f"{path}: {error}: export the network without it.") from error
-    names = dict(zip((each.name for each in made.inputs), parts.inputs, strict=True))
+    except Exception as error:  # a stranger's file, any error of a library
+        raise InputError(
+            f"{path} cannot be read as a network ({reason_of(error)}): export it again."
+        ) from error
+
+
+def _deployable(path: Path, inputs: Sequence[str]) -> Deployable:
+    model = read_model(path)
+    declared = [_Declared.of(each, path) for each in model.graph.inputs]
+    if not declared:
+        raise InputError(f"{path} has no inputs, so that its outputs never change: store them.")
+    given = _given(inputs, declared, path)
+    parts = parts_of(model)
+    del model
+    remarks = _with_attentions(parts, declared, given)
+    module = parts.module()
+    names = unique_names(each.name for each in declared)
+    made = deployable_of(
+        module,
+        [each.example(given) for each in declared],
+        name=str(path),
+        stem=path.stem,
+        input_names=names,
+        output_names=list(parts.outputs),
+        open_sizes={name: each.open(given) for name, each in zip(names, declared, strict=True)},
+    )
     origin = Origin(
         name=str(path),
         stem=path.stem,
@@ -74,7 +89,9 @@ def deployable_onnx(path: Path, inputs: Sequence[str] = ()) -> Deployable:
     return replace(
         made,
         # As the file has them, so that a new file can take its place.
-        inputs=tuple(replace(each, name=names[each.name]) for each in made.inputs),
+        inputs=tuple(
+            replace(each, name=name) for each, name in zip(made.inputs, parts.inputs, strict=True)
+        ),
         outputs=parts.outputs,
         origin=origin,
         reference=FileReference(path, len(parts.outputs)),
@@ -118,13 +135,23 @@ class _Declared:
 
     @classmethod
     def of(cls, value: Any, path: Path) -> "_Declared":
-        if value.shape is None or value.dtype is None:
+        try:
+            dtype = type_of(value)
+        except InputError as error:
+            raise InputError(
+                f"{path} takes an input that PyTorch does not compute with ({error}): change it."
+            ) from error
+        if value.shape is None:
             raise InputError(
                 f"{path} does not state the shape of its input {value.name}: export it again."
             )
-        name = value.dtype.name
         sizes = [each if isinstance(each, int) else each.value for each in value.shape]
-        return cls(value.name, _TYPES.get(name, name.lower()), sizes)
+        if math.prod(each for each in sizes if isinstance(each, int)) > _MOST_ELEMENTS:
+            raise InputError(
+                f"{path} takes more than {_MOST_ELEMENTS:,} numbers as {value.name}: export it for "
+                f"smaller inputs."
+            )
+        return cls(value.name, dtype, sizes)
 
     @property
     def is_batched(self) -> bool:

@@ -18,11 +18,15 @@ Attributes = Mapping[str, Any]
 # Constants with more elements are tensors.
 _LARGEST = 4096
 
+_TYPES = {
+    **{"f": np.float64, "b": np.bool_, "u8": np.uint8, "i8": np.int8, "i16": np.int16},
+    **{"i32": np.int32, "i": np.int64},
+}
+
 _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "Add": lambda a, b: a + b,
     "Sub": lambda a, b: a - b,
     "Mul": lambda a, b: a * b,
-    "Mod": lambda a, b: a % b,
     "Min": np.minimum,
     "Max": np.maximum,
     "Equal": lambda a, b: a == b,
@@ -76,7 +80,7 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
         else:
             flat = [torch.scalar_tensor(each, dtype=torch.int64) for each in value.ravel()]
             return torch.stack(flat).reshape(value.shape)
-    tensor = torch.from_numpy(np.ascontiguousarray(value))
+    tensor = torch.from_numpy(np.asarray(value, order="C"))
     if like is not None and tensor.is_floating_point() and like.is_floating_point():
         return tensor.to(like.dtype)
     return tensor.to(torch.get_default_dtype()) if tensor.is_floating_point() else tensor
@@ -99,24 +103,41 @@ def compute(operator: str, attributes: Attributes, values: Sequence[Any]) -> Hos
     Returns:
         The result; None if the operator is not one of those that compute sizes.
     """
-    if operator in _BINARY and len(values) == 2:
-        return np.asarray(_BINARY[operator](*values))
-    if operator in _OTHERS:
-        return np.asarray(_OTHERS[operator](attributes, *values))
+    with np.errstate(all="ignore"):  # a runtime does not warn of a division by zero either
+        if operator in _BINARY and len(values) == 2:
+            return np.asarray(_BINARY[operator](*values))
+        if operator in _OTHERS and not _is_large(operator, values):
+            return np.asarray(_OTHERS[operator](attributes, *values))
     return None
+
+
+def _is_large(operator: str, values: Sequence[Any]) -> bool:
+    """Whether a result is no list of sizes, or depends on a size that is open."""
+    if operator == "Range":
+        return any(each.dtype == object for each in values)
+    sizes = values[0] if operator == "ConstantOfShape" else values[-1]
+    if operator not in ("ConstantOfShape", "Expand"):
+        return False
+    return sizes.dtype == object or bool(np.prod(sizes.astype(np.float64)) > _LARGEST)
 
 
 def _divided(attributes: Attributes, one: Host, other: Host) -> Host:
     if one.dtype.kind == "f" or other.dtype.kind == "f":
         return np.asarray(one / other)
-    return np.asarray(one // other)  # sizes are not negative, so that floor is truncation
+    if one.dtype == object or other.dtype == object:
+        return np.asarray(one // other)  # sizes are not negative, so that floor is truncation
+    return np.asarray(np.sign(one) * np.sign(other) * (abs(one) // abs(other)))
+
+
+def _remainder(attributes: Attributes, one: Host, other: Host) -> Host:
+    return np.asarray(np.fmod(one, other) if attributes.get("fmod", 0) else one % other)
 
 
 def _cast(attributes: Attributes, value: Host) -> Host:
     kind = attributes["to"]
     if value.dtype == object:
         return value
-    return np.asarray(value.astype({"f": np.float64, "b": np.bool_}.get(kind, np.int64)))
+    return np.asarray(value.astype(_TYPES[kind]))
 
 
 def _sliced(
@@ -167,7 +188,22 @@ def _reduced(function: Callable[..., Any]) -> Callable[..., Host]:
 
 
 def _filled(attributes: Attributes, sizes: Host) -> Host:
-    return np.full(integers(sizes), attributes.get("value", 0.0))
+    value = np.asarray(attributes.get("value", 0.0))
+    return np.full(integers(sizes), value.ravel()[0], value.dtype)
+
+
+def _reshaped(attributes: Attributes, value: Host, sizes: Host) -> Host:
+    wanted = integers(sizes)
+    if not attributes.get("allowzero", 0):
+        wanted = [
+            value.shape[axis] if isinstance(size, int) and size == 0 else size
+            for axis, size in enumerate(wanted)
+        ]
+    return value.reshape(wanted)
+
+
+def _expanded(attributes: Attributes, value: Host, sizes: Host) -> Host:
+    return np.broadcast_to(value, np.broadcast_shapes(value.shape, tuple(integers(sizes))))
 
 
 def _selected(attributes: Attributes, chosen: Host, one: Host, other: Host) -> Host:
@@ -176,6 +212,7 @@ def _selected(attributes: Attributes, chosen: Host, one: Host, other: Host) -> H
 
 _OTHERS: dict[str, Callable[..., Host]] = {
     "Div": _divided,
+    "Mod": _remainder,
     "Cast": _cast,
     "Slice": _sliced,
     "Unsqueeze": _unsqueezed,
@@ -194,11 +231,11 @@ _OTHERS: dict[str, Callable[..., Host]] = {
     "Ceil": lambda given, value: np.ceil(value.astype(np.float64)),
     "Sqrt": lambda given, value: np.sqrt(value.astype(np.float64)),
     "Where": _selected,
-    "Reshape": lambda given, value, sizes: value.reshape(integers(sizes)),
+    "Reshape": _reshaped,
     "Transpose": lambda given, value: value.transpose(given.get("perm")),
-    "Expand": lambda given, value, sizes: value * np.ones(integers(sizes), value.dtype),
+    "Expand": _expanded,
     "Range": lambda given, start, end, step: np.arange(
-        as_number(start), as_number(end), as_number(step)
+        as_number(start), as_number(end), as_number(step), dtype=start.dtype
     ),
     "ConstantOfShape": _filled,
 }

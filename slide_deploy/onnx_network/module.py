@@ -5,13 +5,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
+from slide_deploy.deployable.reasons import reason_of
 from slide_deploy.onnx_network.host_values import Attributes, as_tensor, compute
 from slide_deploy.onnx_network.movements import MOVED
-from slide_deploy.onnx_network.operators import COMPUTED, UnsupportedOperatorError
+from slide_deploy.onnx_network.operators import COMPUTED, MIXED, WEIGHTED, UnsupportedOperatorError
+from slide_deploy.onnx_network.resizing import RESIZED
+from slide_deploy.onnx_network.windows import WINDOWED
 
-FUNCTIONS = COMPUTED | MOVED
+FUNCTIONS = COMPUTED | WINDOWED | MOVED | RESIZED
 Watch = Callable[[str, Any], None]
 
 
@@ -86,7 +90,7 @@ class OnnxModule(nn.Module):
                 watch(name, value)
         for place, step in enumerate(self.steps):
             arguments = [self._value(name, values) for name in step.inputs]
-            results = self._results(step, arguments)
+            results = self.results(step, arguments)
             for name, value in zip(step.outputs, results, strict=False):
                 values[name] = value
                 if watch is not None and name:
@@ -104,7 +108,30 @@ class OnnxModule(nn.Module):
     def _value(self, name: str, values: Mapping[str, Any]) -> Any:
         if not name:
             return None
-        return values[name] if name in values else self.constant(name)
+        if name in values:
+            return values[name]
+        if name not in self.host and name not in self.held:
+            raise UnsupportedOperatorError(f"{name} is read and no operator computes it")
+        return self.constant(name)
+
+    def results(self, step: Step, arguments: list[Any]) -> Sequence[Any]:
+        """Return the outputs of one operator.
+
+        Raises:
+            UnsupportedOperatorError: if it cannot be run. The message is a sentence without a full
+                stop.
+        """
+        try:
+            return self._results(step, arguments)
+        except UnsupportedOperatorError as error:
+            raise UnsupportedOperatorError(f"{step.name} cannot be read: {error}") from error
+        except Exception as error:  # any operator on any value: PyTorch raises errors of many kinds
+            if torch.compiler.is_exporting():
+                raise
+            kind = step.operator or "layer"
+            raise UnsupportedOperatorError(
+                f"{step.name} is a {kind} that cannot be run ({reason_of(error)})"
+            ) from error
 
     def _results(self, step: Step, arguments: list[Any]) -> Sequence[Any]:
         if step.layer:
@@ -113,14 +140,13 @@ class OnnxModule(nn.Module):
             result = compute(step.operator, step.attributes, arguments)
             if result is not None:
                 return (result,)
+        if step.operator in WEIGHTED:
+            arguments = [each if each is None else as_tensor(each) for each in arguments]
+        elif step.operator not in MIXED and isinstance(next(iter(arguments), None), np.ndarray):
+            arguments = [as_tensor(arguments[0]), *arguments[1:]]
         if step.operator not in FUNCTIONS:
-            raise UnsupportedOperatorError(
-                f"{step.name} is a {step.operator}, which cannot be read"
-            )
-        try:
-            result = FUNCTIONS[step.operator](step.attributes, *arguments)
-        except UnsupportedOperatorError as error:
-            raise UnsupportedOperatorError(f"{step.name} cannot be read: {error}") from error
+            raise UnsupportedOperatorError(f"it is a {step.operator}")
+        result = FUNCTIONS[step.operator](step.attributes, *arguments)
         return result if isinstance(result, tuple) else (result,)
 
 

@@ -59,6 +59,11 @@ def _unsqueezed(attributes: Attributes, x: Any, axes: Any = None) -> Tensor:
     return x
 
 
+def _gathered_elements(attributes: Attributes, x: Tensor, indices: Any) -> Tensor:
+    axis, places = attributes.get("axis", 0), as_tensor(indices).long()
+    return torch.gather(x, axis, torch.where(places < 0, places + x.shape[axis], places))
+
+
 def _joined(attributes: Attributes, *parts: Any) -> Tensor:
     like = next((each for each in parts if isinstance(each, Tensor)), None)
     return torch.cat([as_tensor(each, like) for each in parts], attributes["axis"])
@@ -87,9 +92,7 @@ def _sliced(
     by = [1] * len(first) if steps is None else integers(steps)
     for axis, start, end, step in zip(along, first, last, by, strict=True):
         if step < 0:
-            if step != -1 or start not in (-1, x.shape[axis] - 1) or end > -x.shape[axis]:
-                raise UnsupportedOperatorError("it slices backwards")
-            x = x.flip(axis)
+            x = _sliced_backwards(x, axis, start, end, step)
             continue
         end = None if isinstance(end, int) and end >= _LARGEST_END else end
         places: list[Any] = [slice(None)] * x.dim()
@@ -98,13 +101,22 @@ def _sliced(
     return x
 
 
+def _sliced_backwards(x: Tensor, axis: int, start: Any, end: Any, step: int) -> Tensor:
+    size = x.shape[axis]
+    first, last, _ = slice(start, None if end < -size else end, step).indices(size)
+    places: list[Any] = [slice(None)] * x.dim()
+    places[axis] = slice(size - 1 - first, size - 1 - last, -step)
+    return x.flip(axis)[tuple(places)]
+
+
 def _gathered(attributes: Attributes, x: Any, indices: Any) -> Tensor:
     x, axis = as_tensor(x), attributes.get("axis", 0)
     if isinstance(indices, np.ndarray):
         if indices.ndim == 0:
             return x.select(axis, as_number(indices))
         listed = integers(indices)
-        if indices.ndim == 1 and listed == list(range(listed[0], listed[0] + len(listed))):
+        is_row = listed == list(range(listed[0], listed[0] + len(listed))) if listed else False
+        if indices.ndim == 1 and is_row and (listed[0] >= 0 or listed[-1] < 0):
             return x.narrow(axis, listed[0] % x.shape[axis], len(listed))
     places = as_tensor(indices).long()
     places = torch.where(places < 0, places + x.shape[axis], places)
@@ -126,12 +138,13 @@ def _expanded(attributes: Attributes, x: Any, sizes: Any) -> Tensor:
 
 def _filled(attributes: Attributes, sizes: Any) -> Tensor:
     value = attributes.get("value", 0.0)
-    kind = torch.get_default_dtype() if isinstance(value, float) else None
-    return torch.full(integers(sizes), value, dtype=kind)
+    filling = as_tensor(np.asarray(value))
+    return torch.full(integers(sizes), filling.flatten()[0].item(), dtype=filling.dtype)
 
 
 def _ranged(attributes: Attributes, start: Any, end: Any, step: Any) -> Tensor:
-    return torch.arange(*(as_number(each) for each in (start, end, step)))
+    kind = as_tensor(start).dtype
+    return torch.arange(*(as_number(each) for each in (start, end, step)), dtype=kind)
 
 
 _PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
@@ -192,12 +205,12 @@ def _multiplied(x: Tensor, axes: list[int], keep: bool) -> Tensor:
 
 def _chosen(function: Function) -> Function:
     def computed(attributes: Attributes, x: Tensor) -> Tensor:
+        axis, keep = attributes.get("axis", 0), bool(attributes.get("keepdims", 1))
         if attributes.get("select_last_index", 0):
-            raise UnsupportedOperatorError("it takes the last of equal values")
-        result: Tensor = function(
-            x, attributes.get("axis", 0), keepdim=bool(attributes.get("keepdims", 1))
-        )
-        return result
+            last: Tensor = x.shape[axis] - 1 - function(x.flip(axis), axis, keepdim=keep)
+            return last
+        first: Tensor = function(x, axis, keepdim=keep)
+        return first
 
     return computed
 
@@ -215,45 +228,11 @@ def _from_depth(attributes: Attributes, x: Tensor) -> Tensor:
 def _to_depth(attributes: Attributes, x: Tensor) -> Tensor:
     side = attributes["blocksize"]
     batch, channels, height, width = x.shape
+    if attributes.get("mode", "DCR") == "CRD":
+        return functional.pixel_unshuffle(x, side)
     apart = x.reshape(batch, channels, height // side, side, width // side, side)
     moved = apart.permute(0, 3, 5, 1, 2, 4)
     return moved.reshape(batch, channels * side**2, height // side, width // side)
-
-
-def _resized(
-    attributes: Attributes, x: Tensor, region: Any = None, scales: Any = None, sizes: Any = None
-) -> Tensor:
-    """Resize feature maps in the ways that PyTorch knows too."""
-    mode = attributes.get("mode", "nearest")
-    place = attributes.get("coordinate_transformation_mode", "half_pixel")
-    rounding = attributes.get("nearest_mode", "round_prefer_floor")
-    known = {
-        ("nearest", "asymmetric"): ("nearest", None),
-        ("nearest", "half_pixel"): ("nearest-exact", None),
-        ("linear", "half_pixel"): ("bilinear", False),
-        ("linear", "pytorch_half_pixel"): ("bilinear", False),
-        ("linear", "align_corners"): ("bilinear", True),
-        ("cubic", "half_pixel"): ("bicubic", False),
-        ("cubic", "pytorch_half_pixel"): ("bicubic", False),
-        ("cubic", "align_corners"): ("bicubic", True),
-    }
-    ours, corners = known.get((mode, place), ("", None))
-    floors = {"asymmetric": "floor", "half_pixel": "round_prefer_floor"}.get(place)
-    if (
-        x.dim() != 4
-        or not ours
-        or attributes.get("axes") is not None
-        or attributes.get("antialias", 0)
-        or (mode == "nearest" and rounding != floors)
-        or (mode == "cubic" and attributes.get("cubic_coeff_a", -0.75) != -0.75)
-    ):
-        raise UnsupportedOperatorError(f"it resizes by {mode} {place}, which PyTorch lacks")
-    if sizes is not None and len(integers(sizes)):
-        wanted = integers(sizes)[2:]
-    else:
-        factors = as_tensor(scales).tolist()[2:]
-        wanted = [int(size * by) for size, by in zip(x.shape[2:], factors, strict=True)]
-    return functional.interpolate(x, wanted, mode=ours, align_corners=corners)
 
 
 MOVED: dict[str, Function] = {
@@ -266,15 +245,12 @@ MOVED: dict[str, Function] = {
     "Split": _split,
     "Slice": _sliced,
     "Gather": _gathered,
-    "GatherElements": lambda given, x, places: torch.gather(
-        x, given.get("axis", 0), as_tensor(places).long()
-    ),
+    "GatherElements": _gathered_elements,
     "Expand": _expanded,
     "Tile": lambda given, x, repeats: as_tensor(x).repeat(integers(repeats)),
     "ConstantOfShape": _filled,
     "Range": _ranged,
     "Pad": _padded,
-    "Resize": _resized,
     "DepthToSpace": _from_depth,
     "SpaceToDepth": _to_depth,
     "ReduceSum": _reduced(lambda x, axes, keep: x.sum(axes, keepdim=keep)),

@@ -6,7 +6,6 @@ left out, and returns its output or a tuple of them. Inputs are tensors, or host
 attribute became an input in a later opset, both are read.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +23,13 @@ from slide_deploy.onnx_network.host_values import (
 )
 
 Function = Callable[..., Any]
+
+_INTEGERS = {
+    **{"b": torch.bool, "u8": torch.uint8, "i8": torch.int8, "i16": torch.int16},
+    **{"i32": torch.int32, "i": torch.int64},
+}
+# The factors of SELU, alpha and gamma.
+_SELU = (1.6732632423543772, 1.0507009873554805)
 
 
 class UnsupportedOperatorError(Exception):
@@ -65,20 +71,39 @@ def _binary(function: Function) -> Function:
     return computed
 
 
-def _divided(one: Any, other: Any) -> Any:
-    whole = all(
-        not (each.is_floating_point() if isinstance(each, Tensor) else isinstance(each, float))
-        for each in (one, other)
+def _logical(function: Callable[[Tensor, Tensor], Tensor]) -> Function:
+    return lambda attributes, one, other: function(as_tensor(one), as_tensor(other))
+
+
+def _divided(attributes: Attributes, one: Any, other: Any) -> Tensor:
+    left, right = _operand(one, other), _operand(other, one)
+    if _is_whole(left) and _is_whole(right):
+        return torch.div(as_tensor(one), as_tensor(other), rounding_mode="trunc")
+    if not isinstance(left, Tensor) and not isinstance(right, Tensor):
+        left = as_tensor(one)
+    quotient: Tensor = left / right
+    return quotient
+
+
+def _is_whole(value: Any) -> bool:
+    return not (
+        value.is_floating_point() if isinstance(value, Tensor) else isinstance(value, float)
     )
-    return torch.div(one, other, rounding_mode="trunc") if whole else one / other
+
+
+def _remainder(attributes: Attributes, one: Any, other: Any) -> Tensor:
+    # With fmod the sign is that of the dividend, otherwise that of the divisor.
+    function = torch.fmod if attributes.get("fmod", 0) else torch.remainder
+    left, right = (as_tensor(each) for each in (one, other))
+    return function(left, right)
 
 
 def _powered(attributes: Attributes, base: Any, exponent: Any) -> Tensor:
     power = _operand(exponent, base)
     if not isinstance(power, Tensor) and float(power).is_integer():
         power = int(power)
-    result: Tensor = torch.pow(as_tensor(base), power)
-    return result
+    base = as_tensor(base)
+    return torch.pow(base, power).to(base.dtype)
 
 
 def _extreme(function: Callable[[Tensor, Tensor], Tensor]) -> Function:
@@ -108,8 +133,30 @@ def _cast(attributes: Attributes, value: Any) -> Tensor:
     tensor, kind = as_tensor(value), attributes["to"]
     if kind == "f":
         return tensor if tensor.is_floating_point() else tensor.to(torch.get_default_dtype())
-    wanted = {"b": torch.bool, "i": torch.int64, "u8": torch.uint8, "i32": torch.int32}[kind]
-    return tensor.to(wanted)
+    return tensor.to(_INTEGERS[kind])
+
+
+def _dropped(
+    attributes: Attributes, x: Tensor, ratio: Any = None, training: Any = None
+) -> tuple[Tensor, Tensor]:
+    """Return the values and the mask of a dropout, which keeps all values outside of training."""
+    if training is not None and _number(training):
+        raise UnsupportedOperatorError("its dropout is in training mode")
+    return x, torch.ones_like(x, dtype=torch.bool)
+
+
+def _sum(attributes: Attributes, *values: Any) -> Tensor:
+    first, *others = [as_tensor(each) for each in values]
+    for each in others:
+        first = first + each
+    return first
+
+
+def _selu(attributes: Attributes, x: Tensor) -> Tensor:
+    alpha, gamma = attributes.get("alpha", _SELU[0]), attributes.get("gamma", _SELU[1])
+    if abs(alpha - _SELU[0]) + abs(gamma - _SELU[1]) < 1e-6:
+        return functional.selu(x)
+    return functional.elu(x, alpha) * gamma
 
 
 def _matmul(attributes: Attributes, one: Any, other: Any) -> Tensor:
@@ -142,124 +189,6 @@ def _softmax(function: Function) -> Function:
     return computed
 
 
-def spatial_padding(attributes: Attributes, sizes: list[Any], kernel: list[int]) -> list[int]:
-    """Return the zeros before and after every axis of a convolution or a pooling.
-
-    Args:
-        attributes: attributes of the operator: ``pads`` or ``auto_pad``, strides and dilations.
-        sizes: sizes of the input, without batch and channels.
-        kernel: sizes of the kernel.
-
-    Returns:
-        Zeros before each axis, then zeros after each axis.
-    """
-    mode, axes = attributes.get("auto_pad", "NOTSET"), len(kernel)
-    if mode in ("NOTSET", "VALID"):
-        return list(attributes.get("pads", [0] * 2 * axes)) if mode == "NOTSET" else [0] * 2 * axes
-    strides = attributes.get("strides", [1] * axes)
-    dilations = attributes.get("dilations", [1] * axes)
-    before, after = [], []
-    for size, taps, stride, step in zip(sizes, kernel, strides, dilations, strict=True):
-        outputs = -(-size // stride)
-        total = max((outputs - 1) * stride + (taps - 1) * step + 1 - size, 0)
-        small, large = total // 2, total - total // 2
-        before.append(small if mode == "SAME_UPPER" else large)
-        after.append(large if mode == "SAME_UPPER" else small)
-    return before + after
-
-
-def padded(value: Tensor, pads: list[int], number: float = 0.0) -> Tensor:
-    """Pad the last axes of feature maps; ``pads`` is as in ``spatial_padding``."""
-    axes = len(pads) // 2
-    flat: list[int] = []
-    for axis in reversed(range(axes)):
-        flat += [pads[axis], pads[axes + axis]]
-    return functional.pad(value, flat, value=number) if any(flat) else value
-
-
-def is_symmetric(pads: list[int]) -> bool:
-    """Whether as many zeros stand before as after every axis."""
-    return pads[: len(pads) // 2] == pads[len(pads) // 2 :]
-
-
-_CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
-_TRANSPOSED = {
-    1: functional.conv_transpose1d,
-    2: functional.conv_transpose2d,
-    3: functional.conv_transpose3d,
-}
-
-
-def _convolution(attributes: Attributes, x: Tensor, weight: Tensor, bias: Any = None) -> Tensor:
-    kernel = list(weight.shape[2:])
-    axes = len(kernel)
-    pads = spatial_padding(attributes, list(x.shape[2:]), kernel)
-    inner = pads[:axes] if is_symmetric(pads) else [0] * axes
-    return _CONVOLUTIONS[axes](
-        x if is_symmetric(pads) else padded(x, pads),
-        weight,
-        bias,
-        tuple(attributes.get("strides", [1] * axes)),
-        tuple(inner),
-        tuple(attributes.get("dilations", [1] * axes)),
-        attributes.get("group", 1),
-    )
-
-
-def _transposed_convolution(
-    attributes: Attributes, x: Tensor, weight: Tensor, bias: Any = None
-) -> Tensor:
-    axes = weight.dim() - 2
-    pads = list(attributes.get("pads", [0] * 2 * axes))
-    if attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or (
-        attributes.get("output_shape") is not None or not is_symmetric(pads)
-    ):
-        raise UnsupportedOperatorError("its transposed convolution has padding that PyTorch lacks")
-    return _TRANSPOSED[axes](
-        x,
-        weight,
-        bias,
-        tuple(attributes.get("strides", [1] * axes)),
-        tuple(pads[:axes]),
-        tuple(attributes.get("output_padding", [0] * axes)),
-        attributes.get("group", 1),
-        tuple(attributes.get("dilations", [1] * axes)),
-    )
-
-
-_MAX_POOLS = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
-_AVERAGE_POOLS = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
-
-
-def _pooled(is_max: bool) -> Function:
-    def computed(attributes: Attributes, x: Tensor) -> Tensor:
-        kernel = list(attributes["kernel_shape"])
-        axes = len(kernel)
-        pads = spatial_padding(attributes, list(x.shape[2:]), kernel)
-        strides = list(attributes.get("strides", [1] * axes))
-        up = bool(attributes.get("ceil_mode", 0))
-        counts = bool(attributes.get("count_include_pad", 0)) or not any(pads)
-        fits = is_symmetric(pads) and all(
-            pad <= size // 2 for pad, size in zip(pads, kernel, strict=False)
-        )
-        if not fits and not is_max and not counts:
-            raise UnsupportedOperatorError("its average pooling does not count its uneven padding")
-        x = x if fits else padded(x, pads, -math.inf if is_max else 0.0)
-        inner = pads[:axes] if fits else [0] * axes
-        if is_max:
-            steps = list(attributes.get("dilations", [1] * axes))
-            return _MAX_POOLS[axes](x, kernel, strides, inner, steps, up)
-        if any(step != 1 for step in attributes.get("dilations", ())):
-            raise UnsupportedOperatorError("its average pooling is dilated")
-        return _AVERAGE_POOLS[axes](x, kernel, strides, inner, up, counts)
-
-    return computed
-
-
-def _global(function: Function) -> Function:
-    return lambda attributes, x: function(x, tuple(range(2, x.dim())), keepdim=True)
-
-
 def _batch_norm(
     attributes: Attributes, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor
 ) -> Tensor:
@@ -269,9 +198,15 @@ def _batch_norm(
     return functional.batch_norm(x, mean, variance, scale, bias, False, 0.0, epsilon)
 
 
-def _layer_norm(attributes: Attributes, x: Tensor, scale: Tensor, bias: Any = None) -> Tensor:
-    axis = attributes.get("axis", -1) % x.dim()
-    return functional.layer_norm(x, x.shape[axis:], scale, bias, attributes.get("epsilon", 1e-5))
+def _layer_norm(attributes: Attributes, x: Tensor, scale: Tensor, bias: Any = None) -> Any:
+    axis, epsilon = attributes.get("axis", -1) % x.dim(), attributes.get("epsilon", 1e-5)
+    result = functional.layer_norm(x, x.shape[axis:], scale, bias, epsilon)
+    if attributes["outputs"] == 1:
+        return result
+    axes = list(range(axis, x.dim()))
+    mean = x.mean(axes, keepdim=True)
+    variance = (x - mean).square().mean(axes, keepdim=True)
+    return result, mean, (variance + epsilon).rsqrt()
 
 
 def _rms_norm(attributes: Attributes, x: Tensor, scale: Tensor) -> Tensor:
@@ -300,6 +235,8 @@ def _parametric_relu(attributes: Attributes, x: Tensor, slope: Tensor) -> Tensor
 
 
 def _local_response(attributes: Attributes, x: Tensor) -> Tensor:
+    if attributes["size"] % 2 == 0:
+        raise UnsupportedOperatorError("its local response normalisation is over an even size")
     return functional.local_response_norm(
         x,
         attributes["size"],
@@ -318,21 +255,21 @@ COMPUTED: dict[str, Function] = {
     "Add": _binary(lambda a, b: a + b),
     "Sub": _binary(lambda a, b: a - b),
     "Mul": _binary(lambda a, b: a * b),
-    "Div": _binary(_divided),
+    "Div": _divided,
     "Pow": _powered,
-    "Mod": _binary(torch.remainder),
+    "Mod": _remainder,
     "Min": _extreme(torch.minimum),
     "Max": _extreme(torch.maximum),
-    "Sum": lambda given, *values: sum(values[1:], values[0]),
-    "Mean": lambda given, *values: sum(values[1:], values[0]) / len(values),
+    "Sum": _sum,
+    "Mean": lambda given, *values: _sum(given, *values) / len(values),
     "Equal": _binary(lambda a, b: a == b),
     "Greater": _binary(lambda a, b: a > b),
     "Less": _binary(lambda a, b: a < b),
     "GreaterOrEqual": _binary(lambda a, b: a >= b),
     "LessOrEqual": _binary(lambda a, b: a <= b),
-    "And": _binary(torch.logical_and),
-    "Or": _binary(torch.logical_or),
-    "Xor": _binary(torch.logical_xor),
+    "And": _logical(torch.logical_and),
+    "Or": _logical(torch.logical_or),
+    "Xor": _logical(torch.logical_xor),
     "Where": lambda given, chosen, one, other: torch.where(
         as_tensor(chosen), _operand(one, other), _operand(other, one)
     ),
@@ -341,7 +278,7 @@ COMPUTED: dict[str, Function] = {
     "PRelu": _parametric_relu,
     "Elu": lambda given, x: functional.elu(x, given.get("alpha", 1.0)),
     "Celu": lambda given, x: functional.celu(x, given.get("alpha", 1.0)),
-    "Selu": _unary(functional.selu),
+    "Selu": _selu,
     "Sigmoid": _unary(torch.sigmoid),
     "HardSigmoid": lambda given, x: torch.clamp(
         x * given.get("alpha", 0.2) + given.get("beta", 0.5), 0, 1
@@ -355,19 +292,15 @@ COMPUTED: dict[str, Function] = {
     "Cast": _cast,
     "CastLike": lambda given, x, like: as_tensor(x).to(as_tensor(like).dtype),
     "Identity": lambda given, x: x,
-    "Dropout": lambda given, x, *rest: x,
+    "Dropout": _dropped,
     "Not": _unary(torch.logical_not),
     "MatMul": _matmul,
     "Gemm": _gemm,
-    "Einsum": lambda given, *values: torch.einsum(given["equation"], *values),
+    "Einsum": lambda given, *values: torch.einsum(
+        given["equation"], *(as_tensor(each) for each in values)
+    ),
     "Softmax": _softmax(torch.softmax),
     "LogSoftmax": _softmax(torch.log_softmax),
-    "Conv": _convolution,
-    "ConvTranspose": _transposed_convolution,
-    "MaxPool": _pooled(True),
-    "AveragePool": _pooled(False),
-    "GlobalAveragePool": _global(torch.mean),
-    "GlobalMaxPool": _global(torch.amax),
     "BatchNormalization": _batch_norm,
     "LayerNormalization": _layer_norm,
     "RMSNormalization": _rms_norm,
@@ -384,3 +317,20 @@ COMPUTED |= {
         *("Sin", "Cos", "Tan", "Tanh", "Sign", "Asin", "Acos", "Atan", "Sinh", "Cosh", "IsNaN"),
     )
 }
+
+# Operators whose first input may stay a host value; every other takes a tensor.
+MIXED = frozenset(
+    (
+        *("Add", "Sub", "Mul", "Div", "Pow", "Mod", "Min", "Max", "Equal", "Greater", "Less"),
+        *("GreaterOrEqual", "LessOrEqual", "Where", "Concat", "Shape", "Size", "Identity"),
+        *("ConstantOfShape", "Range"),
+    )
+)
+
+# Operators whose weights and biases are tensors, even where they are single numbers.
+WEIGHTED = frozenset(
+    (
+        *("Conv", "ConvTranspose", "MatMul", "Gemm", "LayerNormalization", "RMSNormalization"),
+        *("BatchNormalization", "InstanceNormalization", "GroupNormalization", "PRelu"),
+    )
+)

@@ -1,6 +1,9 @@
 """Open an ``.onnx`` file, and simplify its graph for ``module``."""
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,14 @@ from slide_deploy.graph_checks import read_graph
 
 # Types that are computed in the floating-point type of the module.
 _FLOATS = {"FLOAT", "FLOAT16", "DOUBLE", "BFLOAT16"}
-_KINDS = {"BOOL": "b", "UINT8": "u8", "INT32": "i32", "INT64": "i"}
+_KINDS = {
+    **{"BOOL": "b", "UINT8": "u8", "INT8": "i8", "INT16": "i16", "INT32": "i32", "INT64": "i"}
+}
+
+_INPUT_TYPES = {
+    **{"FLOAT": "float32", "FLOAT16": "float16", "DOUBLE": "float64", "BFLOAT16": "float32"},
+    **{name: name.lower() for name in ("BOOL", "UINT8", "INT8", "INT16", "INT32", "INT64")},
+}
 
 
 def read_model(path: Path) -> Any:
@@ -38,17 +48,18 @@ def read_model(path: Path) -> Any:
     from slide_deploy.onnx_network.rules import written_out_rules
 
     try:
-        model = onnx_ir.load(path)
-        Sequential(
-            common.InlinePass(),
-            common.RemoveInitializersFromInputsPass(),
-            common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
-            common.IdentityEliminationPass(),
-            common.TopologicalSortPass(),
-        )(model)
-        for rules in written_out_rules():
-            rewrite(model, rules)
-        common.RemoveUnusedNodesPass()(model)
+        with _silent():
+            model = onnx_ir.load(path)
+            Sequential(
+                common.InlinePass(),
+                common.RemoveInitializersFromInputsPass(),
+                common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+                common.IdentityEliminationPass(),
+                common.TopologicalSortPass(),
+            )(model)
+            for rules in written_out_rules():
+                rewrite(model, rules)
+            common.RemoveUnusedNodesPass()(model)
     except Exception as error:  # a stranger's file, any error of the library
         raise InputError(
             f"{path} cannot be read by onnx-ir ({_first_line(error)}): export it again."
@@ -56,7 +67,20 @@ def read_model(path: Path) -> Any:
     return model
 
 
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Suppress what onnx-ir logs about a graph; what matters becomes an error."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
 def _first_line(error: BaseException) -> str:
+    while error.__cause__ is not None:  # onnx-ir tells which object it read, then why it failed
+        error = error.__cause__
     text = str(error).strip().partition("\n")[0][:160]
     return text or type(error).__name__
 
@@ -75,7 +99,7 @@ def array_of(tensor: Any) -> np.ndarray[Any, np.dtype[Any]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # overflow of float64 gives infinity, as in the runtime
             return np.asarray(tensor.numpy()).astype(np.float32, copy=False)
-    if name in ("INT64", "INT32", "INT16", "INT8", "UINT8", "BOOL"):
+    if name in _INPUT_TYPES:
         return np.asarray(tensor.numpy())
     raise InputError(f"{tensor.name} is of type {name.lower()}")
 
@@ -94,13 +118,32 @@ def attributes_of(node: Any, opset: int) -> dict[str, Any]:
         elif kind in ("INTS", "FLOATS", "STRINGS"):
             found[name] = list(attribute.value)
         elif kind == "TENSOR":
-            values = array_of(attribute.value)
-            found[name] = values.ravel()[0].item() if values.size == 1 else values
+            found[name] = array_of(attribute.value)
         else:
             raise InputError(f"it has the attribute {name} of type {kind.lower()}")
     if node.op_type == "Cast":
+        if "to" not in found:
+            raise InputError("it does not state the type that it casts to")
         found["to"] = kind_of(found["to"])
     return found
+
+
+def type_of(value: Any) -> str:
+    """Return the type of an input as numpy names it, such as "float32".
+
+    Raises:
+        InputError: if the input is no tensor of numbers or booleans that PyTorch computes with. The
+            message is a clause.
+    """
+    import onnx_ir
+
+    if not isinstance(value.type, onnx_ir.TensorType):
+        kind = "unknown" if value.type is None else type(value.type).__name__.removesuffix("Type")
+        raise InputError(f"{value.name} is of type {kind.lower()}")
+    name = value.type.dtype.name
+    if name not in _INPUT_TYPES:
+        raise InputError(f"{value.name} is of type {name.lower()}")
+    return _INPUT_TYPES[name]
 
 
 def kind_of(data_type: int) -> str:

@@ -6,7 +6,7 @@ GELU         x * 0.5 * (1 + erf(x / sqrt(2))), in every order of its factors
 
 import math
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from typing import Any
 
@@ -18,6 +18,7 @@ from onnxscript.rewriter.pattern import MatchResult
 _ROUNDED = 1e-3
 
 
+@cache
 def written_out_rules() -> tuple[RewriteRuleSet, ...]:
     """Return the rules in the order in which they are applied; sums and products commute."""
     bias = RewriteRule(_biased, _with_bias, _check_bias)

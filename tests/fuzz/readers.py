@@ -96,6 +96,19 @@ def _graph(path: Path) -> None:
     model_digest(path)
 
 
+def _network_in_onnx(path: Path) -> None:
+    """As ``fold`` does, until a file would be written."""
+    from slide_deploy.onnx_network.deployable import deployable_onnx
+
+    deployable_onnx(path)
+
+
+def _onnx_networks(folder: Path) -> None:
+    """As we write them, and as the older of PyTorch's exporters writes them."""
+    seeds.from_corpus("onnx", folder)
+    seeds.from_corpus("fold", folder)
+
+
 def _hash_again(path: Path) -> None:
     """Let the hash of an asset be that of its program."""
     program = path / "main.mlirb"
@@ -379,6 +392,7 @@ READERS = (
     ),
     *GRAPHS,
     *RUNS,
+    Reader("fold onnx", _onnx_networks, _network_in_onnx, "", ("*.onnx",), _ONNX),
     Reader("policy", seeds.policy, _policy, "seed.toml", ("seed.toml",), TEXT),
     Reader("suite", seeds.suite, _suite, "seed.toml", ("seed.toml",), TEXT),
     Reader("tuning table", seeds.tuning_table, _tuning, "seed.json", ("seed.json",), JSON),

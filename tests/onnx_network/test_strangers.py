@@ -1,0 +1,89 @@
+"""fold copies files of other tools byte for byte, folds them, or refuses them in one sentence."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from slide_deploy.errors import InputError
+from slide_deploy.tasks.fold_file import fold_file
+from tests.onnx_network.conformance import cases
+from tests.onnx_network.strangers import NAMES, from_packages, write
+
+# Neither can be read as a graph of tensors, or there is something to fold and an operator that
+# cannot be run.
+REFUSED = (
+    *("no inputs", "an unknown rank", "a sequence", "an optional", "texts", "a custom domain"),
+    *("classical learning", "a branch", "a loop", "eight bits", "a size that does not fit"),
+    *("a value that nothing computes", "a cycle", "an attribute that is missing"),
+    *("random numbers", "results that decide on sizes", "far too large", "an input far too large"),
+    *("a function that calls itself", "sparse weights", "data outside its folder"),
+    *("no bytes", "a text", "half of a model"),
+)
+
+
+def folded(path: Path, output: Path) -> str:
+    """What fold did with a file; any other error than a refusal is raised."""
+    try:
+        result = fold_file(path, output, force=True)
+    except InputError as error:
+        assert str(path) in str(error)
+        assert str(error).endswith(".")
+        return "refused"
+    assert result.passed
+    if result.is_unchanged:
+        assert output.read_bytes() == path.read_bytes()
+        return "copied"
+    return "folded"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_strange_model_is_copied_or_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    write(name, path)
+    assert folded(path, tmp_path / "folded.onnx") == ("refused" if name in REFUSED else "copied")
+
+
+@pytest.mark.parametrize("name", ["a loop", "a value that nothing computes", "no bytes"])
+def test_a_refusal_leaves_nothing_behind(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    write(name, path)
+    assert folded(path, tmp_path / "out" / "folded.onnx") == "refused"
+    assert [each.name for each in tmp_path.rglob("*")] in (["model.onnx"], ["model.onnx", "out"])
+
+
+def counted(paths: Iterable[Path], folder: Path) -> dict[str, int]:
+    counts = {"copied": 0, "folded": 0, "refused": 0}
+    for path in paths:
+        counts[folded(path, folder / "folded.onnx")] += 1
+    return counts
+
+
+def test_some_files_of_packages_are_copied_or_refused(tmp_path: Path) -> None:
+    chosen = [path for path in from_packages() if "light" not in path.parent.name][::15]
+    counts = counted(chosen, tmp_path)
+    assert counts["copied"] > 7
+    assert sum(counts.values()) == len(chosen)
+
+
+@pytest.mark.slow
+def test_all_files_of_packages_are_copied_folded_or_refused(tmp_path: Path) -> None:
+    counts = counted(from_packages(), tmp_path)
+    # DenseNet, Inception, ResNet and ShuffleNet have normalisations behind convolutions.
+    assert counts["folded"] == 4
+    assert counts["copied"] > 140
+    assert counts["refused"] < 5
+
+
+@pytest.mark.slow
+def test_all_conformance_models_are_copied_folded_or_refused(tmp_path: Path) -> None:
+    def paths() -> Iterable[Path]:
+        for number, case in enumerate(cases()):
+            path = tmp_path / f"{number}.onnx"
+            path.write_bytes(case.model)
+            yield path
+            path.unlink()
+
+    counts = counted(paths(), tmp_path)
+    assert counts["copied"] > 1800
+    assert counts["refused"] < 30
