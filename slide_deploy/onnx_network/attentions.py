@@ -298,7 +298,10 @@ class _Cut:
 
 @torch.no_grad()
 def _is_local(module: CutAttention, radius: int) -> bool:
-    """Whether the first position influences no position farther away than a radius."""
+    """Whether the first position influences no position farther away than a radius.
+
+    Padding may wrap around, so that positions at the other border are near.
+    """
     height, width = module.call.bound or (0, 0)
     generator = torch.Generator().manual_seed(0)
     nchw = torch.randn(1, module.channels, height, width, generator=generator)
@@ -306,7 +309,11 @@ def _is_local(module: CutAttention, radius: int) -> bool:
     moved[..., 0, 0] += 1
     before, after = (module.call.run(module, each) for each in (nchw, moved))
     apart = (after - before).abs()
-    apart[..., : radius + 1, : radius + 1] = 0
+    rows, columns = (
+        torch.tensor([place % size for place in range(-radius, radius + 1)])
+        for size in (height, width)
+    )
+    apart[..., rows[:, None], columns] = 0
     return bool(apart.max() <= _UNMOVED * before.abs().max())
 
 

@@ -115,9 +115,11 @@ def outputs(path: Path, images: np.ndarray, optimised: bool = False) -> list[np.
     return session.run(None, {session.get_inputs()[0].name: images})
 
 
-def difference(one: Path, other: Path, shape: tuple[int, ...], seed: int = 3) -> float:
+def difference(
+    one: Path, other: Path, shape: tuple[int, ...], seed: int = 3, dtype: str = "float32"
+) -> float:
     """The largest difference of two files on noise, relative to the largest output."""
-    noise = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    noise = np.random.default_rng(seed).standard_normal(shape).astype(dtype)
     pairs = zip(outputs(one, noise), outputs(other, noise), strict=True)
     return float(np.max([relative(ours, theirs) for ours, theirs in pairs]))  # NaN stays
 
