@@ -28,6 +28,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 # Largest relative change that counts as the rounding of float32.
 _UNMOVED = 1e-5
 
+# Operators that multiply by a matrix, unless ``building`` has made a layer of them.
+_PRODUCTS = ("MatMul", "Einsum", "Gemm")
+
 # Operators that only move or reshape values.
 _MOVEMENTS = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity")
 
@@ -105,6 +108,10 @@ def _axis(softmax: Step) -> int:
     return int(softmax.attributes.get("axis", default))
 
 
+def _is_matrix(constant: object) -> bool:
+    return isinstance(constant, Tensor) and constant.dim() > 1
+
+
 class _Cut:
     """The subgraph around one softmax."""
 
@@ -151,9 +158,9 @@ class _Cut:
 
     def _is_projection(self, step: Step) -> bool:
         """Whether a step multiplies the channels of every position by a constant matrix."""
-        if not step.layer:
-            return False
-        layer = self.parts.layers[step.layer]
+        if step.operator in _PRODUCTS:
+            return any(_is_matrix(self.parts.constants.get(name)) for name in step.inputs)
+        layer = self.parts.layers.get(step.layer)
         return isinstance(layer, nn.Linear) or (
             isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and layer.groups == 1
         )
@@ -256,7 +263,7 @@ class _Cut:
                     return "tokens", (height, width)
             raise _CannotCut("the height and width of its feature map are unknown")
         first = next(step for step in steps if self._is_projection(step))
-        by_convolution = isinstance(self.parts.layers[first.layer], nn.Conv2d)
+        by_convolution = isinstance(self.parts.layers.get(first.layer), nn.Conv2d)
         in_the_end, inside = sizes[2:] in maps, sizes[1:3] in maps
         if in_the_end and (by_convolution or not inside):
             return "nchw", (sizes[2], sizes[3])
@@ -279,7 +286,8 @@ class _Cut:
 
         Kernels may be shared with another attention, so that their names are no guide.
         """
-        paths = [step.layer.split("/") for step in steps if self._is_projection(step)]
+        layers = [step.layer for step in steps if step.layer and self._is_projection(step)]
+        paths = [layer.split("/") for layer in layers]
         common = []
         for parts in zip(*paths, strict=False):
             if len(set(parts)) > 1:
@@ -290,7 +298,10 @@ class _Cut:
 
 @torch.no_grad()
 def _is_local(module: CutAttention, radius: int) -> bool:
-    """Whether the first position influences no position farther away than a radius."""
+    """Whether the first position influences no position farther away than a radius.
+
+    Padding may wrap around, so that positions at the other border are near.
+    """
     height, width = module.call.bound or (0, 0)
     generator = torch.Generator().manual_seed(0)
     nchw = torch.randn(1, module.channels, height, width, generator=generator)
@@ -298,7 +309,11 @@ def _is_local(module: CutAttention, radius: int) -> bool:
     moved[..., 0, 0] += 1
     before, after = (module.call.run(module, each) for each in (nchw, moved))
     apart = (after - before).abs()
-    apart[..., : radius + 1, : radius + 1] = 0
+    rows, columns = (
+        torch.tensor([place % size for place in range(-radius, radius + 1)])
+        for size in (height, width)
+    )
+    apart[..., rows[:, None], columns] = 0
     return bool(apart.max() <= _UNMOVED * before.abs().max())
 
 

@@ -3,7 +3,7 @@
 import itertools
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeGuard
 
@@ -169,64 +169,15 @@ def fold_constants(parts: GraphParts) -> None:
     parts.steps = kept
 
 
-def freeze_sizes(parts: GraphParts, observed: Sequence[Mapping[str, Any]]) -> None:
-    """Replace sizes that a graph computes by constants, where runs at several sizes show them.
-
-    A size that differs from run to run becomes -1 in a reshape, if it is the only one there. Runs
-    cannot prove that a size never changes; the written files are verified at further sizes.
-
-    Args:
-        parts: the graph.
-        observed: for each run, its values by name.
-    """
-    parts.steps = [_with_frozen_inputs(parts, step, observed) for step in parts.steps]
-    parts.steps = without_unused(parts.steps, parts.outputs)
-    fold_constants(parts)
-
-
-def _with_frozen_inputs(
-    parts: GraphParts, step: Step, observed: Sequence[Mapping[str, Any]]
-) -> Step:
-    inputs = list(step.inputs)
-    for place, name in enumerate(inputs):
-        seen = [values.get(name) for values in observed]
-        if name in parts.constants or not all(isinstance(each, np.ndarray) for each in seen):
-            continue
-        frozen = _frozen(seen, may_be_open=step.operator == "Reshape" and place == 1)
-        if frozen is not None:
-            inputs[place] = f"{name} of {step.outputs[0]}"
-            parts.constants[inputs[place]] = frozen
-    return replace(step, inputs=tuple(inputs))
-
-
-def _frozen(seen: Sequence[Any], may_be_open: bool) -> np.ndarray[Any, Any] | None:
-    first = seen[0]
-    if any(each.shape != first.shape for each in seen):
-        return None
-    differs = np.any([each != first for each in seen], axis=0)
-    if not differs.any():
-        return np.array(first)
-    if not may_be_open or differs.sum() > 1 or (first == -1).any():
-        return None
-    return np.where(differs, -1, first).astype(np.int64)
-
-
 def _make_layers(parts: GraphParts) -> None:
     """Turn convolutions, matmuls and layer norms with constant weights into child modules."""
-    readers = Counter(name for step in parts.steps for name in step.inputs)
-    readers.update(parts.outputs)
-    producers = {step.outputs[0]: place for place, step in enumerate(parts.steps)}
     made: dict[tuple[Any, ...], str] = {}
-    steps = list(parts.steps)
     for place, step in enumerate(parts.steps):
-        if step.operator == "Add":
-            _add_bias(parts, steps, place, producers, readers)
-        elif step.operator in ("Conv", "MatMul", "Gemm", "LayerNormalization"):
-            steps[place] = step
-            new = _layer(parts, step, made)
-            if new is not None:
-                steps[place] = new
-    parts.steps = without_unused(steps, parts.outputs)
+        if step.operator in _MAKERS:
+            parts.steps[place] = _layer(parts, step, made) or step
+    _add_biases(parts)
+    used = {step.layer for step in parts.steps}
+    parts.layers = {name: layer for name, layer in parts.layers.items() if name in used}
 
 
 def _layer(parts: GraphParts, step: Step, made: dict[tuple[Any, ...], str]) -> Step | None:
@@ -255,36 +206,44 @@ def _layer_name(step: Step, bias: str) -> str:
     return path_of(step.name.removesuffix(f"/{step.operator}")) or "layer"
 
 
-def _add_bias(
-    parts: GraphParts,
-    steps: list[Step],
-    place: int,
-    producers: Mapping[str, int],
-    readers: Mapping[str, int],
-) -> None:
-    """Give the bias that is added behind a linear layer to that layer."""
-    step = steps[place]
-    for value, added in (step.inputs, step.inputs[::-1]):
-        bias, before = parts.constants.get(added), producers.get(value, -1)
-        if not _is_tensor(bias) or before < 0 or readers[value] > 1 or bias.dim() != 1:
-            continue
-        layer = parts.layers.get(steps[before].layer)
-        if not isinstance(layer, nn.Linear) or layer.bias is not None:
-            continue
-        if bias.shape[0] != layer.out_features:
-            continue
-        name = steps[before].layer
-        users = sum(each.layer == name for each in steps)
-        if users > 1:  # the layer is used without a bias elsewhere
-            continue
-        if added.endswith(".bias"):
-            del parts.layers[name]
-            name = unique(path_of(added.removesuffix(".bias")), set(parts.layers))
-        parts.layers[name] = _linear(layer.weight, bias)
-        steps[place] = replace(
-            steps[before], outputs=step.outputs, layer=name, name=steps[before].name
-        )
-        return
+def _add_biases(parts: GraphParts) -> None:
+    """Give the biases that are added behind linear layers to those layers.
+
+    A layer may be called several times, with different biases or none.
+    """
+    readers = Counter(name for step in parts.steps for name in step.inputs)
+    readers.update(parts.outputs)
+    calls = Counter(step.layer for step in parts.steps)
+    producers = {step.outputs[0]: step for step in parts.steps if step.layer}
+    biased: dict[tuple[str, str], str] = {}
+    steps = list(parts.steps)
+    for place, step in enumerate(parts.steps):
+        for value, added in (step.inputs, step.inputs[::-1]) if step.operator == "Add" else ():
+            call, bias = producers.get(value), parts.constants.get(added)
+            if call is None or readers[value] > 1 or not _is_bias(parts.layers[call.layer], bias):
+                continue
+            key = (call.layer, added)
+            if key not in biased:
+                layer = parts.layers[call.layer]
+                assert isinstance(layer, nn.Linear)  # as _is_bias requires
+                if calls[call.layer] == 1:
+                    del parts.layers[call.layer]
+                own = added.removesuffix(".bias")
+                name = call.layer if own == added else path_of(own)
+                biased[key] = unique(name, set(parts.layers))
+                parts.layers[biased[key]] = _linear(layer.weight, bias)
+            steps[place] = replace(call, outputs=step.outputs, layer=biased[key])
+    parts.steps = without_unused(steps, parts.outputs)
+
+
+def _is_bias(layer: nn.Module, constant: Any) -> bool:
+    """Whether a constant that is added to the output of a layer can become its bias."""
+    return (
+        isinstance(layer, nn.Linear)
+        and layer.bias is None
+        and _is_tensor(constant)
+        and constant.shape == (layer.out_features,)
+    )
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:

@@ -30,26 +30,23 @@ def written_out_rules() -> tuple[RewriteRuleSet, ...]:
 def _norms() -> Iterator[Callable[..., Any]]:
     """Yield the patterns of a layer norm over the last axis."""
     for is_power, is_quotient in product((False, True), repeat=2):
+        yield _norm_pattern(is_power, is_quotient)
 
-        def pattern(
-            op: Any,
-            x: Any,
-            epsilon: Any,
-            scale: Any,
-            is_power: bool = is_power,
-            is_quotient: bool = is_quotient,
-        ) -> Any:
-            def mean(value: Any, name: str) -> Any:
-                return op.ReduceMean(value, _allow_other_inputs=True, _outputs=[name])
 
-            apart = op.Sub(x, mean(x, "centre"))
-            square = op.Pow(apart, 2.0) if is_power else op.Mul(apart, apart)
-            deviation = op.Sqrt(op.Add(mean(square, "variance"), epsilon))
-            if is_quotient:
-                return op.Mul(op.Div(apart, deviation), scale)
-            return op.Mul(op.Mul(apart, op.Reciprocal(deviation)), scale)
+def _norm_pattern(is_power: bool, is_quotient: bool) -> Callable[..., Any]:
+    # A default argument of the pattern would be another value to match, hence this function.
+    def pattern(op: Any, x: Any, epsilon: Any, scale: Any) -> Any:
+        def mean(value: Any, name: str) -> Any:
+            return op.ReduceMean(value, _allow_other_inputs=True, _outputs=[name])
 
-        yield pattern
+        apart = op.Sub(x, mean(x, "centre"))
+        square = op.Pow(apart, 2.0) if is_power else op.Mul(apart, apart)
+        deviation = op.Sqrt(op.Add(mean(square, "variance"), epsilon))
+        if is_quotient:
+            return op.Mul(op.Div(apart, deviation), scale)
+        return op.Mul(op.Mul(apart, op.Reciprocal(deviation)), scale)
+
+    return pattern
 
 
 def _check_norm(
@@ -103,25 +100,22 @@ def _with_bias(op: Any, x: Any, scale: Any, bias: Any, normal: Any) -> Any:
 def _gelus() -> Iterator[tuple[Callable[..., Any], float]]:
     """Yield the patterns of a GELU, each with the constant inside the error function."""
     for is_quotient, place in product((False, True), range(3)):
+        yield _gelu_pattern(is_quotient, place), math.sqrt(2.0 if is_quotient else 0.5)
 
-        def pattern(
-            op: Any,
-            x: Any,
-            one: Any,
-            half: Any,
-            root: Any,
-            is_quotient: bool = is_quotient,
-            place: int = place,
-        ) -> Any:
-            inner = op.Div(x, root) if is_quotient else op.Mul(x, root)
-            grown = op.Add(op.Erf(inner), one)
-            if place == 0:
-                return op.Mul(op.Mul(x, half), grown)
-            if place == 1:
-                return op.Mul(x, op.Mul(grown, half))
-            return op.Mul(op.Mul(x, grown), half)
 
-        yield pattern, math.sqrt(2.0 if is_quotient else 0.5)
+def _gelu_pattern(is_quotient: bool, place: int) -> Callable[..., Any]:
+    """Return a pattern in which ``half`` multiplies one of three factors."""
+
+    def pattern(op: Any, x: Any, one: Any, half: Any, root: Any) -> Any:
+        inner = op.Div(x, root) if is_quotient else op.Mul(x, root)
+        grown = op.Add(op.Erf(inner), one)
+        if place == 0:
+            return op.Mul(op.Mul(x, half), grown)
+        if place == 1:
+            return op.Mul(x, op.Mul(grown, half))
+        return op.Mul(op.Mul(x, grown), half)
+
+    return pattern
 
 
 def _check_gelu(

@@ -1,22 +1,27 @@
 """Fold a network that is an ``.onnx`` file, and write it as a file again."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from exporters.onnx_ends import retype_ends
 from exporters.outcome import ExportOptions, ExportResult
 from exporters.pipeline import export
+from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.files.companions import graph_of, parts_of
 from slide_deploy.files.folders import working_folder
+from slide_deploy.files.hashing import sha256
 from slide_deploy.files.publishing import publication, refuse_occupied, require_names
 from slide_deploy.folding.merging import merge_branches
 from slide_deploy.folding.model import Certificate, reparameterize, with_branches
 from slide_deploy.formats import format_named, known_formats
+from slide_deploy.graph_checks import inspect, read_graph
 from slide_deploy.onnx_network.deployable import deployable_onnx
 from slide_deploy.onnx_network.reading import precision_of, read_model
 from slide_deploy.tasks.options import AUTO, read_lowering
+from slide_deploy.verification.verify import verify_file
 
 Progress = Callable[[str], None]
 
@@ -89,6 +94,11 @@ def fold_file(
     model = read_model(source)
     precision = precision or precision_of(model)
     can_fold = any(node.op_type in _FOLDABLE for node in model.graph)
+    types = {
+        value.name: int(value.dtype)
+        for value in (*model.graph.inputs, *model.graph.outputs)
+        if value.dtype is not None
+    }
     del model
     refuse_occupied([output], force)
     require_names(output.parent, [output.name], "--output")
@@ -113,6 +123,8 @@ def fold_file(
             precision=precision,
         )
         result = export(network, options, progress)
+        if format == "onnx":
+            result = _with_types(result, types, network)
         paths = result.files[0].paths
         with publication(work) as moves:
             refuse_occupied([output], force)
@@ -120,6 +132,32 @@ def fold_file(
                 path.rename(work / path.name)
                 moves.put(path.name)
     return FoldedFile(output, result.certificate, (*remarks, *result.remarks), result)
+
+
+def _with_types(
+    result: ExportResult, types: Mapping[str, int], network: Deployable
+) -> ExportResult:
+    """Give a written file the types of inputs and outputs of the input file.
+
+    Args:
+        result: the written file, whose inputs and outputs are float32.
+        types: ONNX element types by name.
+        network: the input file as a network.
+    """
+    (file,) = result.files
+    if not file.paths or not retype_ends(file.paths[0], types):
+        return result
+    path = file.paths[0]
+    verification = verify_file(path, network, file.precision)
+    file = replace(
+        file,
+        paths=(path,) if verification.passed else (),
+        sha256=(sha256(path),),
+        size=path.stat().st_size,
+        operators=inspect(read_graph(path)).operators,
+        verification=verification,
+    )
+    return replace(result, files=(file,))
 
 
 def _format(output: Path, to: str | None) -> str:
