@@ -16,11 +16,13 @@ import torch
 from slide_deploy import cli
 from tests.shared import share_in
 from tests.support import GOLDEN, SWINS, Golden, golden_swin
+from tests.torch_tables import keep_tables
 
 torch.set_num_threads(1)
 # Tracing makes objects by the hundred thousand: Python would look for garbage among all modules and
 # tests hundreds of times an export, which is a fifth of its time.
 gc.set_threshold(20_000, 10, 10)
+keep_tables()
 
 # Whoever starts the tests in the background has them ignore Ctrl-C, and with them every process
 # that a test starts.

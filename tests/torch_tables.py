@@ -1,0 +1,54 @@
+"""Tables of operators that torch makes again in each export: here they are made once in a process.
+
+They take half a second, half of the time in which a small network is exported to ONNX. Both depend
+only on the operators that are registered, and an export changes neither.
+"""
+
+import copy
+import functools
+from typing import Any
+
+import torch
+from torch._export import utils
+from torch.export import decomp_utils, exported_program
+
+
+def keep_tables() -> None:
+    """Let exports of this process share the tables."""
+    _keep_composite_operators()
+    export = torch.onnx.export
+
+    # Patched by the first export to ONNX, because its import takes a second.
+    @functools.wraps(export)
+    def with_kept_functions(*arguments: Any, **options: Any) -> Any:
+        _keep_onnx_functions()
+        return export(*arguments, **options)
+
+    torch.onnx.export = with_kept_functions
+
+
+@functools.cache
+def _keep_onnx_functions() -> None:
+    """Keep the table of operators in ONNX, for which torch parses the source of 500 functions."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    made = functools.cache(ONNXRegistry.from_torchlib)
+
+    def from_torchlib(**options: Any) -> ONNXRegistry:
+        registry = copy.copy(made(**options))
+        # An export with functions of its own adds them to the lists.
+        registry.functions = {name: list(each) for name, each in registry.functions.items()}
+        return registry
+
+    ONNXRegistry.from_torchlib = staticmethod(from_torchlib)  # type: ignore[assignment]
+
+
+def _keep_composite_operators() -> None:
+    """Keep the table of operators that consist of others, until another operator is registered."""
+    made = functools.cache(lambda registered: utils._collect_all_valid_cia_ops())
+
+    def collected() -> Any:
+        return made(len(torch._C._dispatch_get_all_op_names()))
+
+    for module in (decomp_utils, exported_program):
+        module._collect_all_valid_cia_ops = collected  # type: ignore[attr-defined]
