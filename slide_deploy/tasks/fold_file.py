@@ -1,5 +1,6 @@
 """Fold a network that is an ``.onnx`` file, and write it as a file again."""
 
+import gc
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -90,6 +91,7 @@ def fold_file(
     precision = precision or precision_of(model)
     can_fold = any(node.op_type in _FOLDABLE for node in model.graph)
     del model
+    gc.collect()  # a graph refers to itself
     refuse_occupied([output], force)
     require_names(output.parent, [output.name], "--output")
     if not can_fold and format == "onnx":
