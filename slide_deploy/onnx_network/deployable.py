@@ -1,5 +1,6 @@
 """Create a ``Deployable`` from an ``.onnx`` file."""
 
+import gc
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -59,6 +60,8 @@ def deployable_onnx(path: Path, inputs: Sequence[str] = ()) -> Deployable:
 
 
 def _deployable(path: Path, inputs: Sequence[str]) -> Deployable:
+    digest = model_digest(path)
+    gc.collect()  # here and below: graphs refer to themselves, and hold stored weights
     model = read_model(path)
     declared = [_Declared.of(each, path) for each in model.graph.inputs]
     if not declared:
@@ -66,6 +69,7 @@ def _deployable(path: Path, inputs: Sequence[str]) -> Deployable:
     given = _given(inputs, declared, path)
     parts = parts_of(model)
     del model
+    gc.collect()
     remarks = _with_attentions(parts, declared, given)
     module = parts.module()
     names = unique_names(each.name for each in declared)
@@ -81,7 +85,7 @@ def _deployable(path: Path, inputs: Sequence[str]) -> Deployable:
     origin = Origin(
         name=str(path),
         stem=path.stem,
-        sha256=model_digest(path),
+        sha256=digest,
         architecture=path.stem,
         summary=f"{len(parts.steps)} operators, takes {_described(declared, given)}",
         remarks=(*remarks, *made.origin.remarks),

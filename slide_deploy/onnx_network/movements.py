@@ -127,6 +127,43 @@ def _gathered(attributes: Attributes, x: Any, indices: Any) -> Tensor:
     return flat.reshape(*x.shape[:axis], *places.shape, *x.shape[axis + 1 :])
 
 
+def _gathered_nd(attributes: Attributes, x: Any, indices: Any) -> Tensor:
+    """Gather by tuples of indices, as by one index into the axes that the tuples are for."""
+    if attributes.get("batch_dims", 0):
+        raise UnsupportedOperatorError("it gathers from each sample of a batch")
+    x, places = as_tensor(x), as_tensor(indices).long()
+    axes, flat = places.shape[-1], torch.zeros_like(places[..., 0])
+    for axis in range(axes):
+        size, index = x.shape[axis], places[..., axis]
+        flat = flat * size + torch.where(index < 0, index + size, index)
+    rows = x.flatten(0, axes - 1).index_select(0, flat.flatten())
+    return rows.reshape(*flat.shape, *x.shape[axes:])
+
+
+def _top(attributes: Attributes, x: Tensor, count: Any) -> tuple[Tensor, Tensor]:
+    (number,), axis = integers(count), attributes.get("axis", -1)
+    # Of equal values, the first come first, which torch.topk does not promise.
+    values, places = torch.sort(
+        x, dim=axis, descending=bool(attributes.get("largest", 1)), stable=True
+    )
+    return values.narrow(axis, 0, number), places.narrow(axis, 0, number)
+
+
+def _accumulated(attributes: Attributes, x: Tensor, axis: Any) -> Tensor:
+    (along,), is_reverse = integers(axis), attributes.get("reverse", 0)
+    x = x.flip(along) if is_reverse else x
+    total = x.cumsum(along, dtype=x.dtype)
+    if attributes.get("exclusive", 0):  # the value itself does not count
+        before = total.narrow(along, 0, x.shape[along] - 1)
+        total = torch.cat([torch.zeros_like(x.narrow(along, 0, 1)), before], along)
+    return total.flip(along) if is_reverse else total
+
+
+def _triangle(attributes: Attributes, x: Tensor, diagonal: Any = None) -> Tensor:
+    first = 0 if diagonal is None else integers(diagonal)[0]
+    return x.triu(first) if attributes.get("upper", 1) else x.tril(first)
+
+
 def _expanded(attributes: Attributes, x: Any, sizes: Any) -> Tensor:
     x, wanted = as_tensor(x), integers(sizes)
     wanted = [1] * (x.dim() - len(wanted)) + wanted
@@ -246,6 +283,10 @@ MOVED: dict[str, Function] = {
     "Slice": _sliced,
     "Gather": _gathered,
     "GatherElements": _gathered_elements,
+    "GatherND": _gathered_nd,
+    "TopK": _top,
+    "CumSum": _accumulated,
+    "Trilu": _triangle,
     "Expand": _expanded,
     "Tile": lambda given, x, repeats: as_tensor(x).repeat(integers(repeats)),
     "ConstantOfShape": _filled,
@@ -260,6 +301,8 @@ MOVED: dict[str, Function] = {
     "ReduceProd": _reduced(_multiplied),
     "ReduceL1": _reduced(lambda x, axes, keep: x.abs().sum(axes, keepdim=keep)),
     "ReduceL2": _reduced(lambda x, axes, keep: x.square().sum(axes, keepdim=keep).sqrt()),
+    "ReduceLogSum": _reduced(lambda x, axes, keep: x.sum(axes, keepdim=keep).log()),
+    "ReduceLogSumExp": _reduced(lambda x, axes, keep: x.logsumexp(axes, keepdim=keep)),
     "ReduceSumSquare": _reduced(lambda x, axes, keep: x.square().sum(axes, keepdim=keep)),
     "ArgMax": _chosen(torch.argmax),
     "ArgMin": _chosen(torch.argmin),

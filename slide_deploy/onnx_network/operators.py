@@ -284,6 +284,8 @@ COMPUTED: dict[str, Function] = {
         x * given.get("alpha", 0.2) + given.get("beta", 0.5), 0, 1
     ),
     "HardSwish": _unary(functional.hardswish),
+    "Swish": lambda given, x: x * torch.sigmoid(x * given.get("alpha", 1.0)),
+    "ThresholdedRelu": lambda given, x: torch.where(x > given.get("alpha", 1.0), x, 0.0),
     "Mish": _unary(functional.mish),
     "Softplus": _unary(functional.softplus),
     "Softsign": _unary(functional.softsign),
@@ -315,6 +317,7 @@ COMPUTED |= {
     for name in (
         *("Erf", "Exp", "Log", "Sqrt", "Neg", "Abs", "Floor", "Ceil", "Round", "Reciprocal"),
         *("Sin", "Cos", "Tan", "Tanh", "Sign", "Asin", "Acos", "Atan", "Sinh", "Cosh", "IsNaN"),
+        *("Asinh", "Acosh", "Atanh"),
     )
 }
 

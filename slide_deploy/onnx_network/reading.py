@@ -45,7 +45,7 @@ def read_model(path: Path) -> Any:
     from onnx_ir.passes import Sequential, common
     from onnxscript.rewriter import rewrite
 
-    from slide_deploy.onnx_network.rules import written_out_rules
+    from slide_deploy.onnx_network.rules import WRITTEN_OUT, written_out_rules
 
     try:
         with _silent():
@@ -57,7 +57,9 @@ def read_model(path: Path) -> Any:
                 common.IdentityEliminationPass(),
                 common.TopologicalSortPass(),
             )(model)
-            for rules in written_out_rules():
+            written = {node.op_type for node in model.graph}
+            # Making the rules takes longer than reading a small file.
+            for rules in written_out_rules() if written & WRITTEN_OUT else ():
                 rewrite(model, rules)
             common.RemoveUnusedNodesPass()(model)
     except Exception as error:  # a stranger's file, any error of the library

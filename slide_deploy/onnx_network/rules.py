@@ -6,7 +6,7 @@ GELU         x * 0.5 * (1 + erf(x / sqrt(2))), in every order of its factors
 
 import math
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -14,11 +14,13 @@ import onnx_ir as ir
 from onnxscript.rewriter import RewriteRule, RewriteRuleSet
 from onnxscript.rewriter.pattern import MatchResult
 
+# Operators one of which every pattern has.
+WRITTEN_OUT = {"ReduceMean", "Erf", "LayerNormalization"}
+
 # Largest relative difference of a rounded constant, such as the root of two in float16.
 _ROUNDED = 1e-3
 
 
-@cache
 def written_out_rules() -> tuple[RewriteRuleSet, ...]:
     """Return the rules in the order in which they are applied; sums and products commute."""
     bias = RewriteRule(_biased, _with_bias, _check_bias)

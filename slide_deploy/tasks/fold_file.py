@@ -1,5 +1,6 @@
 """Fold a network that is an ``.onnx`` file, and write it as a file again."""
 
+import gc
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -100,6 +101,7 @@ def fold_file(
         if value.dtype is not None
     }
     del model
+    gc.collect()  # a graph refers to itself
     refuse_occupied([output], force)
     require_names(output.parent, [output.name], "--output")
     if not can_fold and format == "onnx":

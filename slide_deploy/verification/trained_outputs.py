@@ -1,5 +1,6 @@
 """Run the trained network in float64; written files are verified against its outputs."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -82,7 +83,8 @@ def _file_outputs(
     deployable: Deployable, reference: nn.Module, cases: Sequence[Case]
 ) -> TrainedReference:
     """Compute the outputs of the file that a network was read from."""
-    network = deployable.network(reference)
+    # The copy opens the file, and takes what the runtime holds along when it goes.
+    network = deployable.network(copy.deepcopy(reference))
     outputs = tuple(_case_outputs(network, deployable, case, torch.float32) for case in cases)
     return TrainedReference(outputs, FILE)
 

@@ -36,6 +36,7 @@ REFUSED = {
     "pooling is dilated": ("averagepool_*_dilations*",),
     "training mode": ("batchnorm_*_training_mode", "training_dropout*"),
     "where rows are cut off": ("convtranspose_output_shape",),
+    "each sample of a batch": ("gathernd_example_int32_batch_dim1",),
     "no operator computes it": ("maxpool_with_argmax_*",),
     "non-zero size": ("reduce_m??_empty_set*",),
 }
