@@ -1,6 +1,7 @@
 """The result of an export as text for a terminal and as HTML for a notebook."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from exporters.explained import listed, rewrite_lines
@@ -10,7 +11,7 @@ from slide_deploy.terminal.console import as_text, verification_table
 from slide_deploy.tuning.choice import NOTHING_NEAR
 from slide_deploy.verification.parity import Verification
 
-# Most operators to name; there may be hundreds.
+# Most operators or layers to name; there may be hundreds.
 _NAMED = 5
 _HEADERS = ("format", "file", "size", "runs on", "max rel", "SNR dB", "")
 
@@ -93,12 +94,35 @@ def price_lines(files: Sequence[ExportedFile]) -> Iterator[str]:
 
 def left_lines(certificate: Certificate) -> Iterator[str]:
     """Yield the layers that look like a slide attention and were not folded, with the reason."""
-    for layer in certificate.left:
-        yield f"{layer.name} ({layer.kind}) stays as it is: {layer.reason}"
+    pairs = [(f"{layer.name} ({layer.kind})", layer.reason) for layer in certificate.left]
+    return grouped(pairs, "stays as it is", "stay as they are")
+
+
+def grouped(pairs: Iterable[tuple[str, str]], one: str, many: str) -> Iterator[str]:
+    """Yield layers with the reason why they are left unchanged.
+
+    Many layers with the same reason, apart from its numbers, share a line.
+
+    Args:
+        pairs: layers and reasons.
+        one: what is said of one layer, such as "keeps its branches".
+        many: what is said of several.
+    """
+    alike: dict[str, dict[str, str]] = {}
+    for layer, why in pairs:
+        alike.setdefault(re.sub(r"[\d.]+", "0", why), {}).setdefault(layer, why)
+    for reasons in alike.values():
+        if len(reasons) <= _NAMED:
+            yield from (f"{layer} {one}: {why}" for layer, why in reasons.items())
+            continue
+        layers, why = list(reasons), next(iter(reasons.values()))
+        others = f"{', '.join(layers[:_NAMED])} and {len(layers) - _NAMED} others"
+        such = "" if len(set(reasons.values())) == 1 else f"in {layers[0]}, "
+        yield f"{others} {many}: {such}{why}"
 
 
 def branch_lines(certificate: Certificate) -> Iterator[str]:
-    """Yield a summary of the merged branches, and a line for each refusal."""
+    """Yield a summary of the merged branches, and lines about those that are left."""
     merged = certificate.merged
     if merged:
         error = max(change.error or 0.0 for change in merged)
@@ -108,8 +132,9 @@ def branch_lines(certificate: Certificate) -> Iterator[str]:
             f"branches: one convolution each in {places}, error in float64 at most {error:.1e}, "
             f"after rounding {rounding:.1e}"
         )
-    for refusal in certificate.not_merged:
-        yield f"branches: {refusal.layer} stays as it is: {refusal.why}"
+    pairs = [(refusal.layer, refusal.why) for refusal in certificate.not_merged]
+    for line in grouped(pairs, "stays as it is", "stay as they are"):
+        yield f"branches: {line}"
 
 
 def _why(sources: Sequence[str]) -> str:

@@ -11,16 +11,18 @@ if TYPE_CHECKING:
 
 
 def print_branches(certificate: "Certificate", title: str) -> None:
-    """Print a table of the merged branches, and a line for each layer that keeps its branches.
+    """Print a table of the merged branches, and lines about the layers that keep their branches.
 
     Args:
         certificate: certificate of the fold.
         title: title of the table.
     """
+    from exporters.shown import grouped
     from slide_deploy.terminal.console import stdout, table
 
-    for refusal in certificate.not_merged:
-        echo(f"note: {refusal.layer} keeps its branches: {refusal.why}")
+    refused = [(refusal.layer, refusal.why) for refusal in certificate.not_merged]
+    for line in grouped(refused, "keeps its branches", "keep their branches"):
+        echo(f"note: {line}")
     if not certificate.merged:
         return
     grid = table(

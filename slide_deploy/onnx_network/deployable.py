@@ -19,7 +19,8 @@ from slide_deploy.deployable.record import Deployable, Origin
 from slide_deploy.errors import InputError
 from slide_deploy.files.companions import model_digest
 from slide_deploy.onnx_network.attentions import cut_attentions
-from slide_deploy.onnx_network.building import GraphParts, freeze_sizes, parts_of
+from slide_deploy.onnx_network.building import GraphParts, parts_of
+from slide_deploy.onnx_network.frozen_sizes import freeze_sizes
 from slide_deploy.onnx_network.operators import UnsupportedOperatorError
 from slide_deploy.onnx_network.reading import read_model
 from slide_deploy.onnx_network.slices import join_slices

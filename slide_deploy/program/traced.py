@@ -12,6 +12,9 @@ from torch.fx import Node
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.fx.node import map_arg
 
+# Class of the networks that are read from a file's graph (``onnx_network.module``).
+_GRAPH = "OnnxModule"
+
 
 @dataclass(frozen=True)
 class Call:
@@ -153,12 +156,35 @@ def layer_path(node: Node) -> str:
 
 
 def layer_of(node: Node) -> str:
-    """The name of the layer that a node belongs to in the user's network, with its class."""
+    """The name of the layer that a node belongs to in the user's network, with its class.
+
+    Most operators of a graph from a file belong to no layer. They are named by the nearest layers
+    that they read.
+    """
     stack = node.meta.get("nn_module_stack") or {}
     _, kind = next(reversed(stack.values()), ("", "the network"))
-    kind = kind if isinstance(kind, str) else kind.__qualname__
+    kind = (kind if isinstance(kind, str) else kind.__qualname__).rpartition(".")[2]
     name = layer_path(node).removeprefix("module").removeprefix(".")
-    return f"{name} ({kind.rpartition('.')[2]})" if name else kind.rpartition(".")[2]
+    if name or kind != _GRAPH:
+        return f"{name} ({kind})" if name else kind
+    behind = list(dict.fromkeys(map(layer_of, _nearest_layers(node))))
+    return f"the graph behind {' and '.join(behind[:2])}" if behind else "the graph"
+
+
+def _nearest_layers(node: Node) -> list[Node]:
+    """The operators of layers that a node of a graph reads through operators without one."""
+    found: list[Node] = []
+    pending, seen = list(node.all_input_nodes), {node}
+    while pending:
+        each = pending.pop(0)
+        if each in seen or each.op == "placeholder":
+            continue
+        seen.add(each)
+        if layer_path(each).removeprefix("module"):
+            found.append(each)
+        else:
+            pending += each.all_input_nodes
+    return found
 
 
 def _digest(held: torch.Tensor | None) -> str:
