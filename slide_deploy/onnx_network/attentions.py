@@ -91,7 +91,8 @@ def cut_attentions(
         try:
             _Cut(parts, shapes, softmax, is_batch_open).replace()
         except _CannotCut as error:
-            left.append(UncutAttention(softmax.name, str(error)))
+            if not _is_square(shapes[softmax.inputs[0]]):
+                left.append(UncutAttention(softmax.name, str(error)))
     return tuple(left)
 
 
@@ -101,6 +102,11 @@ def _is_over_neighbours(step: Step, shapes: Shapes) -> bool:
     size = shapes[step.inputs[0]][_axis(step)]
     side = math.isqrt(size)
     return side * side == size and side % 2 == 1 and side > 1
+
+
+def _is_square(logits: tuple[int, ...]) -> bool:
+    """Whether logits have as many queries as keys, as those of an attention over a window."""
+    return len(logits) > 1 and logits[-1] == logits[-2]
 
 
 def _axis(softmax: Step) -> int:
