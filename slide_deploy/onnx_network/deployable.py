@@ -26,6 +26,7 @@ from slide_deploy.onnx_network.building import GraphParts, parts_of
 from slide_deploy.onnx_network.frozen_sizes import freeze_sizes
 from slide_deploy.onnx_network.operators import UnsupportedOperatorError
 from slide_deploy.onnx_network.reading import read_model, type_of
+from slide_deploy.onnx_network.rows import unflatten_rows
 from slide_deploy.onnx_network.slices import join_slices
 
 # Batch sizes at which a graph with an open batch is run, to see which of its sizes are constant.
@@ -238,6 +239,7 @@ def _with_attentions(
         name: tuple(value) for name, value in observed[0].items() if isinstance(value, torch.Size)
     }
     join_slices(parts, shapes)
+    unflatten_rows(parts, shapes)
     left = cut_attentions(parts, shapes, is_batch_open)
     return tuple(
         f"{each.name} looks like a slide attention and was left: {each.reason}" for each in left

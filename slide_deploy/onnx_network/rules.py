@@ -10,6 +10,7 @@ from functools import partial
 from itertools import product
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 from onnxscript.rewriter import RewriteRule, RewriteRuleSet
 from onnxscript.rewriter.pattern import MatchResult
@@ -57,7 +58,8 @@ def _check_norm(
     result = MatchResult()
     if _number(epsilon) is None:
         return result.fail("epsilon is computed", epsilon)
-    if scale.const_value is None or len(scale.const_value.shape) != 1:
+    held = _held(scale)
+    if held is None or held.ndim != 1:
         return result.fail("the scale is not one constant per feature", scale)
     for mean in (centre, variance):
         if not _is_over_the_last_axis(mean.producer()):
@@ -87,10 +89,8 @@ def _biased(op: Any, x: Any, scale: Any, bias: Any) -> Any:
 
 def _check_bias(context: Any, scale: Any, bias: Any, **_: Any) -> MatchResult:
     result = MatchResult()
-    shapes = [
-        None if each.const_value is None else each.const_value.shape for each in (scale, bias)
-    ]
-    if shapes[0] is None or shapes[0] != shapes[1]:
+    ours, theirs = _held(scale), _held(bias)
+    if ours is None or theirs is None or ours.shape != theirs.shape:
         return result.fail("the bias is not one constant per feature", bias)
     return result
 
@@ -136,5 +136,22 @@ def _gelu(op: Any, x: Any, **_: Any) -> Any:
 
 
 def _number(value: ir.Value) -> float | None:
-    held = value.const_value
-    return float(held.numpy().ravel()[0]) if held is not None and held.size == 1 else None
+    held = _held(value)
+    return float(held.ravel()[0]) if held is not None and held.size == 1 else None
+
+
+def _held(value: ir.Value | None) -> np.ndarray[Any, Any] | None:
+    """Return a constant, which may stand behind operators that only move or cast it."""
+    if value is None or value.const_value is not None:
+        return None if value is None else value.const_value.numpy()
+    node = value.producer()
+    if node is None or node.op_type not in ("Identity", "Cast", "Reshape", "Transpose"):
+        return None
+    held = _held(node.inputs[0])
+    if held is None or node.op_type in ("Identity", "Cast"):
+        return held
+    if node.op_type == "Transpose":
+        order = node.attributes.get("perm")
+        return held.transpose(None if order is None else order.value)
+    sizes = _held(node.inputs[1])
+    return None if sizes is None or 0 in sizes else held.reshape(sizes)

@@ -26,6 +26,10 @@ def join_slices(parts: GraphParts, shapes: Mapping[str, tuple[int, ...]]) -> Non
         parts: the graph; it is changed.
         shapes: shapes of its values in a run.
     """
+    readers: dict[str, list[Step]] = {}
+    for step in parts.steps:
+        for name in step.inputs:
+            readers.setdefault(name, []).append(step)
     order = {step.outputs[0]: place for place, step in enumerate(parts.steps)}
     by_value: dict[tuple[str, int], list[_Part]] = {}
     for step in parts.steps:
@@ -40,6 +44,8 @@ def join_slices(parts: GraphParts, shapes: Mapping[str, tuple[int, ...]]) -> Non
         if not is_whole or ends[:-1] != [part.start for part in found]:
             continue
         outputs = tuple(part.step.outputs[0] for part in found)
+        if _is_roll([readers.get(output, []) for output in outputs]):
+            continue
         sizes = [part.end - part.start for part in found]
         # The first of the slices in the graph becomes the split.
         first = min(found, key=lambda part: order[part.step.outputs[0]]).step
@@ -53,6 +59,12 @@ def join_slices(parts: GraphParts, shapes: Mapping[str, tuple[int, ...]]) -> Non
         )
     joined = (splits.get(step.outputs[0], step) for step in parts.steps)
     parts.steps = [step for step in joined if step is not None]
+
+
+def _is_roll(readers: list[list[Step]]) -> bool:
+    """Whether one operator joins all parts again, as in a roll, which stays two slices."""
+    joins = {step.outputs[0] for each in readers for step in each if step.operator == "Concat"}
+    return len(joins) == 1 and all(len(each) == 1 for each in readers)
 
 
 def _part(parts: GraphParts, step: Step, shapes: Mapping[str, tuple[int, ...]]) -> _Part | None:

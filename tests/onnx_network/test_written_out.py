@@ -31,6 +31,11 @@ class _Graph:
         self.stored.append(numpy_helper.from_array(array, name))
         return name
 
+    def size(self, *sizes: int) -> str:
+        name = f"constant_{len(self.stored)}"
+        self.stored.append(numpy_helper.from_array(np.array(sizes, np.int64), name))
+        return name
+
     def operators(self, path: Path) -> list[str]:
         """Save the graph, whose last node gives its output, and read it."""
         ends = [
@@ -67,7 +72,9 @@ def test_another_factor_is_no_gelu(tmp_path: Path) -> None:
     assert "Gelu" not in graph.operators(tmp_path / "other.onnx")
 
 
-def _norm(graph: _Graph, is_power: bool, is_quotient: bool, axis: int = -1) -> None:
+def _norm(
+    graph: _Graph, is_power: bool, is_quotient: bool, axis: int = -1, hide: bool = False
+) -> None:
     apart = graph("Sub", "x", graph("ReduceMean", "x", axes=[axis]))
     square = graph("Pow", apart, graph.number(2)) if is_power else graph("Mul", apart, apart)
     total = graph("Add", graph("ReduceMean", square, axes=[axis]), graph.number(1e-5))
@@ -76,7 +83,10 @@ def _norm(graph: _Graph, is_power: bool, is_quotient: bool, axis: int = -1) -> N
         normal = graph("Div", apart, deviation)
     else:
         normal = graph("Mul", apart, graph("Reciprocal", deviation))
-    graph("Add", graph("Mul", normal, graph.number(1, 2, 3)), graph.number(4, 5, 6))
+    scale = graph.number(1, 2, 3)
+    if hide:
+        scale = graph("Reshape", graph("Cast", scale, to=onnx.TensorProto.FLOAT), graph.size(3))
+    graph("Add", graph("Mul", normal, scale), graph.number(4, 5, 6))
 
 
 @pytest.mark.parametrize(("is_power", "is_quotient"), product((False, True), repeat=2))
@@ -84,6 +94,15 @@ def test_a_layer_norm_in_any_form(is_power: bool, is_quotient: bool, tmp_path: P
     graph = _Graph()
     _norm(graph, is_power, is_quotient)
     assert graph.operators(tmp_path / "norm.onnx") == ["LayerNormalization"]
+
+
+def test_a_layer_norm_with_a_scale_behind_other_operators(tmp_path: Path) -> None:
+    graph = _Graph()
+    _norm(graph, True, True, hide=True)
+    assert [each for each in graph.operators(tmp_path / "norm.onnx") if each != "Reshape"] == [
+        "Cast",
+        "LayerNormalization",
+    ]
 
 
 def test_a_norm_over_another_axis_is_left(tmp_path: Path) -> None:

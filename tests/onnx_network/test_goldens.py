@@ -1,0 +1,68 @@
+"""Files of every golden checkpoint fold to what our own export of the checkpoint writes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slide_deploy.models.slide_attention import SlideAttention
+from tests.families import golden as families
+from tests.onnx_network.files import (
+    GOLDENS,
+    Writer,
+    checkpoint_of,
+    difference,
+    file_of,
+    folded,
+    operators,
+)
+from tests.support import exported
+
+BATCHES = (1, 2, "open")
+WRITERS = (
+    *(Writer("torchscript", opset, BATCHES[opset % 3]) for opset in range(11, 19)),
+    *(Writer("dynamo", opset, BATCHES[opset % 3]) for opset in range(18, 25)),
+)
+QUICK = {
+    ("slide_swin_nano_shifted", WRITERS[2]),  # open batch
+    ("slide_pvt_v2_nano_k35", WRITERS[10]),
+}
+
+
+# PyTorch's older exporter writes ``unflatten``, which these networks call, from opset 13 on.
+FROM_13 = {"slide_swin_nano_shifted", *families.NAMES}
+
+
+def _trials() -> Iterator[Any]:
+    """Yield every checkpoint with every writer; each is met once in the slow tests."""
+    for place, name in enumerate(GOLDENS):
+        writers = [each for each in WRITERS if each.opset >= 13 or name not in FROM_13]
+        for turn, writer in enumerate(writers):
+            is_slow = turn == (4 * place) % len(writers)
+            marks = [pytest.mark.slow if is_slow else pytest.mark.full]
+            is_quick = (name, writer) in QUICK
+            yield pytest.param(name, writer, id=f"{name}-{writer}", marks=() if is_quick else marks)
+
+
+@pytest.mark.parametrize(("name", "writer"), list(_trials()))
+def test_folds_to_the_operators_of_our_own_export(
+    name: str, writer: Writer, tmp_path: Path
+) -> None:
+    checkpoint = checkpoint_of(name)
+    path = file_of(name, writer)
+    result = folded(path, tmp_path / "folded.onnx")
+    assert result.passed and not result.certificate.left and not result.remarks
+    count = sum(isinstance(module, SlideAttention) for module in checkpoint.model.modules())
+    assert len(result.certificate.folded) == count > 0
+
+    batch = 3 if writer.batch == "open" else writer.batch
+    shape = (batch, checkpoint.config.in_channels, *checkpoint.config.image_size)
+    assert difference(result.path, path, shape) < 1e-5
+    own = exported(
+        checkpoint,
+        dynamic_batch=writer.batch == "open",
+        formats=("onnx",),
+        features=not checkpoint.model.is_classifier,
+    )
+    assert operators(result.path) == operators(own.files[0].paths[0])
