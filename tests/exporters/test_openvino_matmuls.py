@@ -1,5 +1,6 @@
 """Clips after matmuls in OpenVINO files: which matmuls have one, and that it changes nothing."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,9 @@ class Products(nn.Module):
         return answer
 
 
+@cache
 def products(clipped: bool) -> openvino.Model:
+    """The network in OpenVINO, for tests that only read it."""
     tokens = torch.zeros(1, POSITIONS, LEAST_INPUTS)
     module = randomise(Products()).float()
     model = openvino.convert_model(torch.export.export(module, (tokens,)))
