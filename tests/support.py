@@ -3,7 +3,7 @@
 import copy
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from slide_deploy.deployable.inputs import BATCH_NAME, Input
 from slide_deploy.deployable.network import NetworkCall
 from slide_deploy.deployable.record import Deployable, Origin
 from slide_deploy.deployable.trained import deployable_checkpoint
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.hosts import Checkpoint, Overrides, load_checkpoint
 from slide_deploy.hosts.find import find_network
 from slide_deploy.lowerings import DEFAULT_LOWERING, Lowering
@@ -122,6 +123,16 @@ def locate(path: Path, checkpoint: Checkpoint) -> Divergence:
 def save_folded(folded: torch.nn.Module, checkpoint: Checkpoint, path: Path) -> None:
     """Write folded weights of a checkpoint."""
     save.save_folded(folded, deployable_checkpoint(checkpoint, features=None), path)
+
+
+def small_checkpoint(folder: Path) -> Path:
+    """A folded checkpoint of two blocks, for tests in which only messages and files matter."""
+    model = random_swin(
+        image_size=(16, 16), embed_dim=4, depths=(1, 1), num_heads=(1, 2), num_slide_stages=1
+    )
+    checkpoint = replace(golden_swin("slide_swin_nano").load(), model=model, config=model.config)
+    save_folded(reparameterize(model)[0], checkpoint, folder / "small.safetensors")
+    return folder / "small.safetensors"
 
 
 def answers(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:

@@ -16,7 +16,15 @@ from slide_deploy import __version__, cli
 from slide_deploy.folding.model import reparameterize
 from slide_deploy.hosts import load_checkpoint
 from slide_deploy.tasks import options
-from tests.support import GOLDEN, copied, exported, exported_path, random_swin, save_folded
+from tests.support import (
+    GOLDEN,
+    copied,
+    exported,
+    exported_path,
+    random_swin,
+    save_folded,
+    small_checkpoint,
+)
 
 NANO = str(GOLDEN / "slide_swin_nano.pth")
 
@@ -29,13 +37,7 @@ def nano_in(format: str) -> Path:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of two blocks, where only what is said and written where matters."""
-    model = random_swin(
-        image_size=(16, 16), embed_dim=4, depths=(1, 1), num_heads=(1, 2), num_slide_stages=1
-    )
-    checkpoint = replace(load_checkpoint(Path(NANO)), model=model, config=model.config)
-    path = tmp_path_factory.mktemp("small") / "small.safetensors"
-    save_folded(reparameterize(model)[0], checkpoint, path)
-    return path
+    return small_checkpoint(tmp_path_factory.mktemp("small"))
 
 
 def fresh(*arguments: str) -> subprocess.CompletedProcess[str]:

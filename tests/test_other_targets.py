@@ -13,7 +13,7 @@ import slide_deploy
 from slide_deploy.backends.base import Configuration, FunctionStream, Session, Stage, untimed
 from slide_deploy.backends.registry import target_named
 from slide_deploy.errors import CheckFailed, InputError
-from tests.support import exported, exported_path, golden_swin
+from tests.support import exported, exported_path, golden_swin, small_checkpoint
 
 NANO = golden_swin("slide_swin_nano")
 OPENVINO = target_named("openvino:cpu")
@@ -102,12 +102,13 @@ def test_export_verifies_each_file_on_the_targets_that_run_it(run, tmp_path: Pat
 
 
 def test_a_file_that_fails_on_one_target_is_removed(run, tmp_path: Path) -> None:
-    options = ("--to", "onnx", "--out", tmp_path, "--verify-on", WRONG.name)
-    code, _, err = run("export", NANO.path, *options)
+    small = small_checkpoint(tmp_path)
+    options = ("--to", "onnx", "--out", tmp_path / "out", "--verify-on", WRONG.name)
+    code, _, err = run("export", small, *options)
     assert code == 1
-    assert f"disagrees with {NANO.path} on {WRONG.name} on: " in err
-    assert not (tmp_path / "slide_swin_nano.onnx").exists()
-    (entry,) = json.loads((tmp_path / "manifest.json").read_text())["files"]
+    assert f"disagrees with {small} on {WRONG.name} on: " in err
+    assert not (tmp_path / "out" / "small.onnx").exists()
+    (entry,) = json.loads((tmp_path / "out" / "manifest.json").read_text())["files"]
     assert (entry["passed"], list(entry["verified_on"])) == (False, [WRONG.name])
 
 
@@ -135,8 +136,9 @@ def test_export_refuses_targets_before_it_writes(
 
 
 def test_what_a_file_says_of_its_pixels_holds_on_every_target(tmp_path: Path) -> None:
+    small = small_checkpoint(tmp_path)
     done = slide_deploy.export(
-        NANO.path,
+        small,
         to="onnx",
         out=tmp_path,
         embed_preprocessing=True,
@@ -149,7 +151,7 @@ def test_what_a_file_says_of_its_pixels_holds_on_every_target(tmp_path: Path) ->
     assert done.passed
     assert file.verified_on["openvino:cpu"].runtime == "openvino"
     assert done.to_dict()["files"][0]["verified_on"]["openvino:cpu"]["cases"]
-    assert slide_deploy.verify(file.paths[0], NANO.path, target="openvino:cpu").passed
+    assert slide_deploy.verify(file.paths[0], small, target="openvino:cpu").passed
 
 
 def test_a_stream_keeps_no_answer_of_an_earlier_call(files: dict[str, Path]) -> None:

@@ -173,9 +173,8 @@ def test_an_int8_network_is_calibrated_on_noise_and_records_it(
     assert {node.operator for node in read_graph(path).nodes} & {"QuantizeLinear", "FakeQuantize"}
 
 
-@pytest.mark.parametrize(
-    "target", ["onnxruntime:cpu", pytest.param("openvino:cpu", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["onnxruntime:cpu", "openvino:cpu"])
 def test_an_int8_attention_has_int8_operators(tmp_path, target):
     suite = tmp_path / "suite.toml"
     suite.write_text(

@@ -16,9 +16,13 @@ from slide_deploy.graph_checks import check_file, read_graph
 from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY, PRECISION_KEY
 from slide_deploy.graph_checks.rules.precision import RULE
 from slide_deploy.graph_checks.weight_widths import weight_widths
+from tests.shared import once
 from tests.support import image_network, randomise
 
 SHAPE = (3, 16, 16)
+ONNX_SOON = pytest.mark.parametrize(
+    "format", ["onnx", pytest.param("coreml", marks=pytest.mark.slow)]
+)
 
 
 class Small(nn.Module):
@@ -97,6 +101,11 @@ def network(middle: nn.Module) -> nn.Module:
     return model
 
 
+def scaled() -> ExportedFile:
+    """The file of a network with values that overflow, which several tests read."""
+    return once("scaled in float16", lambda folder: export(Scaled(), folder, "onnx"))
+
+
 def export(middle: nn.Module, folder: Path, format: str) -> ExportedFile:
     options = ExportOptions((format,), folder, precision="float16")
     (file,) = pipeline.export(image_network(network(middle), SHAPE), options).files
@@ -115,7 +124,8 @@ def export(middle: nn.Module, folder: Path, format: str) -> ExportedFile:
 def test_what_overflows_is_found_and_stays_in_float32(
     middle: nn.Module, format: str, tmp_path: Path
 ) -> None:
-    file = export(middle, tmp_path, format)
+    is_shared = isinstance(middle, Scaled) and format == "onnx"
+    file = scaled() if is_shared else export(middle, tmp_path, format)
     assert file.passed, file.verification.worst
     assert file.kept
     graph = read_graph(file.paths[0])
@@ -125,23 +135,24 @@ def test_what_overflows_is_found_and_stays_in_float32(
     if format == "onnx":  # Core ML has no cast behind a weight
         assert {width.bits for width in weight_widths(graph)} == {16}
     assert check_file(file.paths[0]).passed
-    assert json.loads((tmp_path / "manifest.json").read_text())["files"][0]["kept_in_float32"]
+    manifest = json.loads((file.paths[0].parent / "manifest.json").read_text())
+    assert manifest["files"][0]["kept_in_float32"]
 
 
+@ONNX_SOON
 def test_without_the_repair_the_same_network_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("making", "overflow_repair"):
         monkeypatch.setattr(f"exporters.quantisation.{module}.overflowing", lambda *_: ())
-    for format in ("onnx", "coreml"):
-        file = export(Scaled(), tmp_path / format, format)
-        assert not file.verification.passed
-        assert file.wrong_at
-        assert not file.paths
+    file = export(Scaled(), tmp_path, format)
+    assert not file.verification.passed
+    assert file.wrong_at
+    assert not file.paths
 
 
-def test_neighbours_in_float32_have_no_cast_between_them(tmp_path: Path) -> None:
-    file = export(Scaled(), tmp_path, "onnx")
+def test_neighbours_in_float32_have_no_cast_between_them() -> None:
+    file = scaled()
     model = onnx.load(file.paths[0])
     onnx.checker.check_model(model, full_check=True)
     given = {name: node for node in model.graph.node for name in node.output}
@@ -184,7 +195,7 @@ def test_weights_that_float16_cannot_represent_stay_and_are_named(
     assert any("it is not" in found.message for found in RULE.check(graph, None))
 
 
-@pytest.mark.parametrize("format", ["onnx", "coreml"])
+@ONNX_SOON
 def test_a_network_that_cannot_be_repaired_is_refused_in_a_sentence(
     format: str, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """Clips after matmuls in OpenVINO files: which matmuls have one, and that it changes nothing."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,9 @@ class Products(nn.Module):
         return answer
 
 
+@cache
 def products(clipped: bool) -> openvino.Model:
+    """The network in OpenVINO, for tests that only read it."""
     tokens = torch.zeros(1, POSITIONS, LEAST_INPUTS)
     module = randomise(Products()).float()
     model = openvino.convert_model(torch.export.export(module, (tokens,)))
@@ -86,7 +89,7 @@ def test_openvino_selects_its_other_kernel_for_clipped_matmuls() -> None:
     assert sum("mlas" in kernel for kernel in clipped) == count - 3
 
 
-@pytest.mark.parametrize("dynamic_batch", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.parametrize("dynamic_batch", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_files_contain_the_clips(dynamic_batch: bool, tmp_path: Path) -> None:
     """Clips: four of a slide attention, queries, keys and values of windows, and the last."""
     settings = {"embed_dim": 64, "num_heads": (2, 2), "depths": (1, 1), "num_slide_stages": 1}

@@ -238,7 +238,9 @@ def test_formats_with_equal_lowerings_share_a_trace(
         return lambda attention: Lowering("depthwise", strips * attention.config.num_heads)
 
     monkeypatch.setattr(jobs, "lower", counting)
-    result = export(nano.load(), ExportOptions(formats, tmp_path, lowering=choose))
+    model = random_swin(embed_dim=4, depths=(1, 1), num_heads=(1, 2))
+    checkpoint = replace(nano.load(), model=model, config=model.config)
+    result = export(checkpoint, ExportOptions(formats, tmp_path, lowering=choose))
     assert result.passed
     assert asked == [(format, "float32") for format in formats]
     assert len(lowered) == traces

@@ -275,7 +275,7 @@ def test_an_open_batch_stays_open() -> None:
         assert not image.meta["val"].shape[0].node.expr.is_number
 
 
-QUICK, LONG = 2, 4  # of the forms, each with one of the settings and again with another
+QUICK, LONG = 1, 4  # of the forms, each with one of the settings and again with another
 SETTINGS = [
     {},
     {"image_size": (64, 32), "ape": True},

@@ -142,6 +142,7 @@ def test_a_value_that_is_its_own_weight_keeps_its_rows() -> None:
     assert found.error < LIMIT
 
 
+@pytest.mark.slow
 def test_selections_move_along_chains_of_any_length() -> None:
     class Deep(nn.Module):
         def __init__(self) -> None:

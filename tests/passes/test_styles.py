@@ -35,10 +35,10 @@ def traced(name: str, batch: int) -> ExportedProgram:
 
 
 def styles() -> list[object]:
-    """Quick: every other style with three images; long: the others; full: one image, which is a
+    """Quick: every fourth style with three images; long: the others; full: one image, which is a
     case of its own to few passes.
     """
-    quick = list(ALL)[::2]
+    quick = list(ALL)[::4]
     return [
         pytest.param(
             name,
@@ -59,21 +59,22 @@ def test_every_format_keeps_what_a_network_computes(name: str, batch: int) -> No
         assert ranks(found.program) <= 4
 
 
-def thirds() -> list[object]:
-    """Pair every style with every pass: a third is quick, another third is slow."""
+def sixths() -> list[object]:
+    """Pair every style with every pass: a sixth is quick, half is slow."""
+    slow, full = pytest.mark.slow, pytest.mark.full
     return [
         pytest.param(
             name,
-            ONNX.passes[third::3],
-            id=f"{name}-{third}",
-            marks=([], pytest.mark.slow, pytest.mark.full)[(third - place) % 3],
+            ONNX.passes[sixth::6],
+            id=f"{name}-{sixth}",
+            marks=([], slow, slow, slow, full, full)[(sixth - place) % 6],
         )
         for place, name in enumerate(ALL)
-        for third in range(3)
+        for sixth in range(6)
     ]
 
 
-@pytest.mark.parametrize(("name", "passes"), thirds())
+@pytest.mark.parametrize(("name", "passes"), sixths())
 def test_each_pass_alone_keeps_what_a_network_computes(name: str, passes: tuple[str, ...]) -> None:
     for each in passes:
         assert rewritten(traced(name, 3), each).error < LIMIT

@@ -21,7 +21,9 @@ from slide_deploy.api.networks import network_of
 from slide_deploy.images.description import Preprocessing
 from tests.exporters.quantisation.colours import SIDE, archive, colours, image, pictures
 
-FORMATS = ("onnx", "openvino")
+ONNX_SOON = pytest.mark.parametrize(
+    "format", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)]
+)
 
 
 def options(**others) -> ExportOptions:
@@ -101,23 +103,25 @@ def test_no_image_is_both_measured_and_held_back() -> None:
     assert not measured & {each["image"].tobytes() for each in found.held_back}
 
 
-def test_a_batch_of_two_uses_two_images_for_each_example(tmp_path: Path) -> None:
+@ONNX_SOON
+def test_a_batch_of_two_uses_two_images_for_each_example(tmp_path: Path, format: str) -> None:
     found = read(pictures(), batch=2)
     assert found.measured[0]["image"].shape == (2, 3, SIDE, SIDE)
     assert len(found.measured) + len(found.held_back) == 30
     result = slide_deploy.export(
-        colours(), image(2), to=FORMATS, precision="int8", calibration=pictures(), out=tmp_path
+        colours(), image(2), to=format, precision="int8", calibration=pictures(), out=tmp_path
     )
     assert result.passed, result.problems
 
 
-def test_embedded_preprocessing_takes_pixels(tmp_path: Path) -> None:
+@ONNX_SOON
+def test_embedded_preprocessing_takes_pixels(tmp_path: Path, format: str) -> None:
     found = read(pictures(), preprocessing=Preprocessing(embedded=True))
     assert found.measured[0]["image"].dtype == np.uint8
     result = slide_deploy.export(
         colours(),
         image(),
-        to=FORMATS,
+        to=format,
         precision="int8",
         calibration=pictures(),
         embed_preprocessing=True,
@@ -175,7 +179,7 @@ class TwoInputs(nn.Module):
         return {"maps": found, "mean": found.mean(1)}
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@ONNX_SOON
 def test_several_inputs_and_outputs(tmp_path: Path, format: str) -> None:
     torch.manual_seed(0)
     random = np.random.default_rng(0)

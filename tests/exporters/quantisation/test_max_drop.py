@@ -26,7 +26,7 @@ def export(out: Path, *spoiled: str, formats=FORMATS, **options):
     )
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_the_worst_layer_returns_to_float_and_nothing_else(tmp_path: Path, format: str) -> None:
     result = export(tmp_path, "second", formats=format, max_drop=0.5)
     file = result.file(format)
