@@ -9,7 +9,7 @@ JOBS ?= 2
 .DEFAULT_GOAL := help
 .PHONY: help demo detector docs picture test test-all lint types unit long full fuzz mutants faults random runtime-bugs tune \
 	bench-trust bench-export accuracy-plot bench-forms bench-passes bench-quantisation bench-sizes \
-	bench-precisions devices device-results coverage \
+	bench-precisions bench-existing devices device-results coverage \
 	wheel format train clean
 
 help:
@@ -33,6 +33,7 @@ help:
 	@echo "make bench-quantisation  race families of operators in int8; see docs/quantised-operators.md"
 	@echo "make bench-sizes  export every published size to every format, for an hour; see docs/models.md"
 	@echo "make bench-precisions  what each precision costs a trained model; see docs/precision.md"
+	@echo "make bench-existing  race folded files of PyTorch's exporters; see docs/existing-files.md"
 	@echo "make devices test LiteRT, ExecuTorch and Core AI, in an environment of their own"
 	@echo "make device-results  check the results in docs/devices and write their table"
 	@echo "make docs    build the documentation as a site, in build/site"
@@ -168,6 +169,22 @@ bench-precisions: $(VENV)/.installed
 	$(BIN)/python examples/mnist_data.py build/mnist
 	$(BIN)/python -m benchmarks.precisions examples/mnist.pth --data build/mnist/held-out \
 		--calibration build/mnist/training --files build/precisions --out docs/precision.md
+
+# Files that PyTorch's exporters write, folded and as they are, beside our export of the same
+# checkpoint. EXISTING="slide_swin_tiny" for some.
+EXISTING ?= slide_swin_tiny slide_pvt_tiny slide_pvt_v2_b1 slide_cswin_tiny slide_nat_mini
+EXISTING_FLAGS ?= --rounds 12 --seconds 5
+bench-existing: $(VENV)/.installed
+	mkdir -p build/existing
+	test -f build/existing/slide_swin_tiny.pth || $(BIN)/python tests/golden/make_checkpoint.py \
+		slide_swin_tiny build/existing/slide_swin_tiny.pth
+	$(BIN)/python -m slide_deploy.tasks.existing_files build/existing \
+		$(addprefix --network ,$(EXISTING))
+	for network in $(EXISTING); do \
+		$(BIN)/slide-deploy bench --suite build/existing/$$network.toml $(EXISTING_FLAGS) \
+			--json build/existing/$$network.json || test $$? -eq 1 || exit; \
+	done
+	$(BIN)/python -m benchmarks.existing build/existing --out docs/existing-files.md
 
 # What people sent in from their devices; see docs/devices.md.
 device-results: $(VENV)/.installed

@@ -15,6 +15,11 @@
     environment = { ONEDNN_MAX_CPU_ISA = "AVX2" }  # optional, for its process
 
     [[candidate]]
+    name = "exported elsewhere, folded"
+    checkpoint = "model.onnx"              # its network is read, folded and exported again
+    input = ["image=1x3x640x640"]          # only if the file leaves more than the batch open
+
+    [[candidate]]
     name = "custom network"
     model = "net:build"                    # as in --model, found beside the suite
     model_args = { dim = 96 }              # optional, or a list
@@ -54,7 +59,9 @@ from slide_deploy import __version__
 from slide_deploy.backends.registry import timed_target_named
 from slide_deploy.deployable.model_text import ModelText
 from slide_deploy.errors import InputError
+from slide_deploy.files.companions import model_digest
 from slide_deploy.files.hashing import code_digest, sha256
+from slide_deploy.files.model_files import is_source
 from slide_deploy.files.reading import parse_toml, read_text
 from slide_deploy.files.validation import validated
 from slide_deploy.formats import format_run_on
@@ -94,15 +101,20 @@ class SuiteEntry(_Strict):
             raise ValueError("give one of file, checkpoint, architecture, attention and model")
         if self.model is not None and not self.input:
             raise ValueError('a model needs its input, as ["1x3x224x224"]')
-        if self.model is None and (
-            self.input or self.model_args is not None or self.weights_file is not None
-        ):
-            raise ValueError("model_args, weights_file and input require a model")
+        if self.model is None and (self.model_args is not None or self.weights_file is not None):
+            raise ValueError("model_args and weights_file require a model")
+        if self.model is None and self.input and not self._is_onnx:
+            raise ValueError("input requires a model, or a checkpoint that is an .onnx file")
         if self.baseline is not None and self.architecture is None and self.attention is None:
             raise ValueError("a baseline requires an architecture or an attention")
         if self.accuracy is not None and self.published_accuracy is not None:
             raise ValueError("give accuracy (of this file) or published_accuracy, not both")
         return self
+
+    @property
+    def _is_onnx(self) -> bool:
+        """Whether the checkpoint is a model file that networks are read from."""
+        return self.checkpoint is not None and is_source(Path(self.checkpoint))
 
 
 class Suite(_Strict):
@@ -148,7 +160,7 @@ class WantedFile:
             "tuning": tables_digest() if options.get("lowering", "auto") == "auto" else None,
         }
         if entry.model is None:
-            return found
+            return {**found, "input": entry.input}
         code = {
             os.path.relpath(path, self.base.resolve()): sha256(path)
             for path in ModelText.parse(entry.model).sources(self.base)
@@ -324,7 +336,7 @@ def _folder(work: Path, entry: SuiteEntry, checkpoint: Path | None, facts: dict[
     key = {
         "version": __version__,
         "code": code_digest(),
-        "checkpoint": checkpoint and sha256(checkpoint),
+        "checkpoint": checkpoint and _digest(checkpoint),
         "architecture": entry.architecture,
         "attention": entry.attention,
         **facts,
@@ -332,6 +344,11 @@ def _folder(work: Path, entry: SuiteEntry, checkpoint: Path | None, facts: dict[
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
     slug = re.sub(r"[^a-z0-9]+", "-", entry.name.lower()).strip("-") or "candidate"
     return work / f"{slug[:40]}-{digest}"
+
+
+def _digest(checkpoint: Path) -> str:
+    """Return the hash of a checkpoint, or of an ``.onnx`` file with the data that it names."""
+    return model_digest(checkpoint) if is_source(checkpoint) else sha256(checkpoint)
 
 
 def _once(folder: Path, make: Callable[[], Path], suffix: str) -> Path:

@@ -22,7 +22,13 @@ from slide_deploy.deployable.feature_map_sizes import set_feature_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.files.folders import working_folder
-from slide_deploy.files.publishing import Publication, publication, refuse_occupied, require_names
+from slide_deploy.files.publishing import (
+    Publication,
+    publication,
+    refuse_inputs,
+    refuse_occupied,
+    require_names,
+)
 from slide_deploy.files.scratch import temporary_files_in
 from slide_deploy.folding.model import reparameterize, with_branches
 from slide_deploy.formats import format_named, refuse_delegate
@@ -148,7 +154,9 @@ def _entries_to_keep(
     """
     manifest = options.out / "manifest.json"
     for exporter in exporters:
-        refuse_occupied(exporter.published(options.out / deployable.origin.stem), options.force)
+        published = exporter.published(options.out / deployable.origin.stem)
+        refuse_inputs(published, deployable.files)
+        refuse_occupied(published, options.force)
     if manifest.is_dir():
         raise InputError(f"{manifest} is a directory: remove it, or give another --out.")
     refuse_occupied([manifest], force=True)

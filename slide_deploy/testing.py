@@ -51,10 +51,12 @@ def assert_parity(
 
     Args:
         path: the exported file; it runs on its own runtime.
-        network: the trained checkpoint, a module, or what ``slide_deploy.load`` returns.
+        network: the trained checkpoint, a module, what ``slide_deploy.load`` returns, or another
+            model file, whose outputs are the true ones.
         precision: one of ``slide_deploy.precisions``; it sets the limit of the error.
         overrides: settings of the checkpoint that the export was given, such as the image size.
-        inputs: for a module, example inputs as for ``slide_deploy.export``.
+        inputs: for a module, example inputs as for ``slide_deploy.export``; for another model file
+            as for ``slide_deploy.verify``.
 
     Raises:
         AssertionError: names the cases in which they disagree and the first layer that does.
@@ -66,11 +68,15 @@ def assert_parity(
     from slide_deploy.deployable.module import deployable_of
     from slide_deploy.deployable.record import Deployable
     from slide_deploy.deployable.trained import deployable_checkpoint
+    from slide_deploy.formats import find_format
     from slide_deploy.hosts import load_checkpoint
     from slide_deploy.models.host_network import are_features
     from slide_deploy.verification.verify import locate, verify_file
 
     file = Path(path)
+    if isinstance(network, Path | str) and find_format(Path(network)) is not None:
+        _assert_same(file, Path(network), precision, inputs)
+        return
     if isinstance(network, Deployable):
         trained = network
     elif isinstance(network, nn.Module):
@@ -86,3 +92,20 @@ def assert_parity(
             f"relative error {result.worst.max_relative:.1e}, {result.worst.snr_db:.0f} dB; the "
             f"first layer that disagrees is {divergence.first_wrong}"
         )
+
+
+def _assert_same(file: Path, other: Path, precision: str, inputs: Any) -> None:
+    """Fail unless a file computes the outputs of another file."""
+    from slide_deploy.api.files import verify
+
+    verdict = verify(file, other, inputs, precision=precision)
+    if verdict.passed:
+        return
+    found = verify(file, other, inputs, precision=precision, locate=True)
+    assert found.first_divergence is not None
+    worst = found.verification.worst
+    raise AssertionError(
+        f"{file} disagrees with {other} on {', '.join(verdict.verification.failures)}: largest "
+        f"relative error {worst.max_relative:.1e}, {worst.snr_db:.0f} dB; the first value that "
+        f"disagrees is {found.first_divergence.first_wrong}"
+    )

@@ -18,7 +18,12 @@ from slide_deploy.api.arguments import (
 from slide_deploy.api.files import labels_of
 from slide_deploy.errors import CheckFailed, InputError
 from slide_deploy.evaluation import gate, merging, result_file
-from slide_deploy.evaluation.classifier import Classifier, names_of, open_classifier
+from slide_deploy.evaluation.classifier import (
+    Classifier,
+    names_of,
+    open_classifier,
+    refuse_as_network,
+)
 from slide_deploy.evaluation.figures import AccuracyRow, rows_of
 from slide_deploy.evaluation.record import Damaged, Record
 from slide_deploy.evaluation.run import Wanted, picture_count
@@ -193,6 +198,8 @@ def _trained(against: "Model", inputs: "Inputs | None", output: str | None) -> C
     from slide_deploy.api.networks import load, network_of
     from slide_deploy.evaluation.trained import trained_classifier
 
+    if isinstance(against, str | os.PathLike):
+        refuse_as_network(path_of(against, "against"))
     if isinstance(against, str | os.PathLike) and inputs is None:
         return trained_classifier(load(against, dynamic_batch=True), output)
     return trained_classifier(network_of(against, inputs), output)

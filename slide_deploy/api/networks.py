@@ -91,7 +91,9 @@ def load(
                 raise InputError(
                     f"`{argument}` is for checkpoints, and {given} is an .onnx file: leave it out."
                 )
-        return deployable_onnx(given, texts_of(input_sizes))
+        return deployable_onnx(
+            given, texts_of(input_sizes), option="`input_sizes` of slide_deploy.load"
+        )
     if input_sizes:
         raise InputError(f"`input_sizes` is for .onnx files: leave it out for {given}.")
     overrides = Overrides(

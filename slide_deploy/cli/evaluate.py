@@ -197,17 +197,14 @@ def _require_network(source: Source, files: list[Path]) -> None:
     """Refuse options that do not name exactly one network, and mixed-up files and checkpoints."""
     from dataclasses import replace
 
+    from slide_deploy.evaluation.classifier import refuse_as_network
     from slide_deploy.files.model_files import is_checkpoint_name
-    from slide_deploy.formats import find_format
 
     for path in files:
         if is_checkpoint_name(path):
             raise InputError(f"{path} is a checkpoint: give it with --against.")
-    if source.checkpoint is not None and find_format(source.checkpoint) is not None:
-        raise InputError(
-            f"--against {source.checkpoint} is an exported file: give it as the first file, and "
-            f"the others are compared with it."
-        )
+    if source.checkpoint is not None:
+        refuse_as_network(source.checkpoint)
     # --image-size also applies to files with an open image size.
     if replace(source, image_size=None) != Source():
         source.require("the checkpoint with --against")

@@ -181,7 +181,7 @@ class Source:
             return
         if self.checkpoint is not None:
             raise InputError(
-                f"{self.checkpoint} is a checkpoint and --model {self.model} a network: give one; "
+                f"{self.checkpoint} is one network and --model {self.model} another: give one; "
                 f"--weights-file gives the weights of the network."
             )
         self._refuse(_OF_CHECKPOINTS, f"with --model {self.model}")

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,7 @@ class Deployable:
         processing: embedded processing before and after ``model``; None for none.
         reference: another module whose outputs are the true ones, called as ``model`` is: the file
             that the network was read from. None if ``model`` in float64 is.
+        files: the files that ``reference`` reads, which must not be replaced.
     """
 
     model: nn.Module
@@ -75,6 +77,7 @@ class Deployable:
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     processing: Processing | None = None
     reference: nn.Module | None = None
+    files: tuple[Path, ...] = ()
 
     @property
     def truth(self) -> str:

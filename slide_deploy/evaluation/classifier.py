@@ -10,6 +10,7 @@ from slide_deploy.backends import ImageSession, open_image_file
 from slide_deploy.backends.opening import proof_configuration, target_for
 from slide_deploy.errors import InputError
 from slide_deploy.files.companions import model_digest
+from slide_deploy.formats import find_format
 from slide_deploy.graph_checks.declarations import PRECISION_KEY
 from slide_deploy.images.description import read_description
 from slide_deploy.images.prediction import choose_output
@@ -129,6 +130,19 @@ def names_of(paths: Sequence[Path]) -> list[str]:
         str(path) if names.count(name) > 1 else name
         for path, name in zip(paths, names, strict=True)
     ]
+
+
+def refuse_as_network(path: Path) -> None:
+    """Refuse a model file in place of the trained network.
+
+    Raises:
+        InputError: it is one. The message says how files are compared with one another.
+    """
+    if find_format(path) is not None:
+        raise InputError(
+            f"--against {path} is a model file: give it as the first file, and the others are "
+            f"compared with it."
+        )
 
 
 def open_classifier(

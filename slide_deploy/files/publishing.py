@@ -19,13 +19,14 @@ from slide_deploy.files.moves import carry_out, move_of
 from slide_deploy.process import interruption
 
 
-def refuse_occupied(paths: Sequence[Path], force: bool) -> None:
+def refuse_occupied(paths: Sequence[Path], force: bool, option: str = "--out") -> None:
     """Refuse final names that exist already.
 
     Args:
         paths: the final names; symbolic links are followed.
         force: allow existing files and folders, which will be replaced. Pipes, sockets and devices
             are always refused.
+        option: name of the option that chooses the final names, for the message.
 
     Raises:
         InputError: a name exists.
@@ -35,17 +36,34 @@ def refuse_occupied(paths: Sequence[Path], force: bool) -> None:
         if twin is not None:
             raise InputError(
                 f"{path} differs only in case from {twin} there, and many systems keep only one of "
-                f"the two: rename the input, or give another --out."
+                f"the two: rename the input, or give another {option}."
             )
-        _refuse_loop(path, "--out")
+        _refuse_loop(path, option)
         if not path.exists():
             continue
         if not (path.is_file() or path.is_dir()):
             raise InputError(
-                f"{path} is {_kind(path)}, which is not replaced: remove it, or give another --out."
+                f"{path} is {_kind(path)}, which is not replaced: remove it, or give another "
+                f"{option}."
             )
         if not force:
-            raise InputError(f"{path} exists: give --force to replace it, or another --out.")
+            raise InputError(f"{path} exists: give --force to replace it, or another {option}.")
+
+
+def refuse_inputs(paths: Iterable[Path], inputs: Sequence[Path], option: str = "--out") -> None:
+    """Refuse final names of files that are being read, also with ``--force``.
+
+    Args:
+        paths: the final names.
+        inputs: the files that are read.
+        option: name of the option that chooses the final names, for the message.
+
+    Raises:
+        InputError: a name is one of them.
+    """
+    for path in paths:
+        if path.exists() and any(each.exists() and path.samefile(each) for each in inputs):
+            raise InputError(f"{path} is part of the network that is read: give another {option}.")
 
 
 def require_names(out: Path, names: Iterable[str], option: str = "--out") -> None:

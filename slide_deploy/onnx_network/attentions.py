@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from slide_deploy.foreign.calls import AttentionCall, Size
 from slide_deploy.onnx_network.building import GraphParts, assemble, path_of, unique
 from slide_deploy.onnx_network.cut_attention import CutAttention, is_local
-from slide_deploy.onnx_network.module import Step
+from slide_deploy.onnx_network.module import GraphStep
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -72,7 +72,7 @@ def cut_attentions(
     return tuple(left)
 
 
-def _is_over_neighbours(step: Step, shapes: Shapes) -> bool:
+def _is_over_neighbours(step: GraphStep, shapes: Shapes) -> bool:
     if step.operator != "Softmax" or step.inputs[0] not in shapes:
         return False
     size = shapes[step.inputs[0]][_axis(step)]
@@ -85,7 +85,7 @@ def _is_square(logits: tuple[int, ...]) -> bool:
     return len(logits) > 1 and logits[-1] == logits[-2]
 
 
-def _axis(softmax: Step) -> int:
+def _axis(softmax: GraphStep) -> int:
     default = -1 if softmax.attributes["opset"] >= 13 else 1
     return int(softmax.attributes.get("axis", default))
 
@@ -98,11 +98,11 @@ class _Cut:
     """The subgraph around one softmax."""
 
     def __init__(
-        self, parts: GraphParts, shapes: Shapes, softmax: Step, is_batch_open: bool
+        self, parts: GraphParts, shapes: Shapes, softmax: GraphStep, is_batch_open: bool
     ) -> None:
         self.parts, self.shapes, self.softmax = parts, shapes, softmax
         self.is_batch_open = is_batch_open
-        self.readers: dict[str, list[Step]] = {}
+        self.readers: dict[str, list[GraphStep]] = {}
         for step in parts.steps:
             for name in dict.fromkeys(step.inputs):
                 self.readers.setdefault(name, []).append(step)
@@ -135,10 +135,10 @@ class _Cut:
                 found.append(name)
         return found
 
-    def _adds_constant(self, step: Step) -> bool:
+    def _adds_constant(self, step: GraphStep) -> bool:
         return step.operator == "Add" and any(name in self.parts.constants for name in step.inputs)
 
-    def _is_projection(self, step: Step) -> bool:
+    def _is_projection(self, step: GraphStep) -> bool:
         """Whether a step multiplies the channels of every position by a constant matrix."""
         if step.operator in _PRODUCTS:
             return any(_is_matrix(self.parts.constants.get(name)) for name in step.inputs)
@@ -166,10 +166,10 @@ class _Cut:
             if len(self.shapes.get(name, ())) == len(sizes) in (3, 4) and self.shapes[name] == sizes
         ]
 
-    def _between(self, x: str, y: str) -> list[Step] | None:
+    def _between(self, x: str, y: str) -> list[GraphStep] | None:
         """Return the steps between two values; None if they do not make up an attention."""
         needed = {y}
-        steps: list[Step] = []
+        steps: list[GraphStep] = []
         for step in reversed(self.parts.steps):
             if needed.intersection(step.outputs) and x not in step.outputs:
                 steps.append(step)
@@ -185,7 +185,7 @@ class _Cut:
         before = self._before_softmax(steps)
         return steps if any(self._is_projection(step) for step in before) else None
 
-    def _before_softmax(self, steps: Sequence[Step]) -> list[Step]:
+    def _before_softmax(self, steps: Sequence[GraphStep]) -> list[GraphStep]:
         needed = set(self.softmax.inputs)
         found = []
         for step in reversed(steps):
@@ -194,7 +194,7 @@ class _Cut:
                 needed.update(step.inputs)
         return found
 
-    def _replace(self, x: str, y: str, steps: Sequence[Step]) -> None:
+    def _replace(self, x: str, y: str, steps: Sequence[GraphStep]) -> None:
         name, batch = unique(self._name(steps), set(self.parts.layers)), self.shapes[x][0]
         inside = _subgraph(self.parts, steps, name)
         if self.is_batch_open or batch == 1:
@@ -214,12 +214,12 @@ class _Cut:
         self.parts.layers[name] = module
         made = {step.outputs[0] for step in steps}
         self.parts.steps = [
-            Step("", name, (x,), (y,), layer=name) if step.outputs[0] == y else step
+            GraphStep("", name, (x,), (y,), layer=name) if step.outputs[0] == y else step
             for step in self.parts.steps
             if step.outputs[0] == y or step.outputs[0] not in made
         ]
 
-    def _scale(self, steps: Sequence[Step]) -> float:
+    def _scale(self, steps: Sequence[GraphStep]) -> float:
         """Return the product of the numbers that the steps multiply and divide by."""
         scale = 1.0
         for step in steps:
@@ -234,7 +234,7 @@ class _Cut:
         return self.shapes[self.softmax.inputs[0]][_axis(self.softmax)]
 
     def _layout(
-        self, x: str, steps: Sequence[Step]
+        self, x: str, steps: Sequence[GraphStep]
     ) -> tuple[Literal["nchw", "nhwc", "tokens"], Size]:
         """Return the layout of the input, and the height and width of its feature map."""
         sizes = self.shapes[x]
@@ -251,7 +251,7 @@ class _Cut:
             return "nchw", (sizes[2], sizes[3])
         return "nhwc", (sizes[1], sizes[2])
 
-    def _feature_maps(self, steps: Sequence[Step]) -> list[tuple[int, ...]]:
+    def _feature_maps(self, steps: Sequence[GraphStep]) -> list[tuple[int, ...]]:
         """Return the shapes of values whose last axes may be height and width.
 
         Those that neighbours are gathered from come first.
@@ -263,7 +263,7 @@ class _Cut:
         ]
         return [shape for shape, _ in sorted(shapes, key=lambda each: each[1])]
 
-    def _name(self, steps: Sequence[Step]) -> str:
+    def _name(self, steps: Sequence[GraphStep]) -> str:
         """Return what the names of its projections have in common, or those of all its weights.
 
         Kernels may be shared with another attention, so that their names come second. The name of
@@ -291,7 +291,7 @@ def _common_path(names: Sequence[str]) -> str:
     return "/".join(common)
 
 
-def _subgraph(parts: GraphParts, steps: Sequence[Step], name: str) -> GraphParts:
+def _subgraph(parts: GraphParts, steps: Sequence[GraphStep], name: str) -> GraphParts:
     """Return the parts of a subgraph, whose layers have names relative to it."""
     layers: dict[str, nn.Module] = {}
     inside = []
@@ -303,7 +303,7 @@ def _subgraph(parts: GraphParts, steps: Sequence[Step], name: str) -> GraphParts
     return GraphParts((), (), inside, dict(parts.constants), layers)
 
 
-def _with_open_batch(parts: GraphParts, step: Step, batch: int) -> Step:
+def _with_open_batch(parts: GraphParts, step: GraphStep, batch: int) -> GraphStep:
     """Return a reshape whose first size is open if it is a multiple of the batch."""
     sizes = parts.constants.get(step.inputs[1]) if step.operator == "Reshape" else None
     if not isinstance(sizes, np.ndarray) or not sizes.size or sizes[0] % batch or -1 in sizes:

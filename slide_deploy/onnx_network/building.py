@@ -15,8 +15,8 @@ from slide_deploy.errors import InputError
 from slide_deploy.onnx_network.host_values import as_tensor, is_host
 from slide_deploy.onnx_network.module import (
     FUNCTIONS,
+    GraphStep,
     OnnxModule,
-    Step,
     without_unused,
 )
 from slide_deploy.onnx_network.operators import WEIGHTED, UnsupportedOperatorError
@@ -40,7 +40,7 @@ class GraphParts:
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    steps: list[Step] = field(default_factory=list)
+    steps: list[GraphStep] = field(default_factory=list)
     constants: dict[str, Any] = field(default_factory=dict)
     layers: dict[str, nn.Module] = field(default_factory=dict)
 
@@ -54,7 +54,7 @@ def assemble(
     parts: GraphParts,
     inputs: Sequence[str],
     outputs: Sequence[str],
-    steps: Sequence[Step],
+    steps: Sequence[GraphStep],
 ) -> OnnxModule:
     """Return a module that runs some steps, with the constants and layers that they use.
 
@@ -123,7 +123,7 @@ def parts_of(model: Any) -> GraphParts:
         except InputError as error:
             raise UnsupportedOperatorError(f"{name} cannot be read: {error}") from error
         parts.steps.append(
-            Step(
+            GraphStep(
                 node.op_type,
                 name,
                 tuple("" if each is None else each.name for each in node.inputs),
@@ -180,7 +180,9 @@ def _make_layers(parts: GraphParts) -> None:
     parts.layers = {name: layer for name, layer in parts.layers.items() if name in used}
 
 
-def _layer(parts: GraphParts, step: Step, made: dict[tuple[Any, ...], str]) -> Step | None:
+def _layer(
+    parts: GraphParts, step: GraphStep, made: dict[tuple[Any, ...], str]
+) -> GraphStep | None:
     """Return the call of a child module that computes a step; None if there is none."""
     weight = parts.constants.get(step.inputs[1]) if len(step.inputs) > 1 else None
     bias_name = step.inputs[2] if len(step.inputs) > 2 else ""
@@ -198,7 +200,7 @@ def _layer(parts: GraphParts, step: Step, made: dict[tuple[Any, ...], str]) -> S
     return replace(step, operator="", inputs=step.inputs[:1], attributes={}, layer=made[key])
 
 
-def _layer_name(step: Step, bias: str) -> str:
+def _layer_name(step: GraphStep, bias: str) -> str:
     """Return the name of a child module: that of its parameters, or of its node."""
     for name, suffix in ((step.inputs[1], ".weight"), (bias, ".bias")):
         if name.endswith(suffix):
@@ -260,11 +262,11 @@ def _fill(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
     layer.eval()
 
 
-def _matmul_layer(step: Step, weight: Tensor, bias: Tensor | None) -> nn.Module | None:
+def _matmul_layer(step: GraphStep, weight: Tensor, bias: Tensor | None) -> nn.Module | None:
     return _linear(weight.t(), None) if weight.dim() == 2 else None
 
 
-def _gemm_layer(step: Step, weight: Tensor, bias: Tensor | None) -> nn.Module | None:
+def _gemm_layer(step: GraphStep, weight: Tensor, bias: Tensor | None) -> nn.Module | None:
     given = step.attributes
     if given.get("transA") or given.get("alpha", 1.0) != 1 or given.get("beta", 1.0) != 1:
         return None
@@ -274,7 +276,7 @@ def _gemm_layer(step: Step, weight: Tensor, bias: Tensor | None) -> nn.Module | 
     return _linear(weight, bias)
 
 
-def _conv_layer(step: Step, weight: Tensor, bias: Tensor | None) -> nn.Module | None:
+def _conv_layer(step: GraphStep, weight: Tensor, bias: Tensor | None) -> nn.Module | None:
     given, axes = step.attributes, weight.dim() - 2
     if given.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
         return None  # its zeros depend on the size of the input
@@ -298,7 +300,7 @@ def _conv_layer(step: Step, weight: Tensor, bias: Tensor | None) -> nn.Module | 
     return conv
 
 
-def _norm_layer(step: Step, weight: Tensor, bias: Tensor | None) -> nn.Module | None:
+def _norm_layer(step: GraphStep, weight: Tensor, bias: Tensor | None) -> nn.Module | None:
     if step.attributes.get("axis", -1) != -1 or weight.dim() != 1 or len(step.outputs) > 1:
         return None
     epsilon = step.attributes.get("epsilon", 1e-5)

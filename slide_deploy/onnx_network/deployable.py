@@ -20,7 +20,7 @@ from slide_deploy.deployable.module import deployable_of, unique_names
 from slide_deploy.deployable.reasons import reason_of
 from slide_deploy.deployable.record import Deployable, Origin
 from slide_deploy.errors import InputError
-from slide_deploy.files.companions import model_digest
+from slide_deploy.files import companions
 from slide_deploy.onnx_network.attentions import cut_attentions
 from slide_deploy.onnx_network.building import GraphParts, parts_of
 from slide_deploy.onnx_network.frozen_sizes import freeze_sizes
@@ -35,13 +35,14 @@ _BATCHES = (2, 3)
 _MOST_ELEMENTS = 2**27
 
 
-def deployable_onnx(path: Path, inputs: Sequence[str] = ()) -> Deployable:
+def deployable_onnx(path: Path, inputs: Sequence[str] = (), option: str = "--input") -> Deployable:
     """Read a network from a file, and let written files be verified against that file.
 
     Args:
         path: the ``.onnx`` file.
         inputs: texts for ``InputText``, one for every input whose sizes the file leaves open beside
             the batch.
+        option: where the user gives ``inputs``, for messages.
 
     Raises:
         InputError: if the file is damaged, has an operator that cannot be read, or needs a size
@@ -49,7 +50,7 @@ def deployable_onnx(path: Path, inputs: Sequence[str] = ()) -> Deployable:
         MissingExtra: if the onnx library is not installed.
     """
     try:
-        return _deployable(path, inputs)
+        return _deployable(path, inputs, option)
     except InputError:
         raise
     except UnsupportedOperatorError as error:
@@ -60,14 +61,15 @@ def deployable_onnx(path: Path, inputs: Sequence[str] = ()) -> Deployable:
         ) from error
 
 
-def _deployable(path: Path, inputs: Sequence[str]) -> Deployable:
-    digest = model_digest(path)
+def _deployable(path: Path, inputs: Sequence[str], option: str) -> Deployable:
+    files = companions.parts_of(path, companions.graph_of(path))
+    digest = companions.digest_of(companions.digests_of(files))
     gc.collect()  # here and below: graphs refer to themselves, and hold stored weights
     model = read_model(path)
     declared = [_Declared.of(each, path) for each in model.graph.inputs]
     if not declared:
         raise InputError(f"{path} has no inputs, so that its outputs never change: store them.")
-    given = _given(inputs, declared, path)
+    given = _given(inputs, declared, path, option)
     parts = parts_of(model)
     del model
     gc.collect()
@@ -101,6 +103,7 @@ def _deployable(path: Path, inputs: Sequence[str]) -> Deployable:
         outputs=parts.outputs,
         origin=origin,
         reference=FileReference(path, len(parts.outputs)),
+        files=tuple(files.values()),
     )
 
 
@@ -164,6 +167,16 @@ class _Declared:
         """Whether the first size alone is open."""
         return bool(self.sizes) and not isinstance(self.sizes[0], int)
 
+    def __str__(self) -> str:
+        return "x".join(str(each or "?") for each in self.sizes)
+
+    def allows(self, given: InputText) -> bool:
+        """Whether sizes agree with the declared ones, and are open only where those are."""
+        return len(given.shape) == len(self.sizes) and all(
+            not isinstance(own, int) or (own == size and axis not in given.open)
+            for axis, (own, size) in enumerate(zip(self.sizes, given.shape, strict=True))
+        )
+
     def needs_sizes(self) -> bool:
         return any(not isinstance(each, int) for each in self.sizes[1:])
 
@@ -184,29 +197,29 @@ class _Declared:
         return np.zeros(shape, self.dtype)
 
 
-def _given(texts: Sequence[str], declared: Sequence[_Declared], path: Path) -> dict[str, InputText]:
-    parsed = [InputText.parse(text) for text in texts]
+def _given(
+    texts: Sequence[str], declared: Sequence[_Declared], path: Path, option: str
+) -> dict[str, InputText]:
     found: dict[str, InputText] = {}
-    for place, text in enumerate(parsed):
-        name = text.name or (declared[place].name if place < len(declared) else "")
+    for place, text in enumerate(texts):
+        # Foreign files have names such as "input.1", which `InputText` refuses.
+        name, _, sizes = text.rpartition("=")
+        parsed = InputText.parse(sizes)
+        name = name or (declared[place].name if place < len(declared) else "")
         port = next((each for each in declared if each.name == name), None)
         if port is None:
             known = ", ".join(each.name for each in declared)
             raise InputError(f"{path} has no input {name or place + 1}: it has {known}.")
-        fits = len(text.shape) == len(port.sizes) and all(
-            own == size or not isinstance(own, int)
-            for own, size in zip(port.sizes, text.shape, strict=True)
-        )
-        if not fits:
-            sizes = "x".join(str(each or "?") for each in port.sizes)
-            raise InputError(f"The input {name} of {path} is {sizes}: give sizes that fit.")
-        found[name] = text
+        if sizes.endswith(f":{parsed.dtype}"):
+            raise InputError(f"{option} {text} has a type, which {path} states: leave it out.")
+        if not port.allows(parsed):
+            raise InputError(f"The input {name} of {path} is {port}: give sizes that fit.")
+        found[name] = parsed
     for port in declared:
         if port.needs_sizes() and port.name not in found:
-            sizes = "x".join(str(each or "?") for each in port.sizes)
             raise InputError(
-                f"{path} leaves sizes of its input {port.name} open ({sizes}): give them as "
-                f"--input {port.name}=1x3x224x224."
+                f"{path} leaves sizes of its input {port.name} open ({port}): give them as "
+                f"{option} {port.name}=1x3x224x224."
             )
     return found
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from slide_deploy.onnx_network.building import GraphParts, fold_constants
-from slide_deploy.onnx_network.module import Step, without_unused
+from slide_deploy.onnx_network.module import GraphStep, without_unused
 
 
 def freeze_sizes(parts: GraphParts, observed: Sequence[Mapping[str, Any]]) -> None:
@@ -26,8 +26,8 @@ def freeze_sizes(parts: GraphParts, observed: Sequence[Mapping[str, Any]]) -> No
 
 
 def _with_frozen_inputs(
-    parts: GraphParts, step: Step, observed: Sequence[Mapping[str, Any]]
-) -> Step:
+    parts: GraphParts, step: GraphStep, observed: Sequence[Mapping[str, Any]]
+) -> GraphStep:
     inputs = list(step.inputs)
     for place, name in enumerate(inputs):
         seen = [values.get(name) for values in observed]

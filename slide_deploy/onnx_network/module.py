@@ -21,7 +21,7 @@ Watch = Callable[[str, Any], None]
 
 
 @dataclass(frozen=True)
-class Step:
+class GraphStep:
     """One operator of a graph.
 
     Attributes:
@@ -60,7 +60,7 @@ class OnnxModule(nn.Module):
         self,
         inputs: Sequence[str],
         outputs: Sequence[str],
-        steps: Iterable[Step],
+        steps: Iterable[GraphStep],
         host: Mapping[str, np.ndarray[Any, Any]],
         held: Mapping[str, str],
     ) -> None:
@@ -126,7 +126,7 @@ class OnnxModule(nn.Module):
             raise UnsupportedOperatorError(f"{name} is read and no operator computes it")
         return self.constant(name)
 
-    def results(self, step: Step, arguments: list[Any]) -> Sequence[Any]:
+    def results(self, step: GraphStep, arguments: list[Any]) -> Sequence[Any]:
         """Return the outputs of one operator.
 
         Raises:
@@ -145,7 +145,7 @@ class OnnxModule(nn.Module):
                 f"{step.name} is a {kind} that cannot be run ({reason_of(error)})"
             ) from error
 
-    def _results(self, step: Step, arguments: list[Any]) -> Sequence[Any]:
+    def _results(self, step: GraphStep, arguments: list[Any]) -> Sequence[Any]:
         if step.layer:
             return (self.get_submodule(step.layer)(as_tensor(arguments[0])),)
         if all(each is None or isinstance(each, np.ndarray) for each in arguments):
@@ -162,7 +162,7 @@ class OnnxModule(nn.Module):
         return result if isinstance(result, tuple) else (result,)
 
 
-def _last_uses(steps: Sequence[Step], outputs: Sequence[str]) -> dict[int, tuple[str, ...]]:
+def _last_uses(steps: Sequence[GraphStep], outputs: Sequence[str]) -> dict[int, tuple[str, ...]]:
     """Return the values that no step behind a place reads, by place."""
     last: dict[str, int] = {}
     for place, step in enumerate(steps):
@@ -175,10 +175,10 @@ def _last_uses(steps: Sequence[Step], outputs: Sequence[str]) -> dict[int, tuple
     return {place: tuple(names) for place, names in found.items()}
 
 
-def without_unused(steps: Sequence[Step], outputs: Iterable[str]) -> list[Step]:
+def without_unused(steps: Sequence[GraphStep], outputs: Iterable[str]) -> list[GraphStep]:
     """Return the steps that outputs depend on."""
     needed = set(outputs)
-    kept: list[Step] = []
+    kept: list[GraphStep] = []
     for step in reversed(steps):
         if needed.intersection(step.outputs):
             kept.append(step)
@@ -186,6 +186,6 @@ def without_unused(steps: Sequence[Step], outputs: Iterable[str]) -> list[Step]:
     return kept[::-1]
 
 
-def renamed(step: Step, names: Mapping[str, str]) -> Step:
+def renamed(step: GraphStep, names: Mapping[str, str]) -> GraphStep:
     """Return a step that reads other values; ``names`` gives the new name of each."""
     return replace(step, inputs=tuple(names.get(name, name) for name in step.inputs))

@@ -14,7 +14,7 @@ import numpy as np
 from torch import nn
 
 from slide_deploy.onnx_network.building import GraphParts
-from slide_deploy.onnx_network.module import Step, without_unused
+from slide_deploy.onnx_network.module import GraphStep, without_unused
 
 Shapes = MutableMapping[str, tuple[int, ...]]
 
@@ -49,7 +49,7 @@ class _Rows:
         self.tokens: dict[str, str] = {}
         self.same: dict[str, str] = {}
 
-    def moved_behind(self, step: Step) -> list[Step]:
+    def moved_behind(self, step: GraphStep) -> list[GraphStep]:
         """Return the steps that take the place of a step."""
         step = replace(step, inputs=tuple(self.same.get(name, name) for name in step.inputs))
         source = step.inputs[0] if step.inputs else ""
@@ -72,15 +72,15 @@ class _Rows:
         own = replace(step, inputs=(self.tokens[source], *step.inputs[1:]), outputs=(name,))
         self.tokens[step.outputs[0]] = name
         attributes = {"opset": 13, "outputs": 1}
-        flat = Step("Reshape", f"{step.name} rows", (name, sizes), step.outputs, attributes)
+        flat = GraphStep("Reshape", f"{step.name} rows", (name, sizes), step.outputs, attributes)
         return [own, flat]
 
-    def _is_by_row(self, step: Step) -> bool:
+    def _is_by_row(self, step: GraphStep) -> bool:
         layer = self.parts.layers.get(step.layer)
         return step.operator in _POINTWISE or isinstance(layer, nn.Linear | nn.LayerNorm)
 
 
-def _has_known_sizes(parts: GraphParts, step: Step) -> bool:
+def _has_known_sizes(parts: GraphParts, step: GraphStep) -> bool:
     """Whether a step reshapes to constant sizes, none of which is copied from its input."""
     sizes = parts.constants.get(step.inputs[1]) if step.operator == "Reshape" else None
     return isinstance(sizes, np.ndarray) and sizes.dtype != object and 0 not in sizes
@@ -89,11 +89,11 @@ def _has_known_sizes(parts: GraphParts, step: Step) -> bool:
 def _move_in_front(parts: GraphParts, shapes: Shapes) -> None:
     """Move reshapes behind linear layers in front of them, where another reshape stands there."""
     producers = {name: step for step in parts.steps for name in step.outputs}
-    readers: dict[str, list[Step]] = {}
+    readers: dict[str, list[GraphStep]] = {}
     for step in parts.steps:
         for name in step.inputs:
             readers.setdefault(name, []).append(step)
-    replaced: dict[str, list[Step]] = {}
+    replaced: dict[str, list[GraphStep]] = {}
     for call in parts.steps:
         layer, rows = parts.layers.get(call.layer), call.outputs[0]
         if not isinstance(layer, nn.Linear) or rows in parts.outputs:
@@ -109,8 +109,8 @@ def _move_in_front(parts: GraphParts, shapes: Shapes) -> None:
 
 
 def _in_front(
-    parts: GraphParts, shapes: Shapes, before: Step, call: Step, behind: Step
-) -> list[Step]:
+    parts: GraphParts, shapes: Shapes, before: GraphStep, call: GraphStep, behind: GraphStep
+) -> list[GraphStep]:
     """Return one reshape in front of a layer, in place of two around it, and the layer."""
     layer = parts.layers[call.layer]
     assert isinstance(layer, nn.Linear)

@@ -9,14 +9,14 @@ from typing import NamedTuple
 import numpy as np
 
 from slide_deploy.onnx_network.building import GraphParts
-from slide_deploy.onnx_network.module import Step
+from slide_deploy.onnx_network.module import GraphStep
 
 
 class _Part(NamedTuple):
     axis: int
     start: int
     end: int
-    step: Step
+    step: GraphStep
 
 
 def join_slices(parts: GraphParts, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -26,7 +26,7 @@ def join_slices(parts: GraphParts, shapes: Mapping[str, tuple[int, ...]]) -> Non
         parts: the graph; it is changed.
         shapes: shapes of its values in a run.
     """
-    readers: dict[str, list[Step]] = {}
+    readers: dict[str, list[GraphStep]] = {}
     for step in parts.steps:
         for name in step.inputs:
             readers.setdefault(name, []).append(step)
@@ -36,7 +36,7 @@ def join_slices(parts: GraphParts, shapes: Mapping[str, tuple[int, ...]]) -> Non
         part = _part(parts, step, shapes)
         if part is not None:
             by_value.setdefault((step.inputs[0], part.axis), []).append(part)
-    splits: dict[str, Step | None] = {}
+    splits: dict[str, GraphStep | None] = {}
     for (name, axis), found in by_value.items():
         found.sort(key=lambda part: part.start)
         ends = [0, *(part.end for part in found)]
@@ -50,7 +50,7 @@ def join_slices(parts: GraphParts, shapes: Mapping[str, tuple[int, ...]]) -> Non
         # The first of the slices in the graph becomes the split.
         first = min(found, key=lambda part: order[part.step.outputs[0]]).step
         splits.update(dict.fromkeys(outputs))
-        splits[first.outputs[0]] = Step(
+        splits[first.outputs[0]] = GraphStep(
             "Split",
             first.name,
             (name,),
@@ -61,13 +61,15 @@ def join_slices(parts: GraphParts, shapes: Mapping[str, tuple[int, ...]]) -> Non
     parts.steps = [step for step in joined if step is not None]
 
 
-def _is_roll(readers: list[list[Step]]) -> bool:
+def _is_roll(readers: list[list[GraphStep]]) -> bool:
     """Whether one operator joins all parts again, as in a roll, which stays two slices."""
     joins = {step.outputs[0] for each in readers for step in each if step.operator == "Concat"}
     return len(joins) == 1 and all(len(each) == 1 for each in readers)
 
 
-def _part(parts: GraphParts, step: Step, shapes: Mapping[str, tuple[int, ...]]) -> _Part | None:
+def _part(
+    parts: GraphParts, step: GraphStep, shapes: Mapping[str, tuple[int, ...]]
+) -> _Part | None:
     """Return the part that a slice along one axis takes; None for any other step."""
     if step.operator != "Slice" or step.inputs[0] not in shapes or len(step.inputs) < 3:
         return None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from exporters.base import exporter_for
 from exporters.onnx_ends import retype_ends
 from exporters.outcome import ExportOptions, ExportResult
 from exporters.pipeline import export
@@ -14,7 +15,12 @@ from slide_deploy.errors import InputError
 from slide_deploy.files.companions import graph_of, parts_of
 from slide_deploy.files.folders import working_folder
 from slide_deploy.files.hashing import sha256
-from slide_deploy.files.publishing import publication, refuse_occupied, require_names
+from slide_deploy.files.publishing import (
+    publication,
+    refuse_inputs,
+    refuse_occupied,
+    require_names,
+)
 from slide_deploy.folding.merging import merge_branches
 from slide_deploy.folding.model import Certificate, reparameterize, with_branches
 from slide_deploy.formats import format_named, known_formats
@@ -91,7 +97,9 @@ def fold_file(
             new is left behind.
     """
     format = _format(output, to)
-    _refuse_same(source, output)
+    parts = parts_of(source, graph_of(source))
+    written = exporter_for(format).paths(output.with_suffix(""))
+    refuse_inputs(written, list(parts.values()), "--output")
     model = read_model(source)
     precision = precision or precision_of(model)
     can_fold = any(node.op_type in _FOLDABLE for node in model.graph)
@@ -102,10 +110,10 @@ def fold_file(
     }
     del model
     gc.collect()  # a graph refers to itself
-    refuse_occupied([output], force)
-    require_names(output.parent, [output.name], "--output")
+    refuse_occupied(written, force, "--output")
+    require_names(output.parent, [each.name for each in written], "--output")
     if not can_fold and format == "onnx":
-        return _copied(source, output, _EMPTY, (), force)
+        return _copied(parts, output, _EMPTY, (), force)
     progress(f"load {source.name}")
     network = deployable_onnx(source, inputs)
     progress("find what can be folded")
@@ -115,7 +123,7 @@ def fold_file(
     del folded
     remarks = network.origin.remarks
     if format == "onnx" and not (certificate.folded or certificate.merged):
-        return _copied(source, output, certificate, remarks, force)
+        return _copied(parts, output, certificate, remarks, force)
     network = replace(network, origin=replace(network.origin, stem=output.stem))
     with working_folder(output.parent, "--output") as work:
         options = ExportOptions(
@@ -129,11 +137,11 @@ def fold_file(
             result = _with_types(result, types, network)
         paths = result.files[0].paths
         with publication(work) as moves:
-            refuse_occupied([output], force)
+            refuse_occupied([output.parent / path.name for path in paths], force, "--output")
             for path in paths:
                 path.rename(work / path.name)
                 moves.put(path.name)
-    return FoldedFile(output, result.certificate, (*remarks, *result.remarks), result)
+    return FoldedFile(output, result.certificate, result.remarks, result)
 
 
 def _with_types(
@@ -181,29 +189,47 @@ def _format(output: Path, to: str | None) -> str:
     return found
 
 
-def _refuse_same(source: Path, output: Path) -> None:
-    if output.exists() and source.exists() and output.samefile(source):
-        raise InputError(f"--output {output} is the file to fold: give another name.")
-
-
 def _copied(
-    source: Path, output: Path, certificate: Certificate, remarks: tuple[str, ...], force: bool
+    parts: Mapping[str, Path],
+    output: Path,
+    certificate: Certificate,
+    remarks: tuple[str, ...],
+    force: bool,
 ) -> FoldedFile:
-    """Copy a file with the data that it names, which keeps its own name."""
-    parts = parts_of(source, graph_of(source))
+    """Copy a file with the data that it names, which keeps its own name.
+
+    Args:
+        parts: the file, and its data, by path relative to its folder.
+        output: the copy.
+        certificate: of the search for what can be folded.
+        remarks: see ``FoldedFile``.
+        force: replace existing files.
+
+    Raises:
+        InputError: if data would replace a file, or a folder that may hold other files.
+    """
+    source, *data = parts.values()
+    to_copy = {output.name: source}
+    for name, part in zip(list(parts)[1:], data, strict=True):
+        place = output.parent / name
+        if place.exists() and place.samefile(part):
+            continue  # the copy lies beside the input file, and shares its data
+        folder = output.parent / Path(name).parts[0]
+        if folder != place and folder.exists():
+            raise InputError(
+                f"{folder} exists, and {source} has data in a folder of that name: give an "
+                f"--output in another folder."
+            )
+        to_copy[name] = part
+    final = [output.parent / name for name in to_copy]
+    refuse_occupied(final, force, "--output")
     with working_folder(output.parent, "--output") as work:
-        names = []
-        for name, part in parts.items():
-            ours = output.name if part == source else name
-            if part != source and (output.parent / name).exists():
-                if (output.parent / name).samefile(part):
-                    continue  # the copy lies beside the input file, and shares its data
-                refuse_occupied([output.parent / name], force)
-            (work / ours).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(part, work / ours)
-            names.append(Path(ours).parts[0])
+        for name, part in to_copy.items():
+            (work / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(part, work / name)
         with publication(work) as moves:
-            refuse_occupied([output], force)
-            for each in dict.fromkeys(reversed(names)):
-                moves.put(each)
+            refuse_occupied(final, force, "--output")
+            # The file comes last, because it names the others.
+            for name in dict.fromkeys(Path(each).parts[0] for each in reversed(to_copy)):
+                moves.put(name)
     return FoldedFile(output, certificate, remarks, None)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slide_deploy.errors import InputError
+from slide_deploy.files.model_files import is_source
 from slide_deploy.parsing import parse_size
 from slide_deploy.precisions import FLOAT32, precision_named
 from slide_deploy.tasks.options import AUTO, read_lowering
@@ -58,6 +59,7 @@ def _trained(wanted: "WantedFile", folder: Path, dynamic_batch: bool) -> "Deploy
     from slide_deploy.deployable.factory import deployable_factory
     from slide_deploy.deployable.trained import deployable_checkpoint
     from slide_deploy.hosts import Overrides, load_checkpoint
+    from slide_deploy.onnx_network.deployable import deployable_onnx
 
     entry, base, size = wanted.entry, wanted.base, wanted.image_size
     if entry.model is not None:
@@ -70,6 +72,13 @@ def _trained(wanted: "WantedFile", folder: Path, dynamic_batch: bool) -> "Deploy
             folder=base,
         )
     own = entry.checkpoint
+    if own is not None and is_source(base / own):
+        if dynamic_batch:
+            raise InputError(
+                f"export = {{ dynamic_batch = true }} is for checkpoints, and {base / own} is an "
+                f".onnx file, which keeps its batch: leave it out."
+            )
+        return deployable_onnx(base / own, tuple(entry.input), option="input")
     checkpoint = _random_checkpoint(wanted, folder) if own is None else base / own
     pixels = None if size is None else parse_size(size, "image size")
     loaded = load_checkpoint(checkpoint, Overrides(image_size=pixels))

@@ -4,13 +4,16 @@ from pathlib import Path
 import pytest
 import torch
 
+import slide_deploy
 from benchmarks.artifact import describe_artifact
 from benchmarks.candidates import Sweep
 from benchmarks.record import Artifact
 from benchmarks.suite import members, read_suite
+from slide_deploy.backends import open_file
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.tasks.suite_files import export_for_suite
+from tests.written_elsewhere import Plain, branched, write
 
 BASELINES = Path(__file__).parents[2] / "benchmarks" / "baselines"
 CANDIDATE = 'name = "a"\ntargets = ["onnxruntime:cpu"]\n[[candidate]]\nname = "x"\n'
@@ -84,8 +87,9 @@ def test_a_failed_export_is_repeated(tmp_path):
         (CANDIDATE + 'file = "a.onnx"\nbaseline = "swin"', "a baseline requires an architecture"),
         (CANDIDATE + 'file = "a.onnx"\ncolour = 1', "colour"),
         (CANDIDATE + 'model = "net:build"', "a model needs its input"),
-        (CANDIDATE + 'file = "a.onnx"\ninput = ["1x3"]', "input require a model"),
-        (CANDIDATE + 'attention = "32x8x8"\nmodel_args = []', "input require a model"),
+        (CANDIDATE + 'file = "a.onnx"\ninput = ["1x3"]', "input requires a model, or a checkpoint"),
+        (CANDIDATE + 'checkpoint = "a.pth"\ninput = ["1x3"]', "input requires a model, or a"),
+        (CANDIDATE + 'attention = "32x8x8"\nmodel_args = []', "weights_file require a model"),
         (CANDIDATE + 'model = "net"\ninput = ["1x3"]', "names no factory"),
         (CANDIDATE + 'model = "n:b"\ninput = ["1x3"]\nweights_file = "w.pth"', "w.pth does not"),
         (
@@ -190,6 +194,44 @@ def test_an_int8_attention_has_int8_operators(tmp_path, target):
     members(suite, tmp_path / "work", Sweep(), export)
     kinds = {node.operator for node in read_graph(wanted["file"]).nodes}
     assert kinds & {"QuantizeLinear", "FakeQuantize"}
+
+
+def test_a_network_that_is_an_onnx_file_is_folded_for_each_target(tmp_path):
+    source = tmp_path / "model.onnx"
+    source.write_bytes(branched(open_batch=True).read_bytes())
+    suite = tmp_path / "suite.toml"
+    suite.write_text(
+        'name = "a"\ntargets = ["onnxruntime:cpu", "openvino:cpu"]\n'
+        '[[candidate]]\nname = "x"\ncheckpoint = "model.onnx"\nexport = { lowering = "flat" }\n'
+        '[[candidate]]\nname = "as it is"\nfile = "model.onnx"\n'
+    )
+    found = [each.candidate for each in members(suite, tmp_path / "w", Sweep(), export_for_suite)]
+    folded, paths = [each.path for each in found[:2]], [each.path for each in found[2:]]
+    assert [Path(each).suffix for each in folded] == [".onnx", ".xml"]
+    assert paths == [str(source)] * 2
+    for path in folded:
+        assert slide_deploy.verify(path, source).passed
+    # Other weights are another file.
+    source.write_bytes(branched().read_bytes())
+    again = [each.candidate for each in members(suite, tmp_path / "w", Sweep(), export_for_suite)]
+    assert not {each.path for each in again[:2]} & set(folded)
+
+
+def test_an_onnx_file_of_open_sizes_needs_them_and_keeps_its_batch(tmp_path):
+    axes = {"image": {0: "batch", 2: "height", 3: "width"}}
+    write(Plain(), tmp_path / "model.onnx", dynamic_axes=axes)
+    suite = tmp_path / "suite.toml"
+    entry = CANDIDATE + 'checkpoint = "model.onnx"\n'
+    for more, sentence in (
+        ("", "give them as input image=1x3x224x224"),
+        ("export = { dynamic_batch = true }", "is an .onnx file, which keeps its batch"),
+    ):
+        suite.write_text(entry + more)
+        with pytest.raises(InputError, match=sentence):
+            members(suite, tmp_path / "work", Sweep(), export_for_suite)
+    suite.write_text(entry + 'input = ["image=1x3x8x8"]')
+    (member,) = members(suite, tmp_path / "work", Sweep(), export_for_suite)
+    assert open_file(Path(member.candidate.path)).inputs[0].shape == (1, 3, 8, 8)
 
 
 OWN = """
