@@ -19,7 +19,8 @@ from tests.onnx_network.files import (
     file_of,
     folded,
     operators,
-)from tests.shared import once
+)
+from tests.shared import once
 
 Change = Callable[[Path, Path], None]
 CHANGES: tuple[Change, ...] = (
