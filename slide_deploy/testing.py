@@ -56,7 +56,7 @@ def assert_parity(
         precision: one of ``slide_deploy.precisions``; it sets the limit of the error.
         overrides: settings of the checkpoint that the export was given, such as the image size.
         inputs: for a module, example inputs as for ``slide_deploy.export``; for another model file
-            as for ``slide_deploy.verify``.
+            an array for each input whose sizes are open, by name.
 
     Raises:
         AssertionError: names the cases in which they disagree and the first layer that does.
@@ -96,16 +96,23 @@ def assert_parity(
 
 def _assert_same(file: Path, other: Path, precision: str, inputs: Any) -> None:
     """Fail unless a file computes the outputs of another file."""
-    from slide_deploy.api.files import verify
+    import numpy as np
 
-    verdict = verify(file, other, inputs, precision=precision)
-    if verdict.passed:
+    from slide_deploy.deployable.inputs import Input
+    from slide_deploy.verification.two_files.verify import (
+        locate_difference,
+        open_two_files,
+        verify_two_files,
+    )
+
+    given = [Input(name, np.asarray(each)) for name, each in (inputs or {}).items()]
+    files = open_two_files(file, other, precision, None, given)
+    found = verify_two_files(files, precision)
+    if found.passed:
         return
-    found = verify(file, other, inputs, precision=precision, locate=True)
-    assert found.first_divergence is not None
-    worst = found.verification.worst
+    first = locate_difference(files, found, precision).first_wrong
     raise AssertionError(
-        f"{file} disagrees with {other} on {', '.join(verdict.verification.failures)}: largest "
-        f"relative error {worst.max_relative:.1e}, {worst.snr_db:.0f} dB; the first value that "
-        f"disagrees is {found.first_divergence.first_wrong}"
+        f"{file} disagrees with {other} on {', '.join(found.failures)}: largest relative error "
+        f"{found.worst.max_relative:.1e}, {found.worst.snr_db:.0f} dB; the first value that "
+        f"disagrees is {first}"
     )

@@ -298,6 +298,7 @@ ARROWS = {
     },
     "slide_deploy.files.validation": set(),
     "slide_deploy.evaluation": {
+        "slide_deploy.formats",
         "slide_deploy.files.reading",
         "slide_deploy",
         "slide_deploy.files.companions",
