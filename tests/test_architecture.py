@@ -345,6 +345,8 @@ ARROWS = {
         "slide_deploy.backends",
     },
     "slide_deploy.testing": {
+        "slide_deploy.formats",
+        "slide_deploy.verification.two_files",
         "slide_deploy.deployable",
         "slide_deploy.graph_checks",
         "slide_deploy.hosts",
