@@ -1,6 +1,5 @@
 """Create a ``Deployable`` from an ``.onnx`` file."""
 
-import gc
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -24,7 +23,7 @@ from slide_deploy.files.companions import model_digest
 from slide_deploy.onnx_network.attentions import cut_attentions
 from slide_deploy.onnx_network.building import GraphParts, freeze_sizes, parts_of
 from slide_deploy.onnx_network.operators import UnsupportedOperatorError
-from slide_deploy.onnx_network.reading import read_model, type_of
+from slide_deploy.onnx_network.reading import forget_graphs, read_model, type_of
 from slide_deploy.onnx_network.slices import join_slices
 
 # Batch sizes at which a graph with an open batch is run, to see which of its sizes are constant.
@@ -60,7 +59,7 @@ def deployable_onnx(path: Path, inputs: Sequence[str] = ()) -> Deployable:
 
 def _deployable(path: Path, inputs: Sequence[str]) -> Deployable:
     digest = model_digest(path)
-    gc.collect()  # here and below: graphs refer to themselves, and hold stored weights
+    forget_graphs()
     model = read_model(path)
     declared = [_Declared.of(each, path) for each in model.graph.inputs]
     if not declared:
@@ -68,7 +67,7 @@ def _deployable(path: Path, inputs: Sequence[str]) -> Deployable:
     given = _given(inputs, declared, path)
     parts = parts_of(model)
     del model
-    gc.collect()
+    forget_graphs()
     remarks = _with_attentions(parts, declared, given)
     module = parts.module()
     names = unique_names(each.name for each in declared)

@@ -1,6 +1,5 @@
 """Fold a network that is an ``.onnx`` file, and write it as a file again."""
 
-import gc
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from slide_deploy.folding.merging import merge_branches
 from slide_deploy.folding.model import Certificate, reparameterize, with_branches
 from slide_deploy.formats import format_named, known_formats
 from slide_deploy.onnx_network.deployable import deployable_onnx
-from slide_deploy.onnx_network.reading import precision_of, read_model
+from slide_deploy.onnx_network.reading import forget_graphs, precision_of, read_model
 from slide_deploy.tasks.options import AUTO, read_lowering
 
 Progress = Callable[[str], None]
@@ -91,7 +90,7 @@ def fold_file(
     precision = precision or precision_of(model)
     can_fold = any(node.op_type in _FOLDABLE for node in model.graph)
     del model
-    gc.collect()  # a graph refers to itself
+    forget_graphs()
     refuse_occupied([output], force)
     require_names(output.parent, [output.name], "--output")
     if not can_fold and format == "onnx":
