@@ -1,6 +1,5 @@
 """Create a ``Deployable`` from an ``.onnx`` file."""
 
-import gc
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,7 +24,7 @@ from slide_deploy.onnx_network.attentions import cut_attentions
 from slide_deploy.onnx_network.building import GraphParts, parts_of
 from slide_deploy.onnx_network.frozen_sizes import freeze_sizes
 from slide_deploy.onnx_network.operators import UnsupportedOperatorError
-from slide_deploy.onnx_network.reading import read_model, type_of
+from slide_deploy.onnx_network.reading import forget_graphs, read_model, type_of
 from slide_deploy.onnx_network.rows import unflatten_rows
 from slide_deploy.onnx_network.slices import join_slices
 
@@ -64,7 +63,7 @@ def deployable_onnx(path: Path, inputs: Sequence[str] = (), option: str = "--inp
 def _deployable(path: Path, inputs: Sequence[str], option: str) -> Deployable:
     files = companions.parts_of(path, companions.graph_of(path))
     digest = companions.digest_of(companions.digests_of(files))
-    gc.collect()  # here and below: graphs refer to themselves, and hold stored weights
+    forget_graphs()
     model = read_model(path)
     declared = [_Declared.of(each, path) for each in model.graph.inputs]
     if not declared:
@@ -72,7 +71,7 @@ def _deployable(path: Path, inputs: Sequence[str], option: str) -> Deployable:
     given = _given(inputs, declared, path, option)
     parts = parts_of(model)
     del model
-    gc.collect()
+    forget_graphs()
     remarks = _with_attentions(parts, declared, given)
     module = parts.module()
     names = unique_names(each.name for each in declared)

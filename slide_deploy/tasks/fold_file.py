@@ -1,6 +1,5 @@
 """Fold a network that is an ``.onnx`` file, and write it as a file again."""
 
-import gc
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from slide_deploy.folding.model import Certificate, reparameterize, with_branche
 from slide_deploy.formats import format_named, known_formats
 from slide_deploy.graph_checks import inspect, read_graph
 from slide_deploy.onnx_network.deployable import deployable_onnx
-from slide_deploy.onnx_network.reading import precision_of, read_model
+from slide_deploy.onnx_network.reading import forget_graphs, precision_of, read_model
 from slide_deploy.tasks.options import AUTO, read_lowering
 from slide_deploy.verification.verify import verify_file
 
@@ -109,7 +108,7 @@ def fold_file(
         if value.dtype is not None
     }
     del model
-    gc.collect()  # a graph refers to itself
+    forget_graphs()
     refuse_occupied(written, force, "--output")
     require_names(output.parent, [each.name for each in written], "--output")
     if not can_fold and format == "onnx":
