@@ -16,44 +16,20 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from slide_deploy.foreign.calls import AttentionCall, CutLayer, Size
+from slide_deploy.foreign.calls import AttentionCall, Size
 from slide_deploy.onnx_network.building import GraphParts, assemble, path_of, unique
-from slide_deploy.onnx_network.module import OnnxModule, Step
+from slide_deploy.onnx_network.cut_attention import CutAttention, is_local
+from slide_deploy.onnx_network.module import Step
 
 Shapes = Mapping[str, tuple[int, ...]]
-
-# Largest relative change that counts as the rounding of float32.
-_UNMOVED = 1e-5
 
 # Operators that multiply by a matrix, unless ``building`` has made a layer of them.
 _PRODUCTS = ("MatMul", "Einsum", "Gemm")
 
 # Operators that only move or reshape values.
 _MOVEMENTS = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity")
-
-
-class CutAttention(OnnxModule, CutLayer):
-    """A subgraph that may be a slide attention. It runs at any batch size.
-
-    Attributes:
-        batch: batch size of the graph; None if the subgraph takes any.
-        scale: factor on the logits, as far as single numbers show it.
-    """
-
-    batch: int | None = None
-    scale: float = 1.0
-
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # it has one input
-        """Run the subgraph; input and output have the same shape."""
-        if self.batch is None or x.shape[0] == self.batch:
-            (found,) = self.run({self.inputs[0]: x})
-            return found
-        # The graph fixes its batch, and samples do not depend on each other.
-        rows = [each.expand(self.batch, *each.shape[1:]) for each in x.split(1)]
-        return torch.cat([self.run({self.inputs[0]: each})[0][:1] for each in rows])
 
 
 @dataclass(frozen=True)
@@ -233,7 +209,7 @@ class _Cut:
         module.scale = self._scale(self._before_softmax(steps))
         signature = inspect.signature(module.forward)
         module.call = AttentionCall(signature, layout, ("resolution",), "attribute", bound=size)
-        if not _is_local(module.eval(), math.isqrt(self._neighbours()) // 2):
+        if not is_local(module.eval(), math.isqrt(self._neighbours()) // 2):
             return  # an attention over a window, which has as many positions
         self.parts.layers[name] = module
         made = {step.outputs[0] for step in steps}
@@ -288,39 +264,31 @@ class _Cut:
         return [shape for shape, _ in sorted(shapes, key=lambda each: each[1])]
 
     def _name(self, steps: Sequence[Step]) -> str:
-        """Return what the names of its projections have in common, or the name of its softmax.
+        """Return what the names of its projections have in common, or those of all its weights.
 
-        Kernels may be shared with another attention, so that their names are no guide.
+        Kernels may be shared with another attention, so that their names come second. The name of
+        its softmax is the last resort.
         """
-        layers = [step.layer for step in steps if step.layer and self._is_projection(step)]
-        paths = [layer.split("/") for layer in layers]
-        common = []
-        for parts in zip(*paths, strict=False):
-            if len(set(parts)) > 1:
-                break
-            common.append(parts[0])
-        return "/".join(common) or path_of(self.softmax.name) or "attention"
+        projections = [step.layer for step in steps if step.layer and self._is_projection(step)]
+        layers = [step.layer for step in steps if "/" in step.layer]
+        read = [name for step in steps for name in step.inputs if name in self.parts.constants]
+        weights = [path_of(name) for name in read if "." in name.strip(".")]
+        return (
+            _common_path(projections)
+            or _common_path([*layers, *weights])
+            or path_of(self.softmax.name)
+            or "attention"
+        )
 
 
-@torch.no_grad()
-def _is_local(module: CutAttention, radius: int) -> bool:
-    """Whether the first position influences no position farther away than a radius.
-
-    Padding may wrap around, so that positions at the other border are near.
-    """
-    height, width = module.call.bound or (0, 0)
-    generator = torch.Generator().manual_seed(0)
-    nchw = torch.randn(1, module.channels, height, width, generator=generator)
-    moved = nchw.clone()
-    moved[..., 0, 0] += 1
-    before, after = (module.call.run(module, each) for each in (nchw, moved))
-    apart = (after - before).abs()
-    rows, columns = (
-        torch.tensor([place % size for place in range(-radius, radius + 1)])
-        for size in (height, width)
-    )
-    apart[..., rows[:, None], columns] = 0
-    return bool(apart.max() <= _UNMOVED * before.abs().max())
+def _common_path(names: Sequence[str]) -> str:
+    """Return the first components that several names have in common."""
+    common = []
+    for parts in zip(*(name.split("/") for name in names), strict=False):
+        if len(set(parts)) > 1:
+            break
+        common.append(parts[0])
+    return "/".join(common)
 
 
 def _subgraph(parts: GraphParts, steps: Sequence[Step], name: str) -> GraphParts:

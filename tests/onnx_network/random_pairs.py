@@ -141,9 +141,11 @@ def write(path: Path, seed: int, spoiler: str, is_spoilt: bool) -> tuple[int, ..
     settings = {"groups": groups, "side": 3}
     one = other = ""
     if spoiler == "other dilation":
-        # A kernel of 3 beside one of 3 that is dilated needs one of 5, which costs more than both.
+        # A kernel of 3 beside one of 3 that is dilated needs one of 5, which costs more than both;
+        # along a single axis, 5 taps cost less than 6, but 7 do not.
         one = graph.conv(x, groups=groups, side=3 if is_spoilt else 5)
-        other = graph.conv(x, **settings, dilation=2)
+        dilation = 3 if is_spoilt and graph.axes == 1 else 2
+        other = graph.conv(x, **settings, dilation=dilation)
     elif spoiler == "other groups":
         one = graph.conv(x, 3, groups=2)  # with groups of 3 channels, a dense kernel costs more
         other = graph.conv(x, 3, groups=3 if is_spoilt else graph.chance.choice((2, 6)))
