@@ -1,7 +1,7 @@
 """Create a ``Deployable`` from an ``.onnx`` file."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from slide_deploy.deployable.reasons import reason_of
 from slide_deploy.deployable.record import Deployable, Origin
 from slide_deploy.errors import InputError
 from slide_deploy.files import companions
-from slide_deploy.onnx_network.attentions import cut_attentions
+from slide_deploy.onnx_network.attentions import UncutAttention, cut_attentions
 from slide_deploy.onnx_network.building import GraphParts, parts_of
 from slide_deploy.onnx_network.frozen_sizes import freeze_sizes
 from slide_deploy.onnx_network.operators import UnsupportedOperatorError
@@ -32,6 +32,8 @@ from slide_deploy.onnx_network.slices import join_slices
 _BATCHES = (2, 3)
 # Largest input, which is half a gibibyte in float32.
 _MOST_ELEMENTS = 2**27
+# Most attentions to name for one reason.
+_NAMED = 5
 
 
 def deployable_onnx(path: Path, inputs: Sequence[str] = (), option: str = "--input") -> Deployable:
@@ -253,9 +255,23 @@ def _with_attentions(
     join_slices(parts, shapes)
     unflatten_rows(parts, shapes)
     left = cut_attentions(parts, shapes, is_batch_open)
-    return tuple(
-        f"{each.name} looks like a slide attention and was left: {each.reason}" for each in left
-    )
+    return tuple(_remarks(left))
+
+
+def _remarks(left: Sequence[UncutAttention]) -> Iterator[str]:
+    """Yield what looks like an attention and was left, one sentence for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for each in left:
+        reasons.setdefault(each.reason, []).append(each.name)
+    for reason, names in reasons.items():
+        others = len(names) - _NAMED
+        more = f" and {others} others" if others > 0 else ""
+        what = (
+            "look like slide attentions and were"
+            if names[1:]
+            else "looks like a slide attention and was"
+        )
+        yield f"{', '.join(names[:_NAMED])}{more} {what} left: {reason}"
 
 
 def _batched(

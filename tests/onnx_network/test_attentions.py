@@ -129,3 +129,27 @@ def test_layers_that_compute_something_else_are_left(
     (left,) = found.certificate.left
     assert left.name == "blocks/0/layer" and why in left.reason
     assert found.error < 1e-5
+
+
+class OverTokens(nn.Module):
+    """Attention over all nine tokens, or over as many numbers as a slide attention has offsets."""
+
+    def __init__(self, is_square: bool) -> None:
+        super().__init__()
+        self.qkv, self.is_square = nn.Linear(8, 24), is_square
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).chunk(3, -1)
+        if not self.is_square:
+            q = q[:, :4]
+        return (q @ k.transpose(1, 2)).softmax(-1) @ v
+
+
+def test_an_attention_over_a_window_is_no_slide_attention() -> None:
+    """It has as many queries as keys; the reader is told of others only."""
+    for is_square in (True, False):
+        model = drawn(OverTokens(is_square))
+        found = seen(("tokens", is_square), model, Writer("torchscript", 17), (1, 9, 8))
+        assert found.certificate.status == "nothing to fold" and found.error < 1e-5
+        remark = "/Softmax looks like a slide attention and was left: no value before it"
+        assert [each.startswith(remark) for each in found.remarks] == ([] if is_square else [True])

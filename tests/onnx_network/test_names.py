@@ -9,7 +9,8 @@ from slide_deploy.folding.merging import merge_branches
 from slide_deploy.folding.model import Certificate, reparameterize
 from slide_deploy.foreign import LeftLayer
 from slide_deploy.models.slide_attention import SlideAttention
-from slide_deploy.onnx_network.deployable import deployable_onnx
+from slide_deploy.onnx_network.attentions import UncutAttention
+from slide_deploy.onnx_network.deployable import _remarks, deployable_onnx
 from slide_deploy.passes.report import Refusal
 from tests.onnx_network.files import Writer, checkpoint_of, file_of
 from tests.onnx_network.random_pairs import SPOILERS, write
@@ -57,3 +58,12 @@ def test_a_thousand_places_share_a_line() -> None:
     left = tuple(LeftLayer(f"attn {place}", "Attention", "it clips") for place in range(6))
     (line,) = left_lines(Certificate((), (), left=left))
     assert line.endswith("attn 4 (Attention) and 1 others stay as they are: it clips")
+
+
+def test_many_softmaxes_share_a_remark() -> None:
+    left = [UncutAttention(f"softmax {place}", "no value delimits it") for place in range(7)]
+    assert list(_remarks([*left, UncutAttention("other", "its size is unknown")])) == [
+        "softmax 0, softmax 1, softmax 2, softmax 3, softmax 4 and 2 others look like slide "
+        "attentions and were left: no value delimits it",
+        "other looks like a slide attention and was left: its size is unknown",
+    ]
