@@ -94,7 +94,7 @@ def export(
         progress(f"evaluate the trained network on {len(pictures.pictures)} images")
         judge = judge_of(deployable, options, pictures)
     # This comes first, because the float64 network needs twice the memory of the float32 one.
-    progress("reference outputs in float64")
+    progress("reference outputs" if deployable.reference else "reference outputs in float64")
     cases = verification_cases(taken.inputs, taken.sizes)
     shown: tuple[Case, ...] = ()
     if calibration is not None and precision.is_calibrated:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from slide_deploy.deployable.record import Deployable
     from slide_deploy.hosts import Overrides
+    from slide_deploy.verification.divergence import Divergence
+    from slide_deploy.verification.parity import Verification
 
 
 def assert_graph_valid(path: Path | str, policy: Path | str | None = None) -> None:
@@ -55,8 +57,7 @@ def assert_parity(
             model file, whose outputs are the true ones.
         precision: one of ``slide_deploy.precisions``; it sets the limit of the error.
         overrides: settings of the checkpoint that the export was given, such as the image size.
-        inputs: for a module, example inputs as for ``slide_deploy.export``; for another model file
-            an array for each input whose sizes are open, by name.
+        inputs: for a module, example inputs as for ``slide_deploy.export``.
 
     Raises:
         AssertionError: names the cases in which they disagree and the first layer that does.
@@ -75,7 +76,7 @@ def assert_parity(
 
     file = Path(path)
     if isinstance(network, Path | str) and find_format(Path(network)) is not None:
-        _assert_same(file, Path(network), precision, inputs)
+        _assert_same(file, Path(network), precision)
         return
     if isinstance(network, Deployable):
         trained = network
@@ -87,32 +88,29 @@ def assert_parity(
     result = verify_file(file, trained, precision)
     if not result.passed:
         divergence = locate(file, trained, precision)
-        raise AssertionError(
-            f"{path} disagrees with {trained.origin.name} on {', '.join(result.failures)}: largest "
-            f"relative error {result.worst.max_relative:.1e}, {result.worst.snr_db:.0f} dB; the "
-            f"first layer that disagrees is {divergence.first_wrong}"
-        )
+        raise AssertionError(_disagreement(path, trained.origin.name, result, divergence, "layer"))
 
 
-def _assert_same(file: Path, other: Path, precision: str, inputs: Any) -> None:
+def _assert_same(file: Path, other: Path, precision: str) -> None:
     """Fail unless a file computes the outputs of another file."""
-    import numpy as np
-
-    from slide_deploy.deployable.inputs import Input
     from slide_deploy.verification.two_files.verify import (
         locate_difference,
         open_two_files,
         verify_two_files,
     )
 
-    given = [Input(name, np.asarray(each)) for name, each in (inputs or {}).items()]
-    files = open_two_files(file, other, precision, None, given)
-    found = verify_two_files(files, precision)
-    if found.passed:
-        return
-    first = locate_difference(files, found, precision).first_wrong
-    raise AssertionError(
-        f"{file} disagrees with {other} on {', '.join(found.failures)}: largest relative error "
-        f"{found.worst.max_relative:.1e}, {found.worst.snr_db:.0f} dB; the first value that "
-        f"disagrees is {first}"
+    files = open_two_files(file, other, precision, None, [])
+    result = verify_two_files(files, precision)
+    if not result.passed:
+        divergence = locate_difference(files, result, precision)
+        raise AssertionError(_disagreement(file, str(other), result, divergence, "value"))
+
+
+def _disagreement(
+    path: Path | str, other: str, result: "Verification", divergence: "Divergence", what: str
+) -> str:
+    return (
+        f"{path} disagrees with {other} on {', '.join(result.failures)}: largest relative error "
+        f"{result.worst.max_relative:.1e}, {result.worst.snr_db:.0f} dB; the first {what} that "
+        f"disagrees is {divergence.first_wrong}"
     )

@@ -11,7 +11,7 @@ from torch.fx import Node
 
 from slide_deploy.branches.kernels import Kernel, diagonal, identity
 from slide_deploy.branches.shapes import Axes, Shape, pointwise
-from slide_deploy.branches.steps import Blocked, Step, Sum, is_map, stripped
+from slide_deploy.branches.steps import Blocked, BranchStep, Sum, is_map, stripped
 from slide_deploy.program.constants import Constants
 from slide_deploy.program.movement import DROPOUTS
 from slide_deploy.program.traced import Call, call, same_shape, same_size, shape
@@ -34,7 +34,7 @@ class OperatorSteps:
     def __init__(self, constants: Constants) -> None:
         self._constants = constants
 
-    def of(self, node: Node) -> Step | Sum | Blocked | None:
+    def of(self, node: Node) -> BranchStep | Sum | Blocked | None:
         """Classify an operator; None if it is no step and no sum, or if it changes the type."""
         step = self._of(node)
         operands = (
@@ -47,7 +47,7 @@ class OperatorSteps:
         types = {each.meta["val"].dtype for each in (node, *operands) if is_map(each)}
         return step if len(types) == 1 and all(map(is_map, operands)) else None
 
-    def _of(self, node: Node) -> Step | Sum | Blocked | None:
+    def _of(self, node: Node) -> BranchStep | Sum | Blocked | None:
         if node.target is operator.getitem and node.args[1] == 0:
             inner = call(node.args[0])
             if inner is None or inner.name not in _NORMALISATIONS:
@@ -58,7 +58,7 @@ class OperatorSteps:
             return None
         return self._read(found)
 
-    def _read(self, found: Call) -> Step | Sum | Blocked | None:
+    def _read(self, found: Call) -> BranchStep | Sum | Blocked | None:
         name, node = found.name, found.node
         if name in _CONVOLUTIONS:
             return self._convolution(found)
@@ -82,7 +82,7 @@ class OperatorSteps:
             return _blocked(found.arguments["input"], "its dropout is active")
         return None
 
-    def _convolution(self, found: Call) -> Step | Blocked | None:
+    def _convolution(self, found: Call) -> BranchStep | Blocked | None:
         given = found.arguments
         operand, weight, bias = stripped(given["input"]), given["weight"], given["bias"]
         sizes = shape(weight)
@@ -125,9 +125,9 @@ class OperatorSteps:
             zeros = numbers.new_zeros(len(numbers))
             return Kernel(ours, numbers, zeros if added is None else added)
 
-        return Step(operand, found.node, ours, kernel, "convolution")
+        return BranchStep(operand, found.node, ours, kernel, "convolution")
 
-    def _normalisation(self, found: Call, node: Node) -> Step | Blocked | None:
+    def _normalisation(self, found: Call, node: Node) -> BranchStep | Blocked | None:
         given = found.arguments
         if not isinstance(given["input"], Node):
             return None
@@ -156,9 +156,9 @@ class OperatorSteps:
         channels = shape(mean)[0]
         if not isinstance(channels, int):
             return None
-        return Step(operand, found.node, pointwise(channels, axes), kernel, "normalisation")
+        return BranchStep(operand, found.node, pointwise(channels, axes), kernel, "normalisation")
 
-    def _addition(self, found: Call) -> Step | Sum | None:
+    def _addition(self, found: Call) -> BranchStep | Sum | None:
         """``a + alpha b``, ``a - alpha b`` or, as rsub, ``b - alpha a``."""
         given, alpha = found.arguments, found.arguments.get("alpha", 1)
         one, other = given["self"], given["other"]
@@ -179,7 +179,7 @@ class OperatorSteps:
         )
         return Sum(addends, found.node)
 
-    def _multiplication(self, found: Call) -> Step | Blocked | None:
+    def _multiplication(self, found: Call) -> BranchStep | Blocked | None:
         one, other = found.arguments["self"], found.arguments["other"]
         if found.arguments.get("rounding_mode") is not None:
             return None
@@ -207,7 +207,7 @@ class OperatorSteps:
         bias: object,
         of_bias: float = 1,
         is_divided: bool = False,
-    ) -> Step | None:
+    ) -> BranchStep | None:
         """Read ``factor * value + of_bias * bias``, where each is a number or one per channel."""
         if not isinstance(value, Node) or not same_shape(value, node):
             return None
@@ -231,7 +231,7 @@ class OperatorSteps:
             factors = 1 / numbers(factor) if is_divided else numbers(factor)
             return diagonal(factors, of_bias * numbers(bias), axes)
 
-        return Step(stripped(value), node, pointwise(channels, axes), kernel, "factor")
+        return BranchStep(stripped(value), node, pointwise(channels, axes), kernel, "factor")
 
 
 def _is_for_each_channel(constant: object, channels: int, axes: int) -> bool:
@@ -268,7 +268,7 @@ def _pads(given: Any, taps: Any, dilation: Axes) -> list[tuple[int, int]] | None
     return [(each, each) for each in _each(given, len(taps))]
 
 
-def _pooling(found: Call) -> Step | Blocked | None:
+def _pooling(found: Call) -> BranchStep | Blocked | None:
     given, axes = found.arguments, _POOLS[found.name]
     operand = stripped(given["self"])
     sizes = shape(operand)
@@ -293,10 +293,10 @@ def _pooling(found: Call) -> Step | Blocked | None:
         weight = torch.full((channels, 1, *taps), share, dtype=torch.float64)
         return Kernel(ours, weight, torch.zeros(channels, dtype=torch.float64))
 
-    return Step(operand, found.node, ours, kernel, "pooling")
+    return BranchStep(operand, found.node, ours, kernel, "pooling")
 
 
-def _padding(found: Call) -> Step | Blocked | None:
+def _padding(found: Call) -> BranchStep | Blocked | None:
     """Read zero padding of feature maps, or a slice that crops their ends."""
     given, operand = found.arguments, stripped(found.arguments["self"])
     sizes = shape(operand)
@@ -328,7 +328,7 @@ def _padding(found: Call) -> Step | Blocked | None:
         plain = identity(channels, axes)
         return Kernel(ours, plain.weight, plain.bias)
 
-    return Step(operand, found.node, ours, kernel, "padding")
+    return BranchStep(operand, found.node, ours, kernel, "padding")
 
 
 def _stacked(found: Call) -> Sum | None:

@@ -15,7 +15,7 @@ from torch.fx import Node
 
 from slide_deploy.branches.kernels import Kernel, add
 from slide_deploy.branches.shapes import CannotMerge, Shape, summed
-from slide_deploy.branches.steps import Step
+from slide_deploy.branches.steps import BranchStep
 from slide_deploy.branches.terms import Term, TermValue, Values, Way
 from slide_deploy.program.traced import shape
 
@@ -166,7 +166,7 @@ def _holds_convolution(ways: Sequence[Way], values: Values) -> bool:
         step.role
         for way in ways
         for step in map(values.found, way.inner)
-        if isinstance(step, Step) and step.is_part
+        if isinstance(step, BranchStep) and step.is_part
     ]
     return "convolution" in roles and len(roles) + len(ways) > 2
 

@@ -7,7 +7,7 @@ from torch.fx import Node
 
 from slide_deploy.branches.plan import why_not
 from slide_deploy.branches.shapes import CannotMerge, chained
-from slide_deploy.branches.steps import Blocked, Step
+from slide_deploy.branches.steps import Blocked, BranchStep
 from slide_deploy.branches.terms import Term, Values
 
 _ELSEWHERE = "a value in between has other readers"
@@ -48,13 +48,13 @@ def _below(node: Node, values: Values) -> dict[Node, tuple[bool, str | None]]:
     """
     below: dict[Node, tuple[bool, str | None]] = {values.first(node): (False, None)}
     has_convolution, why = False, None
-    while isinstance(found := values.found(node), Step | Blocked):
+    while isinstance(found := values.found(node), BranchStep | Blocked):
         if isinstance(found, Blocked):
             why = why or found.why
-        is_padding = isinstance(found, Step) and found.role == "padding"
+        is_padding = isinstance(found, BranchStep) and found.role == "padding"
         if len(values.readers(node)) > 1 and not is_padding:
             why = why or _ELSEWHERE
-        has_convolution |= isinstance(found, Step) and found.role == "convolution"
+        has_convolution |= isinstance(found, BranchStep) and found.role == "convolution"
         has_convolution |= isinstance(found, Blocked) and "convolution" in found.why
         node = found.operand
         below.setdefault(values.first(node), (has_convolution, why))
@@ -68,10 +68,10 @@ def of_chain(node: Node, values: Values) -> str | None:
         A clause; None if there is no reason to expect a merge.
     """
     found = values.found(node)
-    if not isinstance(found, Step | Blocked):
+    if not isinstance(found, BranchStep | Blocked):
         return None
     first = values.found(found.operand)
-    if not isinstance(first, Step) or first.role not in ("convolution", "normalisation"):
+    if not isinstance(first, BranchStep) or first.role not in ("convolution", "normalisation"):
         return None
     if isinstance(found, Blocked):
         return found.why if "normalisation" in found.why else None

@@ -14,7 +14,7 @@ from slide_deploy.program.traced import call, shape
 
 
 @dataclass(frozen=True)
-class Step:
+class BranchStep:
     """An operator as a convolution of its operand.
 
     Attributes:

@@ -18,7 +18,7 @@ from slide_deploy.branches.operators import OperatorSteps
 from slide_deploy.branches.shapes import CannotMerge, Shape, chained, pointwise
 from slide_deploy.branches.steps import (
     Blocked,
-    Step,
+    BranchStep,
     Sum,
     is_map,
     is_same,
@@ -101,7 +101,7 @@ class Values:
     merged: "Callable[[TermValue, Values], Way | None]"
     needed: set[Node] = field(default_factory=set)
     _values: dict[Node, TermValue] = field(default_factory=dict)
-    _found: dict[Node, Step | Sum | Blocked] = field(default_factory=dict)
+    _found: dict[Node, BranchStep | Sum | Blocked] = field(default_factory=dict)
     _readers: dict[Node, set[Node]] = field(default_factory=dict)
     _first: dict[Node, Node] = field(default_factory=dict)
 
@@ -138,7 +138,7 @@ class Values:
     def __getitem__(self, node: Node) -> TermValue:
         return self._values[node]
 
-    def found(self, node: Node) -> Step | Sum | Blocked | None:
+    def found(self, node: Node) -> BranchStep | Sum | Blocked | None:
         """The classification of an operator; None if it is no step and no sum."""
         return self._found.get(node)
 
@@ -152,7 +152,7 @@ class Values:
 
     def _value(self, node: Node) -> TermValue:
         match self._found.get(node):
-            case Step() as step:
+            case BranchStep() as step:
                 return self._of_step(node, step)
             case Sum() as added:
                 return self._of_sum(node, added)
@@ -171,11 +171,11 @@ class Values:
             return self._values[operand]
         ways: tuple[Way, ...] = (self._itself(operand),)
         found = self._found.get(operand)
-        if isinstance(found, Step) and found.role == "padding":  # padding costs nothing
+        if isinstance(found, BranchStep) and found.role == "padding":  # padding costs nothing
             ways = self._values[operand].terms[0].ways[:2]
         return TermValue((Term(operand, 1.0, ways),))
 
-    def _of_step(self, node: Node, step: Step) -> TermValue:
+    def _of_step(self, node: Node, step: BranchStep) -> TermValue:
         operand = self._read(step.operand, step.reader)
         if len(operand.terms) == 1:
             below: tuple[Way, ...] = operand.terms[0].ways
@@ -187,7 +187,7 @@ class Values:
         ways = _composed(step, below, step.kernel, frozenset((node, step.reader)))
         return TermValue((Term(node, 1.0, (self._itself(node), *ways)),))
 
-    def _distributed(self, node: Node, step: Step, operand: TermValue) -> TermValue:
+    def _distributed(self, node: Node, step: BranchStep, operand: TermValue) -> TermValue:
         """Distribute a factor and a bias per channel over the terms of a sum."""
         terms = []
         for index, term in enumerate(operand.terms):
@@ -227,7 +227,7 @@ def _times(way: Way, factor: float) -> Way:
 
 
 def _composed(
-    step: Step, ways: Iterable[Way], kernel: Callable[[], Kernel], nodes: frozenset[Node]
+    step: BranchStep, ways: Iterable[Way], kernel: Callable[[], Kernel], nodes: frozenset[Node]
 ) -> Iterator[Way]:
     """Extend the ways to read an operand by an operator; only exact ones are returned.
 

@@ -46,16 +46,24 @@ def read_shapes(layer: nn.Module, channels: int) -> Iterator[Reading]:
     readings = _settings(layer, branches, channels)
     for config, projections, used, table, by_head in islice(readings, _MAX_READINGS):
         branched = _built(config, projections, used, table, by_head)
+        shift = _nearest_to_shift(branched, config.kernel_size)
         yield Reading(
             fold_layer(branched),
             # One branch may have two roles.
             tuple(dict.fromkeys(branch.name for branch in used)),
             added=True,
-            shift_distance=distance_from_shift(branched.dep_conv.weight, config.kernel_size),
-            shift_bias=largest(branched.dep_conv.bias),
+            shift_distance=distance_from_shift(shift.weight, config.kernel_size),
+            shift_bias=largest(shift.bias),
             position_bias=largest(branched.relative_position_bias_table),
             scale=config.scale,
         )
+
+
+def _nearest_to_shift(branched: SlideAttention, kernel_size: int) -> nn.Conv2d:
+    """Return the branch that is nearest to a shift: names need not tell which one it is."""
+    convs = (branched.dep_conv, branched.dep_conv1, branched.dep_conv2)
+    known = [conv for conv in convs if conv is not None]
+    return min(known, key=lambda conv: distance_from_shift(conv.weight, kernel_size))
 
 
 def odd_geometry(branches: tuple[Branch, ...]) -> str | None:

@@ -36,7 +36,7 @@ from slide_deploy.branches.kernels import Kernel
 from slide_deploy.branches.operators import OperatorSteps
 from slide_deploy.branches.plan import Merge, merged, plan
 from slide_deploy.branches.proof import is_small, measure
-from slide_deploy.branches.steps import Step, is_same
+from slide_deploy.branches.steps import BranchStep, is_same
 from slide_deploy.branches.terms import Term, TermValue, Values
 from slide_deploy.passes.report import PassReport
 from slide_deploy.program.constants import Constants
@@ -130,10 +130,12 @@ class _Rewriting:
         self.report.change(layer, what, measured.error, measured.rounding, names)
         return self._convolution(node, merge.source, kernel)
 
-    def _steps(self, nodes: frozenset[Node]) -> list[tuple[Node, Step]]:
+    def _steps(self, nodes: frozenset[Node]) -> list[tuple[Node, BranchStep]]:
         """The operators among some nodes that become part of a convolution, in program order."""
         found = ((node, self.values.found(node)) for node in self.nodes if node in nodes)
-        return [(node, step) for node, step in found if isinstance(step, Step) and step.is_part]
+        return [
+            (node, step) for node, step in found if isinstance(step, BranchStep) and step.is_part
+        ]
 
     def _convolution(self, node: Node, source: Node, kernel: Kernel) -> Node:
         shape, like = kernel.shape, node.meta["val"]

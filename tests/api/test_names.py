@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 SIGNATURES = {
     "load": "path, *, weights='auto', entry=None, leave_out=(), image_size=None, window_size=None, "
     "keep_windows=False, resize_position_tables=False, heads=None, stripes=None, features=False, "
-    "dynamic_batch=False",
+    "dynamic_batch=False, input_sizes=()",
     "fold": "model, inputs=None",
     "lower": "model, lowering='depthwise'",
     "export": "model, inputs=None, *, to=(), preset=None, out='exported', name=None, "
@@ -38,8 +38,8 @@ SIGNATURES = {
 }
 # The attributes of each result.
 RESULTS = {
-    "Deployable": "call double examples inputs model network normalisation open_names "
-    "origin outputs processing sizes takes_images",
+    "Deployable": "call double examples files inputs model network normalisation open_names "
+    "origin outputs processing reference sizes takes_images truth",
     "Certificate": "already_folded error folded left merged not_merged status",
     "ExportResult": "certificate explain file files manifest network passed paths problems "
     "raise_if_failed remarks to_dict",

@@ -30,6 +30,8 @@ def test_the_page_runs_from_its_first_block_to_its_last(
         assert title in printed and title in shown
     layers = [line.split()[0] for line in shown.splitlines() if "blocks" in line]
     assert len(layers) == 4 and all(f"  {layer} " in printed for layer in layers)
+    rows = [line.split() for line in printed.splitlines() if line.split()[1:3] == ["3", "2"]]
+    assert rows and all(row[-1] == "0" for row in rows), "each has a branch that is a shift"
     keys = json.loads((tmp_path / "folded.json").read_text())
     rows = PAGE.read_text().partition("## Read the certificate")[2].partition("\n## ")[0]
     named = [
