@@ -92,7 +92,7 @@ def test_a_target_reports_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> No
     ("name", "settings", "words"),
     [
         ("model.tflite", {}, "give one that ends in .onnx"),
-        ("model.onnx", {"precision": "float16"}, "export the file in that precision"),
+        ("model.onnx", {"precision": "float16"}, "export it in that precision"),
         ("model.onnx", {"streams": 2}, "use --streams 1"),
         ("model.onnx", {"options": {"a": "b"}}, "web:wasm has no option a"),
     ],
