@@ -55,6 +55,7 @@ LIGHT = (
     "slide_deploy/verification/reference_outputs/reference_file.py",
     "slide_deploy/saved/pte",
     "slide_deploy/saved/tflite",
+    "slide_deploy/saved/untrusted.py",
     "slide_deploy/files/reading.py",
     "slide_deploy/files/writing.py",
     "slide_deploy/terminal/__init__.py",
