@@ -138,6 +138,8 @@ def parts_of(model: Any) -> GraphParts:
         if isinstance(parts.constants.get(name), np.ndarray):
             parts.constants[name] = as_tensor(parts.constants[name])
     _make_layers(parts)
+    read = {name for step in parts.steps for name in step.inputs}.union(parts.outputs)
+    parts.constants = {name: held for name, held in parts.constants.items() if name in read}
     return parts
 
 
@@ -290,7 +292,8 @@ def _add_bias(
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     outputs, inputs = weight.shape
     linear = nn.Linear(inputs, outputs, bias=bias is not None, device="meta")
-    _fill(linear, weight, bias)
+    # A view would be copied later, when the stored weight is still held.
+    _fill(linear, weight.contiguous(), bias)
     return linear
 
 

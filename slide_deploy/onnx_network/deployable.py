@@ -60,7 +60,7 @@ def deployable_onnx(path: Path, inputs: Sequence[str] = ()) -> Deployable:
 
 def _deployable(path: Path, inputs: Sequence[str]) -> Deployable:
     digest = model_digest(path)
-    gc.collect()  # here and below: graphs refer to themselves, and hold stored weights
+    gc.collect()  # here and below: graphs refer to themselves, and hold the stored weights
     model = read_model(path)
     declared = [_Declared.of(each, path) for each in model.graph.inputs]
     if not declared:

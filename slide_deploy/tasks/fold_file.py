@@ -91,7 +91,7 @@ def fold_file(
     precision = precision or precision_of(model)
     can_fold = any(node.op_type in _FOLDABLE for node in model.graph)
     del model
-    gc.collect()  # a graph refers to itself
+    gc.collect()  # a graph refers to itself, and holds the stored weights
     refuse_occupied([output], force)
     require_names(output.parent, [output.name], "--output")
     if not can_fold and format == "onnx":
