@@ -222,7 +222,7 @@ REFUSED = {
         "--max-drop",
         "1",
     ): "needs the whole data set",
-    ("FILE", "--data", "DATA", "--against", "FILE"): "is an exported file: give it as the first",
+    ("FILE", "--data", "DATA", "--against", "FILE"): "is a model file: give it as the first",
     ("model.pth", "--data", "DATA"): "model.pth is a checkpoint: give it with --against",
     ("FILE", "--data", "DATA", "--heads", "1,2"): "the checkpoint with --against",
     ("FILE", "--data", "DATA", "--output", "boxes"): "has no output boxes",

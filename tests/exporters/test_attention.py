@@ -47,7 +47,7 @@ def test_a_file_is_written_and_proved(layout: str, format: str, tmp_path: Path) 
 
 
 def test_a_file_that_disagrees_is_refused(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(parity, "compare", lambda *_: Agreement(1.0, 1.0, 3.0, 1.0))
+    monkeypatch.setattr(parity, "compare", lambda *_, **__: Agreement(1.0, 1.0, 3.0, 1.0))
     files = AttentionFiles(folded("tokens"), SIZE, "float32", tmp_path)
     with pytest.raises(InputError, match=r"depthwise-2.onnx disagrees .* noise \(3 dB on onnxrun"):
         files.write(Lowering("depthwise", 2), "onnx")
