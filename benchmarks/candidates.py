@@ -107,10 +107,8 @@ def candidate_name(
 
 
 def _targets(file: Path, wanted: Sequence[str]) -> tuple[str, ...]:
-    # Without names, those whose latency represents a real device.
-    timed = tuple(target for target in targets_for(file) if target.is_timed)
-    possible = tuple(map(timed_target_named, wanted)) or timed
     if wanted:
+        possible = tuple(map(timed_target_named, wanted))
         found = tuple(target.name for target in possible if file.suffix.lower() in target.suffixes)
         if not found:
             kinds = ", ".join(
@@ -120,6 +118,8 @@ def _targets(file: Path, wanted: Sequence[str]) -> tuple[str, ...]:
                 f"{file} runs on none of the targets, which run {kinds}: name another target."
             )
         return found
+    # Without names, those whose latency represents a real device.
+    possible = tuple(target for target in targets_for(file) if target.is_timed)
     if not possible:
         raise InputError(
             f"{file} can be verified here but not timed, as no target for this format has the "

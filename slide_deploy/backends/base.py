@@ -242,7 +242,7 @@ class Target:
     runs: Callable[[Path], bool] | None = None
     processor: bool = False
     is_timed: bool = True
-    as_stated: Mapping[str, str] = field(default_factory=dict)
+    as_stated: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 def session_name(target: str, precision: str = "float32") -> str:

@@ -96,6 +96,7 @@ def fold_file(
             new is left behind.
     """
     format = _format(output, to)
+    is_same_format = format_named(format).is_source
     parts = parts_of(source, graph_of(source))
     written = exporter_for(format).paths(output.with_suffix(""))
     refuse_inputs(written, list(parts.values()), "--output")
@@ -111,7 +112,7 @@ def fold_file(
     forget_graphs()
     refuse_occupied(written, force, "--output")
     require_names(output.parent, [each.name for each in written], "--output")
-    if not can_fold and format == "onnx":
+    if not can_fold and is_same_format:
         return _copied(parts, output, _EMPTY, (), force)
     progress(f"load {source.name}")
     network = deployable_onnx(source, inputs)
@@ -121,7 +122,7 @@ def fold_file(
     certificate = with_branches(certificate, reports)
     del folded
     remarks = network.origin.remarks
-    if format == "onnx" and not (certificate.folded or certificate.merged):
+    if is_same_format and not (certificate.folded or certificate.merged):
         return _copied(parts, output, certificate, remarks, force)
     network = replace(network, origin=replace(network.origin, stem=output.stem))
     with working_folder(output.parent, "--output") as work:
@@ -132,7 +133,7 @@ def fold_file(
             precision=precision,
         )
         result = export(network, options, progress)
-        if format == "onnx":
+        if is_same_format:
             result = _with_types(result, types, network)
         paths = result.files[0].paths
         with publication(work) as moves:

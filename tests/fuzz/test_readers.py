@@ -92,6 +92,7 @@ OWN = (
     "slide_deploy/deployable/factory.py",
     "slide_deploy/machine/",
     "exporters/coreml_package.py",
+    "exporters/onnx_ends.py",
     "slide_deploy/files/moves.py",
     "slide_deploy/files/reading.py",
     "slide_deploy/tasks/",
