@@ -50,6 +50,11 @@ class Placed(nn.Module):
         return torch.tanh(first(behind(x)))
 
 
+def marks(rest: int) -> list[pytest.MarkDecorator]:
+    """Leave one case in turn to the quick tests, one to the slow ones and the others to make full."""
+    return [] if rest == 0 else [pytest.mark.slow if rest == 1 else pytest.mark.full]
+
+
 @pytest.mark.parametrize(
     ("name", "nameless", "writer"),
     [
@@ -58,7 +63,7 @@ class Placed(nn.Module):
             nameless,
             writer,
             id=f"{name}-{'nameless' if nameless else 'layers'}-{writer}",
-            marks=[pytest.mark.slow] * ((place + 3 * nameless + turn) % 6 > 0),
+            marks=marks((place + 3 * nameless + turn) % 6),
         )
         for place, name in enumerate(ATTENTIONS)
         for nameless in (False, True)
@@ -85,7 +90,7 @@ def test_golden_attentions_in_every_place(name: str, nameless: bool, writer: Wri
             ways,
             writer,
             id=f"{place}-{writer}",
-            marks=[pytest.mark.slow] * ((place + turn) % 3 > 0),
+            marks=marks((place + turn) % 3),
         )
         for place, ways in enumerate(GROUPS)
         for turn, writer in enumerate(WRITERS)

@@ -75,7 +75,7 @@ def test_all_files_of_packages_are_copied_folded_or_refused(tmp_path: Path) -> N
     assert counts["refused"] < 5
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_all_conformance_models_are_copied_folded_or_refused(tmp_path: Path) -> None:
     def paths() -> Iterable[Path]:
         for number, case in enumerate(cases()):
