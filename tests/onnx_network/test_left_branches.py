@@ -7,17 +7,12 @@ import pytest
 from tests.onnx_network.files import difference, folded, operators
 from tests.onnx_network.random_pairs import SPOILERS, write
 
-COUNT, LONG, QUICK = 300, 80, 20
+COUNT, QUICK = 300, 20
 
 
 @pytest.mark.parametrize(
     "seed",
-    [
-        pytest.param(
-            seed, marks=[pytest.mark.full if seed >= LONG else pytest.mark.slow] * (seed >= QUICK)
-        )
-        for seed in range(COUNT)
-    ],
+    [pytest.param(seed, marks=[pytest.mark.full] * (seed >= QUICK)) for seed in range(COUNT)],
 )
 def test_convolutions_that_must_not_be_merged(seed: int, tmp_path: Path) -> None:
     spoiler = SPOILERS[seed % len(SPOILERS)]

@@ -73,7 +73,7 @@ def _plain(name: str, writer: Writer) -> _Plain:
             writer,
             change,
             id=f"{name}-{writer}-{change.__name__}",
-            marks=[pytest.mark.full if place > 2 else pytest.mark.slow] * (place != turn % 2),
+            marks=[pytest.mark.full] * (place != turn % 2),
         )
         for place, (name, writer) in enumerate(FILES)
         for turn, change in enumerate(CHANGES)
