@@ -1,7 +1,7 @@
-"""Tables of operators that torch makes again in each export: here they are made once in a process.
+"""A table of operators that torch makes again in each export: here it is made once in a process.
 
-They take half a second, half of the time in which a small network is exported to ONNX. Both depend
-only on the operators that are registered, and an export changes neither.
+The table of operators in ONNX takes half a second, half of the time in which a small network is
+exported. It depends only on the operators that are registered, and an export does not change it.
 """
 
 import copy
@@ -9,13 +9,10 @@ import functools
 from typing import Any
 
 import torch
-from torch._export import utils
-from torch.export import decomp_utils, exported_program
 
 
 def keep_tables() -> None:
-    """Let exports of this process share the tables."""
-    _keep_composite_operators()
+    """Let exports of this process share the table."""
     export = torch.onnx.export
 
     # Patched by the first export to ONNX, because its import takes a second.
@@ -41,14 +38,3 @@ def _keep_onnx_functions() -> None:
         return registry
 
     ONNXRegistry.from_torchlib = staticmethod(from_torchlib)  # type: ignore[assignment]
-
-
-def _keep_composite_operators() -> None:
-    """Keep the table of operators that consist of others, until another operator is registered."""
-    made = functools.cache(lambda registered: utils._collect_all_valid_cia_ops())
-
-    def collected() -> Any:
-        return made(len(torch._C._dispatch_get_all_op_names()))
-
-    for module in (decomp_utils, exported_program):
-        module._collect_all_valid_cia_ops = collected  # type: ignore[attr-defined]

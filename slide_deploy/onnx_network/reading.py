@@ -1,9 +1,7 @@
 """Open an ``.onnx`` file, and simplify its graph for ``module``."""
 
-import ctypes
 import gc
 import logging
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,15 +71,8 @@ def read_model(path: Path) -> Any:
 
 
 def forget_graphs() -> None:
-    """Give the memory of graphs that nobody holds any more back to the system.
-
-    Graphs refer to themselves, and hold the weights as the file stores them. The C library keeps
-    what they leave in pieces, which would add to the peak of an export.
-    """
+    """Free graphs that nobody holds any more: they refer to themselves, and hold stored weights."""
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:  # of glibc
-        trim(0)
 
 
 @contextmanager
