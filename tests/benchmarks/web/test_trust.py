@@ -33,7 +33,7 @@ def test_the_page_and_a_hand_written_loop_agree(nano: Path) -> None:
 def test_a_driven_browser_is_timed_and_verified_like_any_target(nano: Path) -> None:
     worker = Worker()
     started = worker.load(Candidate("nano", str(nano), "web:wasm"))
-    assert started.runtime["library"] == "onnxruntime-web"
+    assert started["runtime"]["library"] == "onnxruntime-web"
     proof = worker.prove(None)[0]
     assert proof is not None and proof.cases == 2
     worker.warm_up(0.01)
