@@ -60,7 +60,8 @@ class Source:
     input: Annotated[
         list[str] | None,
         typer.Option(
-            help="An input of --model by its sizes; repeat for several. Open sizes by name: "
+            help="An input of --model, or of an .onnx file that leaves sizes open, by its sizes; "
+            "repeat for several. Open sizes by name: "
             "image=batchx3xheight:480xwidth:640; other types behind: 1x77:int64.",
             metavar="1x3x640x640",
         ),

@@ -197,11 +197,9 @@ class _Cut:
     def _replace(self, x: str, y: str, steps: Sequence[GraphStep]) -> None:
         name, batch = unique(self._name(steps), set(self.parts.layers)), self.shapes[x][0]
         inside = _subgraph(self.parts, steps, name)
-        if self.is_batch_open or batch == 1:
-            module = assemble(CutAttention, inside, (x,), (y,), inside.steps)
-        else:
+        if not self.is_batch_open and batch > 1:
             inside.steps = [_with_open_batch(inside, step, batch) for step in inside.steps]
-            module = assemble(CutAttention, inside, (x,), (y,), inside.steps)
+        module = assemble(CutAttention, inside, (x,), (y,), inside.steps)
         assert isinstance(module, CutAttention)
         layout, size = self._layout(x, steps)
         module.batch = 1 if batch == 1 and not self.is_batch_open else None

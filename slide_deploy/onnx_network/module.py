@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -184,8 +184,3 @@ def without_unused(steps: Sequence[GraphStep], outputs: Iterable[str]) -> list[G
             kept.append(step)
             needed.update(step.inputs)
     return kept[::-1]
-
-
-def renamed(step: GraphStep, names: Mapping[str, str]) -> GraphStep:
-    """Return a step that reads other values; ``names`` gives the new name of each."""
-    return replace(step, inputs=tuple(names.get(name, name) for name in step.inputs))

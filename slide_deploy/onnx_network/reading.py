@@ -15,13 +15,15 @@ from slide_deploy.graph_checks import read_graph
 
 # Types that are computed in the floating-point type of the module.
 _FLOATS = {"FLOAT", "FLOAT16", "DOUBLE", "BFLOAT16"}
-_KINDS = {
-    **{"BOOL": "b", "UINT8": "u8", "INT8": "i8", "INT16": "i16", "INT32": "i32", "INT64": "i"}
-}
-
-_INPUT_TYPES = {
-    **{"FLOAT": "float32", "FLOAT16": "float16", "DOUBLE": "float64", "BFLOAT16": "float32"},
-    **{name: name.lower() for name in ("BOOL", "UINT8", "INT8", "INT16", "INT32", "INT64")},
+# Names of the other types in the tables of operators.
+_KINDS = {"BOOL": "b", "UINT8": "u8", "INT8": "i8", "INT16": "i16", "INT32": "i32", "INT64": "i"}
+# Names of all types in numpy, which lacks bfloat16.
+_INPUT_TYPES = {name: name.lower() for name in _KINDS}
+_INPUT_TYPES |= {
+    "FLOAT": "float32",
+    "FLOAT16": "float16",
+    "DOUBLE": "float64",
+    "BFLOAT16": "float32",
 }
 
 
