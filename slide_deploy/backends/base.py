@@ -229,8 +229,8 @@ class Target:
         runs: whether it runs a given file with one of its suffixes; None if it runs all of them.
         processor: whether it runs on the CPU, whose limits are known.
         is_timed: whether its speed is meaningful; False for a target that only proves files.
-        as_stated: options of the runtime with which it computes every operator of a file as the
-            file states it, without optimising the graph; empty if it has none.
+        open_exactly: opens a file to compute reference values, in float32 and without optimising
+            the graph; None if ``open`` is as exact as the runtime gets. Raises as ``open`` does.
     """
 
     name: str
@@ -242,7 +242,7 @@ class Target:
     runs: Callable[[Path], bool] | None = None
     processor: bool = False
     is_timed: bool = True
-    as_stated: Mapping[str, str] = field(default_factory=dict, hash=False)
+    open_exactly: Callable[[Path, Configuration], Session] | None = None
 
 
 def session_name(target: str, precision: str = "float32") -> str:

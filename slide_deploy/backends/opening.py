@@ -3,7 +3,6 @@
 `slide_deploy.formats` lists the targets of each format.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +80,7 @@ def open_file(path: Path, precision: str = FLOAT32.name, target: str | None = No
     return _with_ends(path, chosen.open(path, proof_configuration(chosen.name, precision), untimed))
 
 
-def open_as_stated(path: Path) -> Session:
+def open_exactly(path: Path) -> Session:
     """Open a file to compute reference values, in float32 and as exactly as a runtime here can.
 
     The last target of its format that is present here runs the file, without optimising the graph
@@ -95,7 +94,9 @@ def open_as_stated(path: Path) -> Session:
     require_model_file(path)
     fitting = [each for each in every if each.runs is None or each.runs(path)]
     chosen = next((each for each in fitting if each.find().present), None) or target_for(path)
-    settings = replace(proof_configuration(chosen.name), options=dict(chosen.as_stated))
+    settings = proof_configuration(chosen.name)
+    if chosen.open_exactly is not None:
+        return _with_ends(path, chosen.open_exactly(path, settings))
     return _with_ends(path, chosen.open(path, settings, untimed))
 
 

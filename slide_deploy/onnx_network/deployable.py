@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from slide_deploy.backends import Session
-from slide_deploy.backends.opening import open_as_stated
+from slide_deploy.backends.opening import open_exactly
 from slide_deploy.deployable.input_text import InputText
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.module import deployable_of, unique_names
@@ -122,7 +122,7 @@ class FileReference(nn.Module):
 
     @cached_property
     def _session(self) -> Session:
-        return open_as_stated(self._path)
+        return open_exactly(self._path)
 
     def __deepcopy__(self, memo: Mapping[int, Any]) -> "FileReference":
         return FileReference(self._path, self._outputs)

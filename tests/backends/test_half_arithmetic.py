@@ -1,12 +1,20 @@
 """A file of float16 is run with the rounding that it says, though the processor has none."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from slide_deploy.backends.onnxruntime.half_arithmetic import has_float16, with_rounding
+from slide_deploy.backends.onnxruntime.half_arithmetic import (
+    has_float16,
+    widened_content,
+    with_rounding,
+)
+from slide_deploy.backends.opening import open_exactly
+from slide_deploy.errors import InputError
 
 
 def model(*nodes: onnx.NodeProto, size: int, **weights: np.ndarray) -> onnx.ModelProto:
@@ -77,3 +85,49 @@ def test_an_overflow_that_the_cpu_hides_shows_with_the_rounding(
 def test_a_float16_file_is_recognised(overflowing: onnx.ModelProto) -> None:
     assert has_float16(overflowing)
     assert not has_float16(with_rounding(overflowing))
+
+
+def test_a_float16_file_is_computed_in_float32_as_a_reference(
+    overflowing: onnx.ModelProto, tmp_path: Path
+) -> None:
+    """Its own numbers are the weights: 1e-4 in float16 is 1.00017e-4."""
+    path = tmp_path / "half.onnx"
+    onnx.save(overflowing, path)
+    x = np.array([[1.0, 10.0, -20.0]], np.float32)
+    wanted = x * np.float32(1e4) * np.float32(np.float16(1e-4))
+    (found,) = open_exactly(path)({"x": x}).values()
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    assert np.abs(found - x).max() > 1e-3
+    content = widened_content(path)
+    assert content is not None
+    onnx.save(onnx.load_from_string(content), tmp_path / "wide.onnx")
+    assert widened_content(tmp_path / "wide.onnx") is None
+
+
+def test_float16_in_a_function_is_computed_in_float32(
+    overflowing: onnx.ModelProto, tmp_path: Path
+) -> None:
+    third = numpy_helper.from_array(np.array(1 / 3, np.float16), "third")
+    body = [
+        helper.make_node("Constant", [], ["third"], value=third),
+        helper.make_node("Mul", ["v", "third"], ["w"]),
+    ]
+    opsets = [helper.make_opsetid("", 20)]
+    overflowing.functions.append(helper.make_function("own", "Third", ["v"], ["w"], body, opsets))
+    overflowing.opset_import.append(helper.make_opsetid("own", 1))
+    overflowing.graph.node[2].CopyFrom(helper.make_node("Third", ["h"], ["back"], domain="own"))
+    path = tmp_path / "function.onnx"
+    onnx.save(overflowing, path)
+    (found,) = open_exactly(path)({"x": np.array([[1, 1 + 2.0**-12, 7]], np.float32)}).values()
+    third = np.float32(np.float16(1 / 3))
+    np.testing.assert_allclose(found, [[third, third * (1 + 2.0**-12), 7 * third]], rtol=1e-7)
+
+
+def test_a_float16_file_that_onnx_refuses_is_an_error(
+    overflowing: onnx.ModelProto, tmp_path: Path
+) -> None:
+    overflowing.graph.initializer[0].raw_data = b"1"
+    path = tmp_path / "half.onnx"
+    onnx.save(overflowing, path)
+    with pytest.raises(InputError, match=r"half\.onnx"):
+        open_exactly(path)

@@ -13,9 +13,15 @@ no optimiser removes.
 Sums inside an operator stay in float32, as they do in the float16 matmul units of GPUs.
 """
 
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from slide_deploy.backends.native_messages import line_of
+from slide_deploy.errors import InputError, MissingExtra
+from slide_deploy.graph_checks import read_graph
 
 if TYPE_CHECKING:
     import onnx
@@ -39,6 +45,57 @@ def has_float16(model: "onnx.ModelProto") -> bool:
     )
 
 
+def widened(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """Return a copy of a float16 model that stores and computes the same numbers in float32.
+
+    Its inputs and outputs are float32 as well.
+
+    Args:
+        model: has no control flow, and no functions that hold float16.
+    """
+    import onnx
+    from onnx import TensorProto
+
+    wide = onnx.ModelProto()
+    wide.CopyFrom(model)
+    graph = wide.graph
+    del graph.value_info[:]
+    for tensor in graph.initializer:
+        _widen(tensor)
+    for port in (*graph.input, *graph.output):
+        if port.type.tensor_type.elem_type == TensorProto.FLOAT16:
+            port.type.tensor_type.elem_type = TensorProto.FLOAT
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                _widen(attribute.t)
+        if node.op_type == "Cast" and _target(node).i == TensorProto.FLOAT16:
+            _target(node).i = TensorProto.FLOAT
+    return wide
+
+
+def widened_content(path: Path) -> bytes | None:
+    """Return a float16 file as one that computes in float32, or None if it holds no float16.
+
+    Raises:
+        InputError: if the file is damaged.
+        MissingExtra: without onnx.
+    """
+    graph = read_graph(path)
+    known = {each.dtype for each in graph.constants.values()}
+    if "float16" not in known | {each.dtype for each in graph.values.values()}:
+        return None
+    if find_spec("onnx") is None:
+        raise MissingExtra("onnx", "onnx")
+    import onnx
+    from onnx import inliner
+
+    try:
+        return widened(inliner.inline_local_functions(onnx.load(path))).SerializeToString()
+    except Exception as error:  # onnx has no base class for its errors
+        raise InputError(f"{path} cannot be computed in float32 ({line_of(error)}).") from error
+
+
 def with_rounding(model: "onnx.ModelProto") -> "onnx.ModelProto":
     """Return a float32 copy of a float16 model, with the rounding to float16 written out.
 
@@ -47,27 +104,16 @@ def with_rounding(model: "onnx.ModelProto") -> "onnx.ModelProto":
     Args:
         model: has no control flow.
     """
-    import onnx
     from onnx import TensorProto, helper
 
     types = _types(model)
-    rounded = onnx.ModelProto()
-    rounded.CopyFrom(model)
+    rounded = widened(model)
     graph = rounded.graph
-    del graph.node[:], graph.value_info[:]
-    for tensor in graph.initializer:
-        _widen(tensor)
-    for port in (*graph.input, *graph.output):
-        if port.type.tensor_type.elem_type == TensorProto.FLOAT16:
-            port.type.tensor_type.elem_type = TensorProto.FLOAT
-    for node in model.graph.node:
+    nodes = list(graph.node)
+    del graph.node[:]
+    for node in nodes:
         copy = graph.node.add()
         copy.CopyFrom(node)
-        for attribute in copy.attribute:
-            if attribute.HasField("t"):
-                _widen(attribute.t)
-        if node.op_type == "Cast" and _target(copy).i == TensorProto.FLOAT16:
-            _target(copy).i = TensorProto.FLOAT
         for index, name in enumerate(node.output):
             is_half = types.get(name) == TensorProto.FLOAT16
             if name and is_half and node.op_type not in _MOVING:

@@ -6,6 +6,7 @@ nothing and allocates as little as the runtime allows.
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,7 @@ from slide_deploy.backends.base import (
 )
 from slide_deploy.backends.inputs import random_arrays, sized
 from slide_deploy.backends.native_messages import line_of
+from slide_deploy.backends.onnxruntime.half_arithmetic import widened_content
 from slide_deploy.backends.onnxruntime.intermediates import intermediates
 from slide_deploy.backends.onnxruntime.options import (
     provider_options,
@@ -36,7 +38,7 @@ from slide_deploy.backends.refusals import refuse_precision, refuse_unusable
 from slide_deploy.errors import InputError, MissingExtra
 
 SUFFIXES = (".onnx",)
-AS_STATED = {"graph_optimization_level": "ORT_DISABLE_ALL"}
+_UNOPTIMISED = {"graph_optimization_level": "ORT_DISABLE_ALL"}
 _CPU = "CPUExecutionProvider"
 _TYPES = {
     "tensor(float)": "float32",
@@ -62,7 +64,7 @@ def target(provider: Provider) -> Target:
         intermediates=intermediates if is_cpu else None,
         profile=partial(profile, partial(open_file, provider)) if provider.profiled else None,
         processor=is_cpu,
-        as_stated=AS_STATED if is_cpu else {},
+        open_exactly=partial(_open_exactly, provider) if is_cpu else None,
     )
 
 
@@ -89,6 +91,22 @@ def open_on(provider: Provider, path: Path, configuration: Configuration, stage:
         raise InputError(
             f"{path} has a name or an entry that is no text: export the model again."
         ) from error
+
+
+def _open_exactly(provider: Provider, path: Path, configuration: Configuration) -> Session:
+    """Open a file without optimising its graph; float16 runs in float32.
+
+    Raises:
+        InputError: for a file that cannot run there.
+        MissingExtra: without ONNX Runtime, or without onnx for a float16 file.
+    """
+    refuse_unusable(path, provider.target, SUFFIXES)
+    require()
+    configuration = replace(configuration, options=_UNOPTIMISED)
+    options = session_options(provider, configuration)
+    session = open_session(provider, path, configuration, options, widened_content(path))
+    name = session_name(provider.target)
+    return session_of(name, provider, path, session, configuration, options)
 
 
 def require() -> None:

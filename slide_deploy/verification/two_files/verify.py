@@ -7,7 +7,7 @@ from pathlib import Path
 
 from slide_deploy.backends import open_file
 from slide_deploy.backends.base import Feeds
-from slide_deploy.backends.opening import open_as_stated, values_of
+from slide_deploy.backends.opening import open_exactly, values_of
 from slide_deploy.deployable.inputs import Input
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import read_graph
@@ -84,7 +84,7 @@ def open_two_files(
             f"inputs: compare it with its network, and give --calibration."
         )
     file = OpenedFile(path, open_file(path, record.name, target), read_graph(path))
-    truth = OpenedFile(reference, open_as_stated(reference), read_graph(reference))
+    truth = OpenedFile(reference, open_exactly(reference), read_graph(reference))
     pairing = paired_files(file, truth)
     shared = shared_inputs(file, truth, pairing, given)
     cases = verification_cases(shared.inputs, shared.sizes)
