@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     import onnx
 
 
-def retype_ends(path: Path, types: Mapping[str, int]) -> bool:
+def retype_ends(path: Path, types: Mapping[str, str]) -> bool:
     """Change the types of inputs and outputs of a file in place.
 
     Args:
         path: an ``.onnx`` file without external data.
-        types: ONNX element types by the names of inputs and outputs. The others stay as they are.
+        types: floating-point types by the names of inputs and outputs, such as "float16". The
+            others stay as they are.
 
     Returns:
         Whether the file was changed.
@@ -39,8 +40,16 @@ def retype_ends(path: Path, types: Mapping[str, int]) -> bool:
 
 
 class _Ends:
-    def __init__(self, graph: "onnx.GraphProto", types: Mapping[str, int]) -> None:
-        self.graph, self.types = graph, types
+    def __init__(self, graph: "onnx.GraphProto", types: Mapping[str, str]) -> None:
+        from onnx import TensorProto
+
+        known = {
+            "float16": TensorProto.FLOAT16,
+            "float32": TensorProto.FLOAT,
+            "float64": TensorProto.DOUBLE,
+        }
+        self.graph = graph
+        self.types = {name: known[each] for name, each in types.items() if each in known}
         self.known = {each.name: _type_of(each) for each in graph.value_info}
 
     def retype_input(self, value: "onnx.ValueInfoProto") -> bool:

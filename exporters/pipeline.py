@@ -103,7 +103,7 @@ def export(
         shown = (example_case("examples", calibration.measured[:_SHOWN]),)
     reference = trained_outputs(taken, cases)
     progress("fold")
-    folded, certificate = reparameterize(deployable.model)
+    folded, certificate = reparameterize(deployable.model, share_weights=True)
     set_feature_map_sizes(deployable, folded)
     jobs = jobs_of(deployable, folded, exporters, options, calibration)
     # All formats merge the same branches: they differ only in the attentions, which have none.

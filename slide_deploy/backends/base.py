@@ -1,7 +1,7 @@
 """The contract of every backend: a `Target` opens a file in a `Configuration` as a `Session`."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -230,7 +230,8 @@ class Target:
         processor: whether it runs on the CPU, whose limits are known.
         is_timed: whether its speed is meaningful; False for a target that only proves files.
         open_exactly: opens a file to compute reference values, in float32 and without optimising
-            the graph; None if ``open`` is as exact as the runtime gets. Raises as ``open`` does.
+            the graph; None if ``open`` is as exact as the runtime gets. It takes the types of the
+            file's values as well, in numpy's spelling. Raises as ``open`` does.
     """
 
     name: str
@@ -242,7 +243,7 @@ class Target:
     runs: Callable[[Path], bool] | None = None
     processor: bool = False
     is_timed: bool = True
-    open_exactly: Callable[[Path, Configuration], Session] | None = None
+    open_exactly: Callable[[Path, Configuration, Collection[str]], Session] | None = None
 
 
 def session_name(target: str, precision: str = "float32") -> str:

@@ -3,6 +3,7 @@
 `slide_deploy.formats` lists the targets of each format.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -80,11 +81,16 @@ def open_file(path: Path, precision: str = FLOAT32.name, target: str | None = No
     return _with_ends(path, chosen.open(path, proof_configuration(chosen.name, precision), untimed))
 
 
-def open_exactly(path: Path) -> Session:
+def open_exactly(path: Path, dtypes: Collection[str] = ()) -> Session:
     """Open a file to compute reference values, in float32 and as exactly as a runtime here can.
 
     The last target of its format that is present here runs the file, without optimising the graph
     if the runtime can do without: the kernels that also return the intermediates.
+
+    Args:
+        path: of the file.
+        dtypes: types of the file's values, if they are known. ONNX Runtime then computes in float32
+            what is float16, bfloat16 or float64.
 
     Raises:
         InputError: if the file is missing, of an unknown kind or cannot be opened.
@@ -96,7 +102,7 @@ def open_exactly(path: Path) -> Session:
     chosen = next((each for each in fitting if each.find().present), None) or target_for(path)
     settings = proof_configuration(chosen.name)
     if chosen.open_exactly is not None:
-        return _with_ends(path, chosen.open_exactly(path, settings))
+        return _with_ends(path, chosen.open_exactly(path, settings, dtypes))
     return _with_ends(path, chosen.open(path, settings, untimed))
 
 

@@ -137,13 +137,15 @@ def with_branches(certificate: Certificate, reports: Iterable[PassReport]) -> Ce
 
 
 @torch_defaults()
-def reparameterize(model: nn.Module) -> tuple[nn.Module, Certificate]:
+def reparameterize(model: nn.Module, share_weights: bool = False) -> tuple[nn.Module, Certificate]:
     """Fold every slide attention of a model.
 
     Args:
         model: any module in evaluation mode with ``SlideAttention`` layers, or layers of other
             classes that compute the same. It may contain the wrappers that ``unwrapped`` removes.
             It is not changed.
+        share_weights: use the model's own tensors in the copy wherever they do not change. This
+            avoids doubling the memory of a large network; then neither model may be changed.
 
     Returns:
         A folded copy without wrappers, and the certificate. A layer of another class that looks
@@ -155,7 +157,7 @@ def reparameterize(model: nn.Module) -> tuple[nn.Module, Certificate]:
             ``SlideAttention`` differ in geometry, or if weights are NaN or infinite or overflow.
     """
     _refuse_without_values(model)
-    folded_model = unwrapped(model)
+    folded_model = unwrapped(model, share_weights)
     for name, module in folded_model.named_modules():
         if module.training:
             raise InputError(

@@ -55,7 +55,7 @@ def replace_module(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
     return model
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
+def unwrapped(model: nn.Module, share_weights: bool = False) -> nn.Module:
     """Return a deep copy of a model without wrappers around it or inside it.
 
     Removed are ``DataParallel``, ``DistributedDataParallel``, ``AveragedModel`` and the result of
@@ -63,11 +63,13 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
     Args:
         model: model to copy.
+        share_weights: use the model's own parameters and buffers in the copy.
 
     Raises:
         InputError: if the model cannot be copied.
     """
-    memo: dict[int, Any] = {}
+    shared = (*model.parameters(), *model.buffers()) if share_weights else ()
+    memo: dict[int, Any] = {id(each): each for each in shared}
     try:
         # Innermost modules come first, so that every copy is without wrappers.
         for module in reversed(list(model.modules())):

@@ -185,6 +185,12 @@ class Graph:
         return self.dialect.format
 
     @cached_property
+    def dtypes(self) -> frozenset[str]:
+        """The types of all constants and values."""
+        constants = {each.dtype for each in self.constants.values()}
+        return frozenset(constants | {each.dtype for each in self.values.values()})
+
+    @cached_property
     def producers(self) -> Mapping[str, Node]:
         """The node that computes each value."""
         return {name: node for node in self.nodes for name in node.outputs if name}

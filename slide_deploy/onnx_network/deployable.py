@@ -1,7 +1,7 @@
 """Create a ``Deployable`` from an ``.onnx`` file."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from slide_deploy.deployable.reasons import reason_of
 from slide_deploy.deployable.record import Deployable, Origin
 from slide_deploy.errors import InputError
 from slide_deploy.files import companions
+from slide_deploy.graph_checks import read_graph
 from slide_deploy.onnx_network.attentions import UncutAttention, cut_attentions
 from slide_deploy.onnx_network.building import GraphParts, parts_of
 from slide_deploy.onnx_network.frozen_sizes import freeze_sizes
@@ -63,7 +64,10 @@ def deployable_onnx(path: Path, inputs: Sequence[str] = (), option: str = "--inp
 
 
 def _deployable(path: Path, inputs: Sequence[str], option: str) -> Deployable:
-    files = companions.parts_of(path, companions.graph_of(path))
+    graph = read_graph(path)
+    dtypes = graph.dtypes
+    files = companions.parts_of(path, graph)
+    del graph
     digest = companions.digest_of(companions.digests_of(files))
     forget_graphs()
     model = read_model(path)
@@ -103,7 +107,7 @@ def _deployable(path: Path, inputs: Sequence[str], option: str) -> Deployable:
         ),
         outputs=parts.outputs,
         origin=origin,
-        reference=FileReference(path, len(parts.outputs)),
+        reference=FileReference(path, len(parts.outputs), dtypes),
         files=tuple(files.values()),
     )
 
@@ -114,18 +118,19 @@ class FileReference(nn.Module):
     Args:
         path: the file.
         outputs: number of its outputs.
+        dtypes: types of its values.
     """
 
-    def __init__(self, path: Path, outputs: int) -> None:
+    def __init__(self, path: Path, outputs: int, dtypes: Collection[str]) -> None:
         super().__init__()
-        self._path, self._outputs = path, outputs
+        self._path, self._outputs, self._dtypes = path, outputs, dtypes
 
     @cached_property
     def _session(self) -> Session:
-        return open_exactly(self._path)
+        return open_exactly(self._path, self._dtypes)
 
     def __deepcopy__(self, memo: Mapping[int, Any]) -> "FileReference":
-        return FileReference(self._path, self._outputs)
+        return FileReference(self._path, self._outputs, self._dtypes)
 
     def forward(self, *tensors: Tensor) -> Any:
         """Run the file, and return its output or a tuple of its outputs."""

@@ -170,13 +170,3 @@ def kind_of(data_type: int) -> str:
     if name not in _KINDS:
         raise InputError(f"it casts to {name.lower()}")
     return _KINDS[name]
-
-
-def precision_of(model: Any) -> str:
-    """Return "float16" if most of the numbers in a file are stored in it, else "float32"."""
-    sizes = {"FLOAT16": 0, "FLOAT": 0}
-    for value in model.graph.initializers.values():
-        name = value.const_value.dtype.name
-        if name in sizes:
-            sizes[name] += value.const_value.size
-    return "float16" if sizes["FLOAT16"] > sizes["FLOAT"] else "float32"

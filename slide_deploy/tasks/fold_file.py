@@ -1,5 +1,6 @@
 """Fold a network that is an ``.onnx`` file, and write it as a file again."""
 
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from exporters.outcome import ExportOptions, ExportResult
 from exporters.pipeline import export
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
-from slide_deploy.files.companions import graph_of, parts_of
+from slide_deploy.files.companions import parts_of
 from slide_deploy.files.folders import working_folder
 from slide_deploy.files.hashing import sha256
 from slide_deploy.files.publishing import (
@@ -23,9 +24,8 @@ from slide_deploy.files.publishing import (
 from slide_deploy.folding.merging import merge_branches
 from slide_deploy.folding.model import Certificate, reparameterize, with_branches
 from slide_deploy.formats import format_named, known_formats
-from slide_deploy.graph_checks import inspect, read_graph
+from slide_deploy.graph_checks import Graph, inspect, read_graph
 from slide_deploy.onnx_network.deployable import deployable_onnx
-from slide_deploy.onnx_network.reading import forget_graphs, precision_of, read_model
 from slide_deploy.tasks.options import AUTO, read_lowering
 from slide_deploy.verification.verify import verify_file
 
@@ -34,6 +34,11 @@ Progress = Callable[[str], None]
 # Operators without which nothing can be folded: a slide attention has a softmax, and branches are
 # convolutions, normalisations and poolings.
 _FOLDABLE = {"Softmax", "Conv", "BatchNormalization", "AveragePool"}
+# Types of inputs and outputs other than the float32 that exporters write.
+_OTHER_FLOATS = {"float16", "float64"}
+_BFLOAT16 = (
+    "inputs and outputs that were bfloat16 are float32, because no runtime here takes bfloat16"
+)
 _EMPTY = Certificate((), ())
 
 
@@ -97,19 +102,15 @@ def fold_file(
     """
     format = _format(output, to)
     is_same_format = format_named(format).is_source
-    parts = parts_of(source, graph_of(source))
+    graph = read_graph(source)
+    parts = parts_of(source, graph)
     written = exporter_for(format).paths(output.with_suffix(""))
     refuse_inputs(written, list(parts.values()), "--output")
-    model = read_model(source)
-    precision = precision or precision_of(model)
-    can_fold = any(node.op_type in _FOLDABLE for node in model.graph)
-    types = {
-        value.name: int(value.dtype)
-        for value in (*model.graph.inputs, *model.graph.outputs)
-        if value.dtype is not None
-    }
-    del model
-    forget_graphs()
+    precision = precision or _precision(graph)
+    operators = {node.operator for node in graph.nodes}
+    can_fold = bool(graph.functions or operators & _FOLDABLE)
+    types = {value.name: value.dtype for value in (*graph.inputs, *graph.outputs)}
+    del graph
     refuse_occupied(written, force, "--output")
     require_names(output.parent, [each.name for each in written], "--output")
     if not can_fold and is_same_format:
@@ -117,7 +118,7 @@ def fold_file(
     progress(f"load {source.name}")
     network = deployable_onnx(source, inputs)
     progress("find what can be folded")
-    folded, certificate = reparameterize(network.model)
+    folded, certificate = reparameterize(network.model, share_weights=True)
     _, reports = merge_branches(folded, *network.call.arguments(network.examples), any_size=False)
     certificate = with_branches(certificate, reports)
     del folded
@@ -141,22 +142,24 @@ def fold_file(
             for path in paths:
                 path.rename(work / path.name)
                 moves.put(path.name)
-    return FoldedFile(output, result.certificate, result.remarks, result)
+    remarks = (*result.remarks, *((_BFLOAT16,) if "bfloat16" in types.values() else ()))
+    return FoldedFile(output, result.certificate, remarks, result)
 
 
 def _with_types(
-    result: ExportResult, types: Mapping[str, int], network: Deployable
+    result: ExportResult, types: Mapping[str, str], network: Deployable
 ) -> ExportResult:
     """Give a written file the types of inputs and outputs of the input file.
 
     Args:
         result: the written file, whose inputs and outputs are float32.
-        types: ONNX element types by name.
+        types: their types by name.
         network: the input file as a network.
     """
     (file,) = result.files
-    if not file.paths or not retype_ends(file.paths[0], types):
+    if not file.paths or not _OTHER_FLOATS & set(types.values()):
         return result
+    retype_ends(file.paths[0], types)
     path = file.paths[0]
     verification = verify_file(path, network, file.precision)
     file = replace(
@@ -168,6 +171,15 @@ def _with_types(
         verification=verification,
     )
     return replace(result, files=(file,))
+
+
+def _precision(graph: Graph) -> str:
+    """Return "float16" if most of the numbers in a file are stored in it, else "float32"."""
+    sizes = {"float16": 0, "float32": 0}
+    for each in graph.constants.values():
+        if each.dtype in sizes:
+            sizes[each.dtype] += math.prod(each.shape)
+    return "float16" if sizes["float16"] > sizes["float32"] else "float32"
 
 
 def _format(output: Path, to: str | None) -> str:

@@ -6,15 +6,17 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from slide_deploy.backends.onnxruntime.half_arithmetic import (
+    content_in_float32,
     has_float16,
-    widened_content,
     with_rounding,
 )
 from slide_deploy.backends.opening import open_exactly
 from slide_deploy.errors import InputError
+from slide_deploy.graph_checks import read_graph
 
 
 def model(*nodes: onnx.NodeProto, size: int, **weights: np.ndarray) -> onnx.ModelProto:
@@ -95,13 +97,10 @@ def test_a_float16_file_is_computed_in_float32_as_a_reference(
     onnx.save(overflowing, path)
     x = np.array([[1.0, 10.0, -20.0]], np.float32)
     wanted = x * np.float32(1e4) * np.float32(np.float16(1e-4))
-    (found,) = open_exactly(path)({"x": x}).values()
+    (found,) = open_exactly(path, ["float16"])({"x": x}).values()
     np.testing.assert_allclose(found, wanted, rtol=1e-6)
     assert np.abs(found - x).max() > 1e-3
-    content = widened_content(path)
-    assert content is not None
-    onnx.save(onnx.load_from_string(content), tmp_path / "wide.onnx")
-    assert widened_content(tmp_path / "wide.onnx") is None
+    assert "float16" in read_graph(path).dtypes
 
 
 def test_float16_in_a_function_is_computed_in_float32(
@@ -118,7 +117,9 @@ def test_float16_in_a_function_is_computed_in_float32(
     overflowing.graph.node[2].CopyFrom(helper.make_node("Third", ["h"], ["back"], domain="own"))
     path = tmp_path / "function.onnx"
     onnx.save(overflowing, path)
-    (found,) = open_exactly(path)({"x": np.array([[1, 1 + 2.0**-12, 7]], np.float32)}).values()
+    (found,) = open_exactly(path, ["float16"])(
+        {"x": np.array([[1, 1 + 2.0**-12, 7]], np.float32)}
+    ).values()
     third = np.float32(np.float16(1 / 3))
     np.testing.assert_allclose(found, [[third, third * (1 + 2.0**-12), 7 * third]], rtol=1e-7)
 
@@ -130,4 +131,45 @@ def test_a_float16_file_that_onnx_refuses_is_an_error(
     path = tmp_path / "half.onnx"
     onnx.save(overflowing, path)
     with pytest.raises(InputError, match=r"half\.onnx"):
-        open_exactly(path)
+        open_exactly(path, ["float16"])
+
+
+@pytest.mark.parametrize("kind", [TensorProto.DOUBLE, TensorProto.BFLOAT16])
+def test_other_floating_point_types_are_computed_in_float32(kind: int, tmp_path: Path) -> None:
+    """ONNX Runtime has no convolution in either of them."""
+    ends = [helper.make_tensor_value_info(name, kind, [1, 1, 5, 7]) for name in ("x", "y")]
+    random = np.random.default_rng(1)
+    numbers = np.round(random.standard_normal((1, 1, 3, 3)) * 16) / 16  # exact in every type
+    weight = helper.make_tensor("w", kind, [1, 1, 3, 3], numbers.ravel().tolist())
+    limits = {"low": 0.25, "high": 0.25}
+    quarter = helper.make_node("RandomUniform", [], ["q"], dtype=kind, shape=[1], **limits)
+    conv = helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1])
+    add = helper.make_node("Add", ["c", "q"], ["y"])
+    graph = helper.make_graph([quarter, conv, add], "test", ends[:1], ends[1:], [weight])
+    opsets = [helper.make_opsetid("", 20)]
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+    x = random.standard_normal((1, 1, 5, 7)).astype(np.float32)
+    (found,) = open_exactly(path, read_graph(path).dtypes)({"x": x}).values()
+    wanted = torch.conv2d(torch.from_numpy(x).double(), torch.from_numpy(numbers), padding=1)
+    np.testing.assert_allclose(found, wanted.numpy() + 0.25, atol=1e-5)
+
+
+def test_control_flow_runs_in_its_own_types(overflowing: onnx.ModelProto, tmp_path: Path) -> None:
+    branch = helper.make_graph(
+        [helper.make_node("Identity", ["large"], ["inside"])],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("inside", TensorProto.FLOAT16, [1, 3])],
+    )
+    yes = numpy_helper.from_array(np.array(True), "yes")
+    overflowing.graph.initializer.append(yes)
+    choice = helper.make_node("If", ["yes"], ["chosen"], then_branch=branch, else_branch=branch)
+    overflowing.graph.node.insert(2, choice)
+    overflowing.graph.node[3].input[0] = "chosen"
+    path = tmp_path / "half.onnx"
+    onnx.save(overflowing, path)
+    assert content_in_float32(path) is None
+    x = np.array([[1.0, 2.0, -3.0]], np.float32)
+    (found,) = open_exactly(path, ["float16"])({"x": x}).values()
+    np.testing.assert_allclose(found, x, rtol=1e-3)

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from exporters.onnx_ends import retype_ends
 from slide_deploy.hosts import load_checkpoint
+from slide_deploy.models.slide_attention import SlideAttentionConfig
 from slide_deploy.precisions import FLOAT16_LIMIT
 from tests.evaluation.digits import CHECKPOINT
 from tests.onnx_network.files import (
@@ -18,6 +19,7 @@ from tests.onnx_network.files import (
     outputs,
 )
 from tests.shared import once
+from tests.support import random_attention
 
 SHAPE = (1, 3, 32, 32)
 WRITERS = (Writer("torchscript", 13), Writer("dynamo", 20, "open"))
@@ -56,6 +58,20 @@ def test_a_file_in_float16_keeps_its_types(writer: Writer, tmp_path: Path) -> No
     assert difference(result.path, path, shape, dtype="float16") < FLOAT16_LIMIT.relative
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_ends_of_other_types(dtype: torch.dtype, tmp_path: Path) -> None:
+    """They stay float64; bfloat16 becomes float32, with a remark."""
+    attention = random_attention(SlideAttentionConfig(dim=8, num_heads=2))
+    image = torch.zeros(1, 8, 9, 11, dtype=dtype)
+    WRITERS[0].write(attention.eval().to(dtype), image, tmp_path / "model.onnx")
+    result = folded(tmp_path / "model.onnx", tmp_path / "folded.onnx")
+    assert result.passed and len(result.certificate.folded) == 1
+    is_double = dtype == torch.float64
+    wanted = TensorProto.DOUBLE if is_double else TensorProto.FLOAT
+    assert {kind for _, kind in _ends(result.path)} == {wanted}
+    assert any("bfloat16" in each for each in result.remarks) != is_double
+
+
 def test_casts_that_lead_back_are_left_out(tmp_path: Path) -> None:
     """As in a file of ours in float16, whose ends are float32."""
     path = tmp_path / "model.onnx"
@@ -70,8 +86,8 @@ def test_casts_that_lead_back_are_left_out(tmp_path: Path) -> None:
     graph = helper.make_graph(cast, "graph", ends[:1], ends[1:], value_info=inside)
     opsets = [helper.make_opsetid("", 17)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
-    assert not retype_ends(path, {"x": TensorProto.FLOAT, "w": TensorProto.FLOAT16})
-    assert retype_ends(path, dict.fromkeys("xy", TensorProto.FLOAT16))
+    assert not retype_ends(path, {"x": "float32", "w": "float16"})
+    assert retype_ends(path, dict.fromkeys("xy", "float16"))
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)
     assert sorted(node.op_type for node in model.graph.node) == ["Cast", "Cast", "Neg", "Relu"]

@@ -13,6 +13,7 @@ no optimiser removes.
 Sums inside an operator stay in float32, as they do in the float16 matmul units of GPUs.
 """
 
+from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,11 +22,12 @@ import numpy as np
 
 from slide_deploy.backends.native_messages import line_of
 from slide_deploy.errors import InputError, MissingExtra
-from slide_deploy.graph_checks import read_graph
 
 if TYPE_CHECKING:
     import onnx
 
+# Floating-point types that reference values are computed without, here and in ONNX.
+OTHER_FLOATS = {"float16": "FLOAT16", "bfloat16": "BFLOAT16", "float64": "DOUBLE"}
 _DOMAIN, _NAME = "slide_deploy.half", "Rounded"
 # Operators that only move values: their outputs need no rounding.
 _MOVING = frozenset(
@@ -45,53 +47,60 @@ def has_float16(model: "onnx.ModelProto") -> bool:
     )
 
 
-def widened(model: "onnx.ModelProto") -> "onnx.ModelProto":
-    """Return a copy of a float16 model that stores and computes the same numbers in float32.
+def in_float32(
+    model: "onnx.ModelProto", types: Collection[str] = ("FLOAT16",)
+) -> "onnx.ModelProto":
+    """Return a copy of a model that stores and computes in float32 what is of some other types.
 
-    Its inputs and outputs are float32 as well.
+    Its inputs and outputs of those types are float32 as well.
 
     Args:
-        model: has no control flow, and no functions that hold float16.
+        model: has no control flow, and no functions that hold such types.
+        types: names of ONNX element types.
     """
     import onnx
-    from onnx import TensorProto
+    from onnx import TensorProto, numpy_helper
 
+    others = {TensorProto.DataType.Value(each) for each in types}
     wide = onnx.ModelProto()
     wide.CopyFrom(model)
     graph = wide.graph
     del graph.value_info[:]
-    for tensor in graph.initializer:
-        _widen(tensor)
+    attributes = [attribute for node in graph.node for attribute in node.attribute]
+    for attribute in attributes:
+        if attribute.name in ("to", "dtype") and attribute.i in others:
+            attribute.i = TensorProto.FLOAT
+    tensors = [attribute.t for attribute in attributes if attribute.HasField("t")]
+    for tensor in (*graph.initializer, *tensors):
+        if tensor.data_type in others:
+            array = numpy_helper.to_array(tensor).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
     for port in (*graph.input, *graph.output):
-        if port.type.tensor_type.elem_type == TensorProto.FLOAT16:
+        if port.type.tensor_type.elem_type in others:
             port.type.tensor_type.elem_type = TensorProto.FLOAT
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                _widen(attribute.t)
-        if node.op_type == "Cast" and _target(node).i == TensorProto.FLOAT16:
-            _target(node).i = TensorProto.FLOAT
     return wide
 
 
-def widened_content(path: Path) -> bytes | None:
-    """Return a float16 file as one that computes in float32, or None if it holds no float16.
+def content_in_float32(path: Path) -> bytes | None:
+    """Return a file with `OTHER_FLOATS` as one that computes in float32.
+
+    Returns:
+        The new content, or None if the file has control flow.
 
     Raises:
         InputError: if the file is damaged.
         MissingExtra: without onnx.
     """
-    graph = read_graph(path)
-    known = {each.dtype for each in graph.constants.values()}
-    if "float16" not in known | {each.dtype for each in graph.values.values()}:
-        return None
     if find_spec("onnx") is None:
         raise MissingExtra("onnx", "onnx")
     import onnx
     from onnx import inliner
 
     try:
-        return widened(inliner.inline_local_functions(onnx.load(path))).SerializeToString()
+        model = inliner.inline_local_functions(onnx.load(path))
+        if any(each.HasField("g") for node in model.graph.node for each in node.attribute):
+            return None
+        return in_float32(model, OTHER_FLOATS.values()).SerializeToString()
     except Exception as error:  # onnx has no base class for its errors
         raise InputError(f"{path} cannot be computed in float32 ({line_of(error)}).") from error
 
@@ -107,7 +116,7 @@ def with_rounding(model: "onnx.ModelProto") -> "onnx.ModelProto":
     from onnx import TensorProto, helper
 
     types = _types(model)
-    rounded = widened(model)
+    rounded = in_float32(model)
     graph = rounded.graph
     nodes = list(graph.node)
     del graph.node[:]
@@ -164,14 +173,6 @@ def _types(model: "onnx.ModelProto") -> dict[str, int]:
     inferred = onnx.shape_inference.infer_shapes(model).graph
     known = [*inferred.value_info, *inferred.output]
     return {each.name: each.type.tensor_type.elem_type for each in known}
-
-
-def _widen(tensor: "onnx.TensorProto") -> None:
-    from onnx import TensorProto, numpy_helper
-
-    if tensor.data_type == TensorProto.FLOAT16:
-        array = numpy_helper.to_array(tensor).astype(np.float32)
-        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
 
 
 def _target(cast: "onnx.NodeProto") -> Any:

@@ -5,7 +5,7 @@ nothing and allocates as little as the runtime allows.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -25,7 +25,7 @@ from slide_deploy.backends.base import (
 )
 from slide_deploy.backends.inputs import random_arrays, sized
 from slide_deploy.backends.native_messages import line_of
-from slide_deploy.backends.onnxruntime.half_arithmetic import widened_content
+from slide_deploy.backends.onnxruntime.half_arithmetic import OTHER_FLOATS, content_in_float32
 from slide_deploy.backends.onnxruntime.intermediates import intermediates
 from slide_deploy.backends.onnxruntime.options import (
     provider_options,
@@ -93,18 +93,21 @@ def open_on(provider: Provider, path: Path, configuration: Configuration, stage:
         ) from error
 
 
-def _open_exactly(provider: Provider, path: Path, configuration: Configuration) -> Session:
-    """Open a file without optimising its graph; float16 runs in float32.
+def _open_exactly(
+    provider: Provider, path: Path, configuration: Configuration, dtypes: Collection[str]
+) -> Session:
+    """Open a file without optimising its graph; all of it runs in float32.
 
     Raises:
         InputError: for a file that cannot run there.
-        MissingExtra: without ONNX Runtime, or without onnx for a float16 file.
+        MissingExtra: without ONNX Runtime, or without onnx for a file that is not in float32.
     """
     refuse_unusable(path, provider.target, SUFFIXES)
     require()
     configuration = replace(configuration, options=_UNOPTIMISED)
     options = session_options(provider, configuration)
-    session = open_session(provider, path, configuration, options, widened_content(path))
+    content = None if OTHER_FLOATS.keys().isdisjoint(dtypes) else content_in_float32(path)
+    session = open_session(provider, path, configuration, options, content)
     name = session_name(provider.target)
     return session_of(name, provider, path, session, configuration, options)
 

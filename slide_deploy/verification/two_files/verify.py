@@ -84,7 +84,8 @@ def open_two_files(
             f"inputs: compare it with its network, and give --calibration."
         )
     file = OpenedFile(path, open_file(path, record.name, target), read_graph(path))
-    truth = OpenedFile(reference, open_exactly(reference), read_graph(reference))
+    graph = read_graph(reference)
+    truth = OpenedFile(reference, open_exactly(reference, graph.dtypes), graph)
     pairing = paired_files(file, truth)
     shared = shared_inputs(file, truth, pairing, given)
     cases = verification_cases(shared.inputs, shared.sizes)
