@@ -67,6 +67,7 @@ def test_the_certificate_says_what_was_folded_and_what_was_verified(
     assert list(found["lowerings"].values()) and len(found["remarks"]) == len(set(found["remarks"]))
 
 
+@pytest.mark.slow
 def test_the_form_of_the_attention_can_be_chosen(run: Run, tmp_path: Path) -> None:
     for form in ("flat", "running-mean"):
         path = tmp_path / f"{form}.onnx"
@@ -133,6 +134,7 @@ def test_the_input_file_and_its_data_are_never_replaced(run: Run, tmp_path: Path
     assert sorted(each.name for each in tmp_path.iterdir()) == ["model.bin", "model.onnx"]
 
 
+@pytest.mark.slow
 def test_sizes_that_a_file_leaves_open_are_given_or_asked_for(
     run: Run, tmp_path: Path, plain: Path
 ) -> None:
@@ -225,6 +227,7 @@ def test_a_file_is_no_trained_network_for_evaluate(run: Run, tmp_path: Path) -> 
     assert code == 0, err
 
 
+@pytest.mark.slow
 def test_attentions_of_a_file_are_tuned(run: Run, tmp_path: Path) -> None:
     table = tmp_path / "table.json"
     code, _, err = run(
@@ -236,6 +239,7 @@ def test_attentions_of_a_file_are_tuned(run: Run, tmp_path: Path) -> None:
     assert entry["target"] == "onnxruntime:cpu"
 
 
+@pytest.mark.slow
 def test_a_network_that_is_read_twice_is_the_same(run: Run, tmp_path: Path) -> None:
     first, second = tmp_path / "first.onnx", tmp_path / "second.onnx"
     assert run("fold", branched(), "-o", first, "--quiet")[0] == 0

@@ -196,6 +196,7 @@ def test_an_int8_attention_has_int8_operators(tmp_path, target):
     assert kinds & {"QuantizeLinear", "FakeQuantize"}
 
 
+@pytest.mark.slow
 def test_a_network_that_is_an_onnx_file_is_folded_for_each_target(tmp_path):
     source = tmp_path / "model.onnx"
     source.write_bytes(branched(open_batch=True).read_bytes())

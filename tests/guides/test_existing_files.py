@@ -18,6 +18,7 @@ from tests.written_elsewhere import Plain, branched, write
 PAGE = DOCS / "existing-files.md"
 
 
+@pytest.mark.full
 def test_the_page_runs_from_its_first_block_to_its_last(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,11 +90,13 @@ def test_the_workflow_folds_a_file_with_its_data(steps: Any, tmp_path: Path) -> 
     assert certificate["passed"] and not certificate["is_unchanged"]
 
 
+@pytest.mark.slow
 def test_the_workflow_fails_where_nothing_was_folded(steps: Any, tmp_path: Path) -> None:
     write(Plain(), tmp_path / "exported" / "plain.onnx")
     assert steps() == "See that something was folded"
 
 
+@pytest.mark.slow
 def test_the_workflow_fails_where_a_file_cannot_be_read(steps: Any, tmp_path: Path) -> None:
     model = onnx.load(branched())
     model.graph.node[0].domain = "com.example"

@@ -90,7 +90,7 @@ def test_golden_attentions_in_every_place(name: str, nameless: bool, writer: Wri
             ways,
             writer,
             id=f"{place}-{writer}",
-            marks=marks((place + turn) % 3),
+            marks=marks((place + turn) % 6),
         )
         for place, ways in enumerate(GROUPS)
         for turn, writer in enumerate(WRITERS)

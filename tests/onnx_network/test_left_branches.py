@@ -7,7 +7,7 @@ import pytest
 from tests.onnx_network.files import difference, folded, operators
 from tests.onnx_network.random_pairs import SPOILERS, write
 
-COUNT, QUICK = 300, 20
+COUNT, QUICK = 300, len(SPOILERS)
 
 
 @pytest.mark.parametrize(

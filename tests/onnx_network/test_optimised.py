@@ -65,6 +65,14 @@ def _plain(name: str, writer: Writer) -> _Plain:
     return once(("plainly folded", name, writer), fold)
 
 
+def _marks(place: int, turn: int) -> list[pytest.MarkDecorator]:
+    """The quick tests meet two optimisers, the slow ones constants behind other operators."""
+    if place == turn % 2 and CHANGES[turn] in (optimisers.slimmed, optimisers.by_runtime):
+        return []
+    is_slow = place == turn % 2 and CHANGES[turn] is optimisers.hidden
+    return [pytest.mark.slow if is_slow else pytest.mark.full]
+
+
 @pytest.mark.parametrize(
     ("name", "writer", "change"),
     [
@@ -73,7 +81,7 @@ def _plain(name: str, writer: Writer) -> _Plain:
             writer,
             change,
             id=f"{name}-{writer}-{change.__name__}",
-            marks=[pytest.mark.full] * (place != turn % 2),
+            marks=_marks(place, turn),
         )
         for place, (name, writer) in enumerate(FILES)
         for turn, change in enumerate(CHANGES)

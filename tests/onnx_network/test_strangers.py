@@ -13,7 +13,15 @@ from tests.onnx_network.strangers import NAMES, from_packages, write
 # Neither can be read as a graph of tensors, or there is something to fold and an operator that
 # cannot be run.
 REFUSED = (
-    *("no inputs", "an unknown rank", "a sequence", "an optional", "texts", "a custom domain"),
+    *(
+        "no inputs",
+        "no outputs",
+        "an unknown rank",
+        "a sequence",
+        "an optional",
+        "texts",
+        "a custom domain",
+    ),
     *("classical learning", "a branch", "a loop", "eight bits", "a size that does not fit"),
     *("a value that nothing computes", "a cycle", "an attribute that is missing"),
     *("random numbers", "results that decide on sizes", "far too large", "an input far too large"),
@@ -41,15 +49,11 @@ def folded(path: Path, output: Path) -> str:
 def test_a_strange_model_is_copied_or_refused(name: str, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     write(name, path)
-    assert folded(path, tmp_path / "folded.onnx") == ("refused" if name in REFUSED else "copied")
-
-
-@pytest.mark.parametrize("name", ["a loop", "a value that nothing computes", "no bytes"])
-def test_a_refusal_leaves_nothing_behind(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "model.onnx"
-    write(name, path)
-    assert folded(path, tmp_path / "out" / "folded.onnx") == "refused"
-    assert [each.name for each in tmp_path.rglob("*")] in (["model.onnx"], ["model.onnx", "out"])
+    outcome = folded(path, tmp_path / "out" / "folded.onnx")
+    assert outcome == ("refused" if name in REFUSED else "copied")
+    if outcome == "refused":
+        left = {each.name for each in tmp_path.rglob("*")}
+        assert "model.onnx" in left and left <= {"model.onnx", "out"}
 
 
 def counted(paths: Iterable[Path], folder: Path) -> dict[str, int]:
@@ -57,13 +61,6 @@ def counted(paths: Iterable[Path], folder: Path) -> dict[str, int]:
     for path in paths:
         counts[folded(path, folder / "folded.onnx")] += 1
     return counts
-
-
-def test_some_files_of_packages_are_copied_or_refused(tmp_path: Path) -> None:
-    chosen = [path for path in from_packages() if "light" not in path.parent.name][::15]
-    counts = counted(chosen, tmp_path)
-    assert counts["copied"] > 7
-    assert sum(counts.values()) == len(chosen)
 
 
 @pytest.mark.slow
