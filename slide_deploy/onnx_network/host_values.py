@@ -5,6 +5,7 @@ values are numpy arrays here. They hold integers or, while a network with open s
 symbolic integers; the type of the array is ``object`` then.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -114,11 +115,21 @@ def compute(operator: str, attributes: Attributes, values: Sequence[Any]) -> Hos
 def _is_large(operator: str, values: Sequence[Any]) -> bool:
     """Whether a result is no list of sizes, or depends on a size that is open."""
     if operator == "Range":
-        return any(each.dtype == object for each in values)
+        is_open = any(each.dtype == object for each in values)
+        return is_open or range_size(*map(as_number, values)) > _LARGEST
     sizes = values[0] if operator == "ConstantOfShape" else values[-1]
     if operator not in ("ConstantOfShape", "Expand"):
         return False
     return sizes.dtype == object or bool(np.prod(sizes.astype(np.float64)) > _LARGEST)
+
+
+def range_size(start: Any, end: Any, step: Any) -> Any:
+    """Return how many numbers a range has; 0 if a bound is an open size or not finite."""
+    if not all(
+        isinstance(each, int | float) and math.isfinite(each) for each in (start, end, step)
+    ):
+        return 0
+    return max(0, math.ceil((end - start) / step)) if step else 0
 
 
 def _divided(attributes: Attributes, one: Host, other: Host) -> Host:

@@ -16,8 +16,14 @@ from slide_deploy.onnx_network.host_values import (
     as_number,
     as_tensor,
     integers,
+    range_size,
 )
-from slide_deploy.onnx_network.operators import Function, UnsupportedOperatorError, _listed
+from slide_deploy.onnx_network.operators import (
+    Function,
+    UnsupportedOperatorError,
+    _listed,
+    refuse_large,
+)
 
 _LARGEST_END = 2**31 - 1
 
@@ -170,18 +176,30 @@ def _expanded(attributes: Attributes, x: Any, sizes: Any) -> Tensor:
     own = [1] * (len(wanted) - x.dim()) + list(x.shape)
     # A size of 1 leaves the value's own size as it is, unlike in PyTorch.
     both = zip(own, wanted, strict=True)
-    return x.expand([mine if isinstance(size, int) and size == 1 else size for mine, size in both])
+    goal = [mine if isinstance(size, int) and size == 1 else size for mine, size in both]
+    refuse_large(goal)
+    return x.expand(goal)
 
 
 def _filled(attributes: Attributes, sizes: Any) -> Tensor:
     value = attributes.get("value", 0.0)
     filling = as_tensor(np.asarray(value))
-    return torch.full(integers(sizes), filling.flatten()[0].item(), dtype=filling.dtype)
+    wanted = integers(sizes)
+    refuse_large(wanted)
+    return torch.full(wanted, filling.flatten()[0].item(), dtype=filling.dtype)
 
 
 def _ranged(attributes: Attributes, start: Any, end: Any, step: Any) -> Tensor:
     kind = as_tensor(start).dtype
-    return torch.arange(*(as_number(each) for each in (start, end, step)), dtype=kind)
+    first, last, by = (as_number(each) for each in (start, end, step))
+    refuse_large([range_size(first, last, by)])
+    return torch.arange(first, last, by, dtype=kind)
+
+
+def _tiled(attributes: Attributes, x: Any, repeats: Any) -> Tensor:
+    x, times = as_tensor(x), integers(repeats)
+    refuse_large([*x.shape, *times])
+    return x.repeat(times)
 
 
 _PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
@@ -210,6 +228,7 @@ def _padded(
     mode = _PAD_MODES[attributes.get("mode", "constant")]
     if not flat:
         return x
+    refuse_large([sum(each) for each in zip(x.shape, before, after, strict=True)])
     if mode == "constant":
         return functional.pad(x, flat, value=number)
     if outer < 2:
@@ -288,7 +307,7 @@ MOVED: dict[str, Function] = {
     "CumSum": _accumulated,
     "Trilu": _triangle,
     "Expand": _expanded,
-    "Tile": lambda given, x, repeats: as_tensor(x).repeat(integers(repeats)),
+    "Tile": _tiled,
     "ConstantOfShape": _filled,
     "Range": _ranged,
     "Pad": _padded,

@@ -6,7 +6,8 @@ left out, and returns its output or a tuple of them. Inputs are tensors, or host
 attribute became an input in a later opset, both are read.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,23 @@ _INTEGERS = {
 }
 # The factors of SELU, alpha and gamma.
 _SELU = (1.6732632423543772, 1.0507009873554805)
+# Largest tensor that an operator may make: 4 GiB in float32.
+_MOST_NUMBERS = 2**30
 
 
 class UnsupportedOperatorError(Exception):
     """An operator, or a setting of one, that cannot be run. The message is a clause."""
+
+
+def refuse_large(sizes: Sequence[Any]) -> None:
+    """Refuse to make a tensor that no network needs and that memory may not hold.
+
+    Args:
+        sizes: its sizes; open ones count as 1.
+    """
+    count = math.prod(each for each in sizes if isinstance(each, int))
+    if count > _MOST_NUMBERS:
+        raise UnsupportedOperatorError(f"it makes {count:,} numbers, more than {_MOST_NUMBERS:,}")
 
 
 def _listed(attributes: Attributes, name: str, value: Any) -> list[Any] | None:

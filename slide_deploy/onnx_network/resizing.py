@@ -11,7 +11,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from slide_deploy.onnx_network.host_values import Attributes, as_tensor, integers
-from slide_deploy.onnx_network.operators import Function, UnsupportedOperatorError
+from slide_deploy.onnx_network.operators import (
+    Function,
+    UnsupportedOperatorError,
+    refuse_large,
+)
 
 # PyTorch's mode by mode and coordinate transformation, and whether it aligns corners.
 _MODES: dict[tuple[str, str], tuple[str, bool | None]] = {
@@ -54,6 +58,7 @@ def _resized(
     ):
         raise UnsupportedOperatorError(f"it resizes by {mode} {place}, which PyTorch lacks")
     wanted = _wanted(x, scales, sizes)
+    refuse_large([*x.shape[:2], *wanted])
     for before, after in zip(x.shape[2:], wanted, strict=True):
         # In both cases PyTorch takes other neighbours.
         if ours == "nearest-exact" and after % before:

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -422,6 +424,40 @@ def test_memory_stays_bounded_on_a_file_made_to_exhaust_it(tmp_path: Path) -> No
     assert "more than 1,000,000 fields" in measured.stderr
     assert measured.seconds < 10
     assert measured.kilobytes < 500_000  # the file alone has 100,000
+
+
+_BOMBS = {
+    "a range": "r = Range(zero, many, one)",
+    "lists of lists": "a0 = Concat<axis=0>(ones, ones, ones, ones, ones, ones, ones, ones) "
+    + " ".join(f"a{turn + 1} = Concat<axis=0>({', '.join([f'a{turn}'] * 8)})" for turn in range(10))
+    + " r = Identity(a10)",
+}
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["graph", "branch"])
+@pytest.mark.parametrize("bomb", _BOMBS)
+def test_sizes_that_no_memory_holds_are_not_computed(
+    bomb: str, inside: bool, tmp_path: Path
+) -> None:
+    """onnx computes lists of integers to infer shapes, whatever their length."""
+    body = f"{_BOMBS[bomb]} f = Cast<to=1>(r)"
+    if inside:
+        branch = f"b () => (float[n] f) {{ {body} }}"
+        body = f"f = If(yes) <then_branch = {branch}, else_branch = {branch}>"
+    text = f"""<ir_version: 10, opset_import: ["" : 20]> agraph (float[1] x) => (float[n] y)
+        <int64 zero = {{0}}, int64 many = {{50000000000}}, int64 one = {{1}}, bool yes = {{1}},
+        int64[1] ones = {{1}}> {{ {body} y = Add(x, f) }}"""
+    path = tmp_path / "model.onnx"
+    onnx.save(onnx.parser.parse_model(text), path)
+    limit = 4 * 2**30
+    script = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({limit}, {limit}))\n"
+        "from pathlib import Path\nfrom slide_deploy.errors import InputError\n"
+        "from slide_deploy.graph_checks import read_graph\n"
+        f"try:\n    read_graph(Path({str(path)!r}))\nexcept InputError as error:\n"
+        "    assert 'absurd shape' in str(error)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
 def test_a_crafted_constant_is_not_expanded(tmp_path: Path) -> None:

@@ -55,6 +55,15 @@ _TEXTS = {
     "far too large": """agraph (float[1,4] x) => (float y)
         <int64[2] s = {1000000,1000000}> { z = Expand(x, s)  w = ConstantOfShape(s)
         v = Add(z, w)  y = Softmax(v) }""",
+    "a tile far too large": """agraph (float[1,4] x) => (float y)
+        <int64[2] s = {100000,100000}> { z = Tile(x, s)  y = Softmax(z) }""",
+    "a pad far too large": """agraph (float[1,4] x) => (float y)
+        <int64[4] s = {100000,100000,0,0}> { z = Pad(x, s)  y = Softmax(z) }""",
+    "a resize far too large": """agraph (float[1,1,4,4] x) => (float y)
+        <int64[4] s = {1,1,400000,400000}> { z = Resize(x, , , s)  y = Softmax(z) }""",
+    "a range far too large": """agraph (float[1,4] x) => (float y)
+        <int64 a = {0}, int64 b = {50000000000}, int64 c = {1}>
+        { r = Range(a, b, c)  f = Cast<to=1>(r)  z = Add(x, f)  y = Softmax(z) }""",
     "an input far too large": """agraph (float[1000000,1000000] x) => (float[1000000,1000000] y)
         { y = Softmax(x) }""",
 }

@@ -44,7 +44,8 @@ def error_of(contiguous: bool) -> float:
 
 @pytest.mark.slow
 def test_a_strided_weight_makes_a_file_fail() -> None:
-    with pytest.raises(RuntimeError, match="execute"):
+    # The runtime refuses it at the call, or in loading where the process ran other files before.
+    with pytest.raises(RuntimeError, match=r"execute|Failed to load method"):
         error_of(contiguous=False)
 
 

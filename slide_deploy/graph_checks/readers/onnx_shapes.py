@@ -15,6 +15,8 @@ from slide_deploy.graph_checks.graph import Constant
 UNEXPRESSED = "unk__"
 # Elements. Constants with shapes, axes and permutations are smaller than this.
 _SMALL = 1024
+# Integers that the onnx library may compute to infer shapes. Networks list some thousand.
+_MOST_LISTED = 10**6
 
 
 def inferred_values(model: Any, constants: Mapping[str, Constant]) -> dict[str, Any]:
@@ -28,7 +30,10 @@ def inferred_values(model: Any, constants: Mapping[str, Constant]) -> dict[str, 
     from onnx.shape_inference import InferenceError, infer_shapes
 
     try:
-        inferred = infer_shapes(_without_weights(onnx, model, constants), data_prop=True)
+        weightless = _without_weights(onnx, model, constants)
+        inferred = infer_shapes(weightless)
+        if _listed(onnx, inferred.graph) <= _MOST_LISTED:
+            inferred = infer_shapes(weightless, data_prop=True)
     except (InferenceError, RuntimeError, TypeError, ValueError):  # an impossible graph
         return {}
     return {
@@ -36,6 +41,21 @@ def inferred_values(model: Any, constants: Mapping[str, Constant]) -> dict[str, 
         for value in (*inferred.graph.value_info, *inferred.graph.output)
         if value.type.WhichOneof("value") is not None
     }
+
+
+def _listed(onnx: Any, graph: Any) -> int:
+    """Return how many integers the intermediates of a graph list that may hold sizes.
+
+    With ``data_prop`` onnx computes them all, and a few operators can list more than memory holds.
+    """
+    integers = (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
+    types = [value.type.tensor_type for value in graph.value_info]
+    bodies = [each.g for node in graph.node for each in node.attribute if each.HasField("g")]
+    return sum(
+        each.shape.dim[0].dim_value
+        for each in types
+        if each.elem_type in integers and len(each.shape.dim) == 1
+    ) + sum(_listed(onnx, body) for body in bodies)
 
 
 def _without_weights(onnx: Any, model: Any, constants: Mapping[str, Constant]) -> Any:
