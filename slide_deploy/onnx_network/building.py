@@ -25,6 +25,9 @@ from slide_deploy.onnx_network.windows import is_symmetric, spatial_padding
 
 _CONVOLUTIONS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
 
+# Operators of com.microsoft come from its optimiser and its quantiser.
+_BEFORE_ONNXRUNTIME = "give the file as it was before ONNX Runtime rewrote it"
+
 
 @dataclass
 class GraphParts:
@@ -117,7 +120,10 @@ def parts_of(model: Any) -> GraphParts:
         name = node.name or f"{node.op_type} {place}"
         if node.domain not in ("", "ai.onnx") or node.op_type not in FUNCTIONS:
             kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-            raise UnsupportedOperatorError(f"{name} is a {kind}, which cannot be read")
+            message = f"{name} is a {kind}, which cannot be read"
+            if node.domain.startswith("com.microsoft"):
+                raise UnsupportedOperatorError(message, _BEFORE_ONNXRUNTIME)
+            raise UnsupportedOperatorError(message)
         try:
             attributes = attributes_of(node, opset)
         except InputError as error:

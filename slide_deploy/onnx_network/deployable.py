@@ -56,7 +56,7 @@ def deployable_onnx(path: Path, inputs: Sequence[str] = (), option: str = "--inp
     except InputError:
         raise
     except UnsupportedOperatorError as error:
-        raise InputError(f"{path}: {error}: export the network without it.") from error
+        raise InputError(f"{path}: {error}: {error.advice}.") from error
     except Exception as error:  # a stranger's file, any error of a library
         raise InputError(
             f"{path} cannot be read as a network ({reason_of(error)}): export it again."

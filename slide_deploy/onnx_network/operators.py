@@ -36,7 +36,16 @@ _MOST_NUMBERS = 2**30
 
 
 class UnsupportedOperatorError(Exception):
-    """An operator, or a setting of one, that cannot be run. The message is a clause."""
+    """An operator, or a setting of one, that cannot be run. The message is a clause.
+
+    Args:
+        message: what cannot be run.
+        advice: what to do, an imperative.
+    """
+
+    def __init__(self, message: str, advice: str = "export the network without it") -> None:
+        super().__init__(message)
+        self.advice = advice
 
 
 def refuse_large(sizes: Sequence[Any]) -> None:
