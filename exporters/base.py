@@ -147,12 +147,20 @@ class Exporter:
         return self.record.other_passes.get(precision, self.record.passes)
 
     def paths(self, stem: Path) -> tuple[Path, ...]:
-        """Return every file or folder that is written for a stem; the model file comes first."""
-        suffixes = (self.record.suffix, *self.record.companions)
+        """Return every file or folder that may be written for a stem; the model file comes first.
+
+        The last one may be missing: large weights have a file of their own, see ``weights_apart``.
+        """
+        apart = (self.record.weights_apart,) if self.record.weights_apart else ()
+        suffixes = (self.record.suffix, *self.record.companions, *apart)
         return tuple(stem.with_name(stem.name + suffix) for suffix in suffixes)
 
+    def written(self, stem: Path) -> tuple[Path, ...]:
+        """Return those of ``paths`` that exist, after writing."""
+        return tuple(path for path in self.paths(stem) if path.exists())
+
     def published(self, stem: Path) -> tuple[Path, ...]:
-        """Return everything that an export publishes: ``paths`` and the reference outputs."""
+        """Return everything that an export may publish: ``paths`` and the reference outputs."""
         paths = self.paths(stem)
         return (*paths, reference_path(paths[0]))
 

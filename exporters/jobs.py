@@ -211,8 +211,8 @@ def write_and_verify(
     started = time.perf_counter()
     exporter, request = job.exporter, job.request
     progress(f"write {exporter.format}")
-    paths = exporter.paths(stem)
-    making = write(exporter, request, paths[0], proof.shown, proof.calibration, progress)
+    path = exporter.paths(stem)[0]
+    making = write(exporter, request, path, proof.shown, proof.calibration, progress)
     price = None if making is None else _price(making, request, proof, progress)
     kept, wrong_at = making.kept if making is not None else (), ""
     rewrites = request.reports
@@ -221,31 +221,32 @@ def write_and_verify(
     unproven = exporter.unprovable()
     if unproven:
         verification = Verification((), precision.limit, "nothing", "here")
-        names = _read_interface(paths[0])
+        names = _read_interface(path)
     else:
         progress(f"verify {exporter.format}")
-        verification, names = _verified(paths[0], request, proof)
+        verification, names = _verified(path, request, proof)
     if not unproven and precision.can_overflow and not verification.passed:
         source = None if making is None else making.source
         if making is None and exporter.can_keep:
             progress(f"find float16 overflow in {exporter.format}")
-            source, kept = repair_overflow(exporter, request, paths[0], proof.shown, precision)
+            source, kept = repair_overflow(exporter, request, path, proof.shown, precision)
             if kept:
-                verification, names = _verified(paths[0], request, proof)
+                verification, names = _verified(path, request, proof)
         if source is not None and not verification.passed:
             failed = verification.failures
             cases, least = proof.shown, precision.layer_db
-            wrong_at = first_wrong(source, paths[0], request, cases, failed, least)
+            wrong_at = first_wrong(source, path, request, cases, failed, least)
     elsewhere = {}
-    for target in _other_targets(paths[0], request.precision, options.verify_on):
+    for target in _other_targets(path, request.precision, options.verify_on):
         expect(progress, 1)
         progress(f"verify {exporter.format} on {target}")
-        elsewhere[target], _ = _verified(paths[0], request, proof, target)
+        elsewhere[target], _ = _verified(path, request, proof, target)
     request.forget()
-    graph = read_graph(paths[0])
-    digests = digests_of(parts_of(paths[0], graph))
+    paths = exporter.written(stem)
+    graph = read_graph(path)
+    digests = digests_of(parts_of(path, graph))
     reference = store_reference(
-        paths[0],
+        path,
         digest_of(digests),
         names,
         request.deployable,
@@ -256,11 +257,11 @@ def write_and_verify(
     return ExportedFile(
         format=exporter.format,
         paths=paths,
-        sha256=tuple(digests.get(path.name) or sha256(path) for path in paths),
+        sha256=tuple(digests.get(each.name) or sha256(each) for each in paths),
         reference=reference,
         lowerings=job.lowerings,
         rewrites=rewrites,
-        size=sum(_size(path) for path in paths),
+        size=sum(_size(each) for each in paths),
         operators=inspect(graph).operators,
         violations=tuple(check_graph(graph, options.policy or standard_ops())),
         verification=verification,

@@ -21,7 +21,7 @@ def retype_ends(path: Path, types: Mapping[str, str]) -> bool:
     """Change the types of inputs and outputs of a file in place.
 
     Args:
-        path: an ``.onnx`` file without external data.
+        path: an ``.onnx`` file. Its external data stays where it is.
         types: floating-point types by the names of inputs and outputs, such as "float16". The
             others stay as they are.
 
@@ -30,7 +30,7 @@ def retype_ends(path: Path, types: Mapping[str, str]) -> bool:
     """
     import onnx
 
-    model = onnx.load(path)
+    model = onnx.load(path, load_external_data=False)
     ends = _Ends(model.graph, types)
     changed = [ends.retype_input(each) for each in model.graph.input]
     changed += [ends.retype_output(each) for each in model.graph.output]

@@ -1,4 +1,4 @@
-"""Writes ONNX with torch.onnx.export(dynamo=True): one file, standard operators, opset 20."""
+"""Writes ONNX with torch.onnx.export(dynamo=True): standard operators, opset 20."""
 
 import re
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from exporters.base import ExportRequest
+from exporters.onnx_weights import save
 from slide_deploy import __version__
 
 # The first opset with Gelu as one operator. ONNX Runtime supports it since 1.17.
@@ -42,7 +43,7 @@ def write(request: ExportRequest, path: Path) -> None:
     _name_open_sizes(model, request)
     # No size limit: each strip has its own transposed copy of a weight.
     onnx_ir.passes.common.DeduplicateInitializersPass(size_limit=sys.maxsize)(model)
-    program.save(str(path), external_data=False)
+    save(model, path)
 
 
 def _rename_intermediates(graph: Any) -> None:

@@ -37,7 +37,6 @@ from slide_deploy.precisions import precision_named
 from slide_deploy.process.torch_defaults import torch_defaults
 from slide_deploy.terminal.progress import expect
 from slide_deploy.verification.cases import Case, example_case, verification_cases
-from slide_deploy.verification.reference_outputs.reference_file import reference_path
 from slide_deploy.verification.trained_outputs import trained_outputs
 
 # Number of examples for the overflow search, which reads every intermediate value: each example
@@ -119,7 +118,10 @@ def export(
         with publication(work) as moves:
             # Check again, because another export may have published meanwhile.
             others = _entries_to_keep(deployable, exporters, options)
-            files = tuple(_publish(file, options, moves) for file in written)
+            files = tuple(
+                _publish(file, exporter.published(work / stem), options, moves)
+                for exporter, file in zip(exporters, written, strict=True)
+            )
             result = ExportResult(
                 certificate,
                 files,
@@ -129,6 +131,7 @@ def export(
                     *deployable.origin.remarks,
                     *reference.remarks,
                     *(() if calibration is None else calibration.remarks),
+                    *(each.apart for each in files if each.apart),
                 ),
             )
             content = manifest_of(deployable, options, result, reference.dtype, others, calibration)
@@ -164,16 +167,23 @@ def _entries_to_keep(
     return entries_beside(manifest, deployable.origin.sha256, replaced, options.force)
 
 
-def _publish(written: ExportedFile, options: ExportOptions, moves: Publication) -> ExportedFile:
+def _publish(
+    written: ExportedFile, names: Sequence[Path], options: ExportOptions, moves: Publication
+) -> ExportedFile:
     """Register the moves of a file to its final name; a failed file is removed instead.
+
+    Args:
+        written: the file in the working folder.
+        names: every path that may be published for it, the model file first.
+        options: options of the export.
+        moves: of the publication.
 
     Returns:
         The file with the paths that will be published, still in the working folder.
     """
-    beside = reference_path(written.paths[0])
-    # Remove older files even if nothing replaces them: a file of an earlier export, or its
-    # reference outputs, would be mistaken for the new one.
-    for path in (beside, *reversed(written.paths)):
+    # Remove older files even if nothing replaces them: a file of an earlier export, its weights or
+    # its reference outputs would be mistaken for the new ones.
+    for path in reversed(names):
         moves.clear(path.name)
     if not written.is_kept and not options.keep_failed:
         return replace(written, paths=(), sha256=(), reference=None)

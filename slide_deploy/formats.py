@@ -42,6 +42,7 @@ class Format:
             fastest form cannot write an attention.
         precisions: precisions in which it can be written; see ``slide_deploy.precisions``.
         companions: suffixes of the files that belong to the main one.
+        weights_apart: suffix of the file that holds the weights if the main one cannot; else empty.
         is_folder: whether the format is a folder and not a file.
         passes: modules of ``slide_deploy.passes`` that rewrite a traced network, in order.
         max_rank: largest rank of a tensor; None for any.
@@ -71,6 +72,7 @@ class Format:
     default_form: str
     precisions: tuple[str, ...] = ("float32",)
     companions: tuple[str, ...] = ()
+    weights_apart: str = ""
     is_folder: bool = False
     passes: tuple[str, ...] = ("common_operators", "parallel_branches")
     max_rank: int | None = None
@@ -141,6 +143,7 @@ ONNX = Format(
     name="onnx",
     is_source=True,
     suffix=".onnx",
+    weights_apart=".onnx.data",
     exporter="exporters.onnx_exporter",
     reader="slide_deploy.graph_checks.readers.onnx_file",
     targets=("onnxruntime:cpu",),

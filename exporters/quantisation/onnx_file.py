@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exporters.onnx_weights import apart, save
 from exporters.quantisation.examples import Feeds
 from exporters.quantisation.int8_constants import addends_of, to_int8, weights_of
 from exporters.quantisation.onnx_half import halve
@@ -69,6 +70,7 @@ def quantise(source: Path, target: Path, plan: QuantisationPlan) -> None:
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         calibrate_method=CalibrationMethod.MinMax,
+        use_external_data_format=apart(source).exists(),
         extra_options={"OpTypesToExcludeOutputQuantization": kinds, "WeightSymmetric": True},
     )
     _rewrite(source, target, dict.fromkeys(addends_of(read_graph(target))))
@@ -112,10 +114,10 @@ def _rewrite(
     del model.metadata_props[:]
     model.metadata_props.extend(before.metadata_props)
     written = target or content
-    onnx.save(model, written)
+    save(model, written)
     kept = json.dumps(float_operators(read_graph(written)))
     model.metadata_props.add(key=FLOAT_OPERATORS_KEY, value=kept)
-    onnx.save(model, written)
+    save(model, written)
 
 
 def _stored_once(model: "onnx.ModelProto") -> "onnx.ModelProto":

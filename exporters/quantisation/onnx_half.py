@@ -21,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.declarations import wide_operators
+from exporters.onnx_weights import save
 from exporters.quantisation.plan import QuantisationPlan
+from slide_deploy.backends.onnxruntime import large_models
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY
@@ -50,13 +52,15 @@ def halve(source: Path, target: Path, plan: QuantisationPlan) -> None:
 
     graph = read_graph(source)
     weights = {name for width in weight_widths(graph) for name in width.node.inputs[:2]}
-    model = onnx.shape_inference.infer_shapes(onnx.load(source))
+    # Inference copies the model, so that large weights come in behind it.
+    model = onnx.shape_inference.infer_shapes(large_models.load(source))
+    large_models.load_all(model, source.parent)
     _Conversion(model, set(plan.operators), weights).run()
-    onnx.save(model, target)
+    save(model, target)
     wide = wide_operators(target)
     if wide:
         model.metadata_props.add(key=FLOAT_OPERATORS_KEY, value=json.dumps(wide))
-        onnx.save(model, target)
+        save(model, target)
 
 
 def survives(array: NDArray[np.floating]) -> bool:

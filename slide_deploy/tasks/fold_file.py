@@ -114,7 +114,7 @@ def fold_file(
     refuse_occupied(written, force, "--output")
     require_names(output.parent, [each.name for each in written], "--output")
     if not can_fold and is_same_format:
-        return _copied(parts, output, _EMPTY, (), force)
+        return _copied(parts, written[1:], output, _EMPTY, (), force)
     progress(f"load {source.name}")
     network = deployable_onnx(source, inputs)
     progress("find what can be folded")
@@ -124,7 +124,7 @@ def fold_file(
     del folded
     remarks = network.origin.remarks
     if is_same_format and not (certificate.folded or certificate.merged):
-        return _copied(parts, output, certificate, remarks, force)
+        return _copied(parts, written[1:], output, certificate, remarks, force)
     network = replace(network, origin=replace(network.origin, stem=output.stem))
     with working_folder(output.parent, "--output") as work:
         options = ExportOptions(
@@ -138,8 +138,11 @@ def fold_file(
             result = _with_types(result, types, network)
         paths = result.files[0].paths
         with publication(work) as moves:
-            refuse_occupied([output.parent / path.name for path in paths], force, "--output")
-            for path in paths:
+            refuse_occupied(written if paths else (), force, "--output")
+            if paths:
+                for each in written[1:]:
+                    moves.clear(each.name)  # the weights of an older file
+            for path in reversed(paths):  # the model file comes last, because it names the others
                 path.rename(work / path.name)
                 moves.put(path.name)
     remarks = (*result.remarks, *((_BFLOAT16,) if "bfloat16" in types.values() else ()))
@@ -164,9 +167,9 @@ def _with_types(
     verification = verify_file(path, network, file.precision)
     file = replace(
         file,
-        paths=(path,) if verification.passed else (),
-        sha256=(sha256(path),),
-        size=path.stat().st_size,
+        paths=file.paths if verification.passed else (),
+        sha256=(sha256(path), *file.sha256[1:]),
+        size=sum(each.stat().st_size for each in file.paths),
         operators=inspect(read_graph(path)).operators,
         verification=verification,
     )
@@ -203,6 +206,7 @@ def _format(output: Path, to: str | None) -> str:
 
 def _copied(
     parts: Mapping[str, Path],
+    stale: Sequence[Path],
     output: Path,
     certificate: Certificate,
     remarks: tuple[str, ...],
@@ -212,6 +216,7 @@ def _copied(
 
     Args:
         parts: the file, and its data, by path relative to its folder.
+        stale: other files of an older output; they are removed unless the copy replaces them.
         output: the copy.
         certificate: of the search for what can be folded.
         remarks: see ``FoldedFile``.
@@ -241,6 +246,8 @@ def _copied(
             shutil.copyfile(part, work / name)
         with publication(work) as moves:
             refuse_occupied(final, force, "--output")
+            for each in stale:
+                moves.clear(each.name)
             # The file comes last, because it names the others.
             for name in dict.fromkeys(Path(each).parts[0] for each in reversed(to_copy)):
                 moves.put(name)

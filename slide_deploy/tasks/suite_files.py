@@ -137,18 +137,19 @@ def _attention(wanted: "WantedFile", folder: Path) -> Path:
     )
     request = ExportRequest(traces, {}, precision, exporter.passes(precision))
     with working_folder(folder) as work:  # the next run would reuse a half-written file
-        drafts = exporter.paths(work / "attention")
+        draft = exporter.paths(work / "attention")[0]
         is_calibrated = precision_named(precision).is_calibrated
         examples = noise(traces.deployable) if is_calibrated else None
-        write(exporter, request, drafts[0], (), examples)
+        write(exporter, request, draft, (), examples)
         whole = replace(traces.deployable, model=Alone(folded, folded.layout).eval())
         cases = verification_cases(whole.inputs, whole.sizes)
         if examples is not None:
             cases = (example_case("noise", examples.held_back),)
-        session = open_file(drafts[0], precision)
-        beside = store_reference_of(drafts[0], session, whole, cases, precision)
+        session = open_file(draft, precision)
+        beside = store_reference_of(draft, session, whole, cases, precision)
+        made = exporter.written(work / "attention")
         with publication(work) as moves:
             # The file that later runs look for comes last.
-            for draft in (*([] if beside is None else [beside]), *reversed(drafts)):
-                moves.put(draft.name)
-    return folder / drafts[0].name
+            for each in (*([] if beside is None else [beside]), *reversed(made)):
+                moves.put(each.name)
+    return folder / draft.name

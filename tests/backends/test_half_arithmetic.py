@@ -10,13 +10,16 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from slide_deploy.backends.onnxruntime.half_arithmetic import (
-    content_in_float32,
+    file_in_float32,
     has_float16,
     with_rounding,
 )
 from slide_deploy.backends.opening import open_exactly
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import read_graph
+
+# The folder of external data of models that have none.
+NO_DATA = Path()
 
 
 def model(*nodes: onnx.NodeProto, size: int, **weights: np.ndarray) -> onnx.ModelProto:
@@ -59,7 +62,7 @@ def test_every_number_is_rounded_as_numpy_does() -> None:
     file = model(to_half("x", "h"), to_float("h", "y"), size=numbers.size)
     with np.errstate(over="ignore"):
         wanted = numbers.astype(np.float16).astype(np.float32)
-    assert np.array_equal(run(with_rounding(file), numbers), wanted, equal_nan=True)
+    assert np.array_equal(run(with_rounding(file, NO_DATA), numbers), wanted, equal_nan=True)
 
 
 @pytest.fixture
@@ -81,12 +84,14 @@ def test_an_overflow_that_the_cpu_hides_shows_with_the_rounding(
 ) -> None:
     x = np.array([[1.0, 10.0, -20.0]], np.float32)
     assert np.isfinite(run(overflowing, x)).all()
-    assert np.array_equal(np.isfinite(run(with_rounding(overflowing), x)), [[True, False, False]])
+    assert np.array_equal(
+        np.isfinite(run(with_rounding(overflowing, NO_DATA), x)), [[True, False, False]]
+    )
 
 
 def test_a_float16_file_is_recognised(overflowing: onnx.ModelProto) -> None:
     assert has_float16(overflowing)
-    assert not has_float16(with_rounding(overflowing))
+    assert not has_float16(with_rounding(overflowing, NO_DATA))
 
 
 def test_a_float16_file_is_computed_in_float32_as_a_reference(
@@ -169,7 +174,7 @@ def test_control_flow_runs_in_its_own_types(overflowing: onnx.ModelProto, tmp_pa
     overflowing.graph.node[3].input[0] = "chosen"
     path = tmp_path / "half.onnx"
     onnx.save(overflowing, path)
-    assert content_in_float32(path) is None
+    assert file_in_float32(path) is None
     x = np.array([[1.0, 2.0, -3.0]], np.float32)
     (found,) = open_exactly(path, ["float16"])({"x": x}).values()
     np.testing.assert_allclose(found, x, rtol=1e-3)

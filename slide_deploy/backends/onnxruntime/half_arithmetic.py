@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slide_deploy.backends.native_messages import line_of
+from slide_deploy.backends.onnxruntime import large_models
 from slide_deploy.errors import InputError, MissingExtra
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def has_float16(model: "onnx.ModelProto") -> bool:
 
 
 def in_float32(
-    model: "onnx.ModelProto", types: Collection[str] = ("FLOAT16",)
+    model: "onnx.ModelProto", folder: Path, types: Collection[str] = ("FLOAT16",)
 ) -> "onnx.ModelProto":
     """Return a copy of a model that stores and computes in float32 what is of some other types.
 
@@ -56,6 +57,7 @@ def in_float32(
 
     Args:
         model: has no control flow, and no functions that hold such types.
+        folder: the folder of its external data.
         types: names of ONNX element types.
     """
     import onnx
@@ -73,7 +75,7 @@ def in_float32(
     tensors = [attribute.t for attribute in attributes if attribute.HasField("t")]
     for tensor in (*graph.initializer, *tensors):
         if tensor.data_type in others:
-            array = numpy_helper.to_array(tensor).astype(np.float32)
+            array = numpy_helper.to_array(tensor, str(folder)).astype(np.float32)
             tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
     for port in (*graph.input, *graph.output):
         if port.type.tensor_type.elem_type in others:
@@ -81,11 +83,11 @@ def in_float32(
     return wide
 
 
-def content_in_float32(path: Path) -> bytes | None:
-    """Return a file with `OTHER_FLOATS` as one that computes in float32.
+def file_in_float32(path: Path) -> "onnx.ModelProto | None":
+    """Return a file with `OTHER_FLOATS` as a model that computes in float32.
 
     Returns:
-        The new content, or None if the file has control flow.
+        The model, or None if the file has control flow.
 
     Raises:
         InputError: if the file is damaged.
@@ -93,30 +95,30 @@ def content_in_float32(path: Path) -> bytes | None:
     """
     if find_spec("onnx") is None:
         raise MissingExtra("onnx", "onnx")
-    import onnx
     from onnx import inliner
 
     try:
-        model = inliner.inline_local_functions(onnx.load(path))
+        model = inliner.inline_local_functions(large_models.load(path))
         if any(each.HasField("g") for node in model.graph.node for each in node.attribute):
             return None
-        return in_float32(model, OTHER_FLOATS.values()).SerializeToString()
+        return in_float32(model, path.parent, OTHER_FLOATS.values())
     except Exception as error:  # onnx has no base class for its errors
         raise InputError(f"{path} cannot be computed in float32 ({line_of(error)}).") from error
 
 
-def with_rounding(model: "onnx.ModelProto") -> "onnx.ModelProto":
+def with_rounding(model: "onnx.ModelProto", folder: Path) -> "onnx.ModelProto":
     """Return a float32 copy of a float16 model, with the rounding to float16 written out.
 
     Its inputs and outputs are float32 as well. Inputs are not rounded: give numbers of float16.
 
     Args:
         model: has no control flow.
+        folder: the folder of its external data.
     """
     from onnx import TensorProto, helper
 
     types = _types(model)
-    rounded = in_float32(model)
+    rounded = in_float32(model, folder)
     graph = rounded.graph
     nodes = list(graph.node)
     del graph.node[:]

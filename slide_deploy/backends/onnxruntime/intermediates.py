@@ -7,6 +7,7 @@ import numpy as np
 
 from slide_deploy.backends.base import Feeds
 from slide_deploy.backends.native_messages import line_of
+from slide_deploy.backends.onnxruntime import large_models
 from slide_deploy.backends.onnxruntime.half_arithmetic import has_float16, with_rounding
 from slide_deploy.errors import InputError
 
@@ -26,9 +27,9 @@ def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
     import onnxruntime
 
     try:
-        model = onnx.load(path)
+        model = large_models.load(path)
         if has_float16(model):
-            model = with_rounding(model)
+            model = with_rounding(model, path.parent)
         outputs = {output.name for output in model.graph.output}
         for node in model.graph.node:
             for name in node.output:
@@ -38,7 +39,8 @@ def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
         options.log_severity_level = 3
         level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.graph_optimization_level = level
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, **_CPU)
+        with large_models.openable(model, path.parent, options) as content:
+            session = onnxruntime.InferenceSession(content, options, **_CPU)
         names = [output.name for output in session.get_outputs()]
         given = {each.name: feeds[each.name].astype(_dtype(each)) for each in session.get_inputs()}
         values = session.run(names, given)

@@ -10,6 +10,7 @@ from typing import Any
 
 from slide_deploy.backends.base import Configuration, Session, Stage, Target, session_name
 from slide_deploy.backends.native_messages import line_of
+from slide_deploy.backends.onnxruntime import large_models
 from slide_deploy.backends.onnxruntime.half_arithmetic import has_float16, with_rounding
 from slide_deploy.backends.onnxruntime.intermediates import intermediates
 from slide_deploy.backends.onnxruntime.options import session_options
@@ -53,21 +54,19 @@ def _open(path: Path, configuration: Configuration, stage: Stage) -> Session:
         if find_spec("onnx") is None:
             raise MissingExtra("onnx", "onnx")
     with stage("read"):
-        content = _content_with_rounding(path)
+        model = _with_rounding(path)
     options = session_options(PROVIDER, configuration)
     with stage("compile"):
-        session = open_session(PROVIDER, path, configuration, options, content)
-    name = session_name(CPU.target, "float32" if content is None else "float16")
+        session = open_session(PROVIDER, path, configuration, options, model)
+    name = session_name(CPU.target, "float32" if model is None else "float16")
     return session_of(name, PROVIDER, path, session, configuration, options)
 
 
-def _content_with_rounding(path: Path) -> bytes | None:
-    """Return the file with its rounding written out, or None if it holds no float16."""
-    import onnx
-
+def _with_rounding(path: Path) -> Any:
+    """Return the file as a model with its rounding written out; None if it holds no float16."""
     try:
-        model: Any = onnx.load(path)
-        return with_rounding(model).SerializeToString() if has_float16(model) else None
+        model = large_models.load(path)
+        return with_rounding(model, path.parent) if has_float16(model) else None
     except Exception as error:  # onnx has no base class for its errors
         raise InputError(
             f"{path} does not load on {PROVIDER.target} ({line_of(error)})."

@@ -6,6 +6,7 @@ nothing and allocates as little as the runtime allows.
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -25,8 +26,9 @@ from slide_deploy.backends.base import (
 )
 from slide_deploy.backends.inputs import random_arrays, sized
 from slide_deploy.backends.native_messages import line_of
-from slide_deploy.backends.onnxruntime.half_arithmetic import OTHER_FLOATS, content_in_float32
+from slide_deploy.backends.onnxruntime.half_arithmetic import OTHER_FLOATS, file_in_float32
 from slide_deploy.backends.onnxruntime.intermediates import intermediates
+from slide_deploy.backends.onnxruntime.large_models import openable
 from slide_deploy.backends.onnxruntime.options import (
     provider_options,
     reported,
@@ -106,8 +108,8 @@ def _open_exactly(
     require()
     configuration = replace(configuration, options=_UNOPTIMISED)
     options = session_options(provider, configuration)
-    content = None if OTHER_FLOATS.keys().isdisjoint(dtypes) else content_in_float32(path)
-    session = open_session(provider, path, configuration, options, content)
+    model = None if OTHER_FLOATS.keys().isdisjoint(dtypes) else file_in_float32(path)
+    session = open_session(provider, path, configuration, options, model)
     name = session_name(provider.target)
     return session_of(name, provider, path, session, configuration, options)
 
@@ -184,7 +186,7 @@ def open_session(
     path: Path,
     configuration: Configuration,
     options: Any,
-    content: bytes | None = None,
+    model: Any = None,
 ) -> Any:
     """Return a session of the library that runs on the provider.
 
@@ -193,7 +195,7 @@ def open_session(
         path: of the file.
         configuration: of the session.
         options: of the session.
-        content: bytes of a model to run instead of the file.
+        model: an ``onnx.ModelProto`` to run instead of the file. It may be changed.
 
     Raises:
         InputError: if the provider runs none of it. ONNX Runtime would silently use the CPU.
@@ -210,9 +212,11 @@ def open_session(
     if provider.library_name != _CPU:
         providers.append((_CPU, {}))
     try:
-        session = onnxruntime.InferenceSession(
-            path if content is None else content, options, providers, enable_fallback=0
-        )
+        with ExitStack() as stack:
+            content: bytes | Path = path
+            if model is not None:
+                content = stack.enter_context(openable(model, path.parent, options))
+            session = onnxruntime.InferenceSession(content, options, providers, enable_fallback=0)
     except Exception as error:  # onnxruntime has no base class for its own errors
         raise InputError(
             f"{path} does not load on {provider.target} ({line_of(error)})."
