@@ -89,6 +89,10 @@ def test_both_files_are_the_same_each_time_and_compute_what_one_file_does(
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     whole, apart = (tmp_path / folder / "test.onnx" for folder in ("whole", "one"))
     assert np.array_equal(outputs(whole), outputs(apart))
+    with lowered():
+        inside = [values_of(path, {"image": noise(16)[:1]}) for path in (whole, apart)]
+    assert len(inside[0]) > 20 and inside[0].keys() == inside[1].keys()
+    assert all(np.array_equal(value, inside[1][name]) for name, value in inside[0].items())
     assert not outside(whole) and len(outside(apart)) > 3
 
 

@@ -12,14 +12,16 @@ from pathlib import Path
 from tests.faults import injections
 from tests.faults.judging import Tally, tree
 from tests.faults.row import MODEL, NEW, Row, export, formats, moments, next_run, old_and_new
-from tests.faults.running import Running, run
+from tests.faults.running import Fault, Running, run
 
 SIGNALS = {signal.SIGKILL: "SIGKILL", signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 
-def ended_at_each_change(number: signal.Signals, format: str, tally: Tally, here: Path) -> None:
+def ended_at_each_change(
+    number: signal.Signals, format: str, tally: Tally, here: Path, *faults: Fault
+) -> None:
     """Before each change in the output folder while new files take the places of old ones."""
-    old, new, _ = old_and_new(here, format)
+    old, new, _ = old_and_new(here, format, *faults)
     states = here / "states"
     fault = injections.at_each_change(here / "out", states, number, "planned")
     run(export(format, "out", *NEW, "--force"), here, fault)
@@ -27,6 +29,14 @@ def ended_at_each_change(number: signal.Signals, format: str, tally: Tally, here
     tally.expect(len(steps) > 10, f"only {len(steps)} changes were seen")
     for path in steps:
         _judge_state(tally, here, path, number, format, (old, new))
+
+
+def ended_where_a_file_goes(tally: Tally, here: Path) -> None:
+    """The old weights have a file of their own, which the new ones do not need."""
+    module = "slide_deploy.backends.onnxruntime.large_models"
+    small = injections.replaced(module, "LARGEST", lambda _: 1000)
+    ended_at_each_change(signal.SIGKILL, "onnx", tally, here, small)
+    tally.expect(any("onnx.data" in each.name for each in (here / "states/0").iterdir()), "one")
 
 
 def _judge_state(
@@ -290,6 +300,14 @@ def rows() -> tuple[Row, ...]:
         )
         for format in several
     ]
+    found.append(
+        Row(
+            "SIGKILL before each change",
+            "export onnx over two files",
+            ended_where_a_file_goes,
+            "slow",
+        )
+    )
     for format in installed:
         for number, times in ((signal.SIGKILL, 100), (signal.SIGINT, 25), (signal.SIGTERM, 25)):
             found += [

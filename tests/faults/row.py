@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from tests.faults.judging import Tally, Tree, tree
-from tests.faults.running import Ended, run
+from tests.faults.running import Ended, Fault, run
 from tests.support import GOLDEN
 
 MODEL = GOLDEN / "slide_swin_nano.pth"
@@ -44,12 +44,17 @@ def export(format: str, out: object = "out", *more: object) -> tuple[object, ...
     return ("export", MODEL, "--to", format, "--out", out, "-q", *more)
 
 
-def old_and_new(here: Path, format: str) -> tuple[Tree, Tree, Ended]:
+def old_and_new(here: Path, format: str, *faults: Fault) -> tuple[Tree, Tree, Ended]:
     """Put an old export into ``here/out``; what it is, what a new one makes of it, and how.
 
     The two differ in every file.
+
+    Args:
+        here: a folder.
+        format: of both.
+        faults: of the old export.
     """
-    done = run(export(format), here)
+    done = run(export(format), here, *faults)
     assert done.code == 0, done.said
     (here / "apart").mkdir()
     new = run(export(format, "out", *NEW, "--force"), here / "apart")
