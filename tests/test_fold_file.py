@@ -227,7 +227,7 @@ def test_a_file_is_no_trained_network_for_evaluate(run: Run, tmp_path: Path) -> 
     assert code == 0, err
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_attentions_of_a_file_are_tuned(run: Run, tmp_path: Path) -> None:
     table = tmp_path / "table.json"
     code, _, err = run(
@@ -239,7 +239,7 @@ def test_attentions_of_a_file_are_tuned(run: Run, tmp_path: Path) -> None:
     assert entry["target"] == "onnxruntime:cpu"
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_network_that_is_read_twice_is_the_same(run: Run, tmp_path: Path) -> None:
     first, second = tmp_path / "first.onnx", tmp_path / "second.onnx"
     assert run("fold", branched(), "-o", first, "--quiet")[0] == 0

@@ -42,6 +42,7 @@ def deployable_of(
     output_names: Sequence[str] = (),
     open_sizes: Mapping[str, Mapping[int, str]] | None = None,
     dynamic_batch: bool = False,
+    takes_over: bool = False,
 ) -> Deployable:
     """Create a record of a module.
 
@@ -56,11 +57,14 @@ def deployable_of(
         open_sizes: names of the sizes to leave open, by input and axis:
             ``{"image": {0: "batch", 2: "height", 3: "width"}}``.
         dynamic_batch: leave the first size of every input open.
+        takes_over: record the module itself instead of a copy, which saves memory. Nothing else may
+            use it, and a run must not change it.
 
     Raises:
         InputError: if the module cannot be copied or run, or a name does not fit.
     """
-    own = own_copy(model, name).cpu().float().requires_grad_(False)
+    own = model.eval() if takes_over else own_copy(model, name)
+    own = own.cpu().float().requires_grad_(False)
     name = name or type(own).__name__
     args, kwargs = arguments_of(own, inputs, name)
     leaves, spec = pytree.tree_flatten((args, kwargs))
@@ -77,7 +81,7 @@ def deployable_of(
     found = _with_open_sizes(found, open_sizes or {}, dynamic_batch)
     constants = tuple(None if place in places else leaf for place, leaf in enumerate(leaves))
     call = NetworkCall(spec, constants, places, ())
-    scratch = copied(own)  # a module may change its buffers when it runs
+    scratch = own if takes_over else copied(own)  # a module may change its buffers when it runs
     trial = run_trial(scratch, call, found, name)
     found = with_values(Network(scratch, trial.call), found)
     del scratch

@@ -150,14 +150,19 @@ def parts_of(model: Any) -> GraphParts:
 
 
 def _constant(name: str, stored: Any) -> Any:
+    import onnx_ir
+
     try:
         array = array_of(stored)
     except InputError as error:
         raise UnsupportedOperatorError(f"{name} cannot be read: {error}") from error
     if is_host(array):
         return array
+    if isinstance(stored, onnx_ir.ExternalTensor):
+        # To change a weight in a mapped file would end the process.
+        return torch.from_numpy(array.copy())
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a mapped file cannot be written to, and nothing writes
+        warnings.simplefilter("ignore")  # the bytes of a message are not writeable for numpy
         return torch.from_numpy(array)
 
 

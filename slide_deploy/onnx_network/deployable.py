@@ -89,6 +89,7 @@ def _deployable(path: Path, inputs: Sequence[str], option: str) -> Deployable:
         input_names=names,
         output_names=list(parts.outputs),
         open_sizes={name: each.open(given) for name, each in zip(names, declared, strict=True)},
+        takes_over=True,
     )
     origin = Origin(
         name=str(path),

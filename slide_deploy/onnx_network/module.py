@@ -1,7 +1,6 @@
 """An ONNX graph as a PyTorch module."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,17 +67,6 @@ class OnnxModule(nn.Module):
         self.inputs, self.outputs, self.steps = tuple(inputs), tuple(outputs), tuple(steps)
         self.host, self.held = dict(host), dict(held)
         self._last = _last_uses(self.steps, self.outputs)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "OnnxModule":
-        """Return a copy that shares all numbers with this module, as neither ever changes them."""
-        for tensor in (*self.parameters(), *self.buffers()):
-            alias = tensor.detach()
-            is_parameter = isinstance(tensor, nn.Parameter)
-            memo.setdefault(id(tensor), nn.Parameter(alias, False) if is_parameter else alias)
-        copy = type(self).__new__(type(self))
-        memo[id(self)] = copy
-        copy.__dict__.update(deepcopy(self.__dict__, memo))
-        return copy
 
     def forward(self, *tensors: Tensor) -> Any:
         """Run the graph on its inputs, and return its output or a tuple of its outputs."""

@@ -10,6 +10,7 @@ import slide_deploy
 from slide_deploy import InputError
 from slide_deploy.backends import open_file
 from slide_deploy.testing import assert_parity
+from tests.onnx_network.optimisers import with_external_data
 from tests.written_elsewhere import Plain, branched, write
 
 IMAGE = np.random.default_rng(0).standard_normal((1, 3, 16, 16)).astype(np.float32)
@@ -26,6 +27,19 @@ def test_a_loaded_file_has_the_inputs_and_outputs_of_the_file() -> None:
     assert network.outputs == ("answer",)
     found = network.model(torch.from_numpy(IMAGE))
     torch.testing.assert_close(found, expected(), rtol=1e-5, atol=1e-6)
+
+
+def test_weights_of_a_loaded_file_may_be_changed_wherever_they_lie(tmp_path: Path) -> None:
+    """A mapped file cannot be written to: the attempt would end the process."""
+    path = tmp_path / "model.onnx"
+    with_external_data(branched(), path)
+    stored = (tmp_path / "weights.bin").read_bytes()
+    network = slide_deploy.load(path)
+    with torch.no_grad():
+        for parameter in network.model.parameters():
+            parameter.add_(1)
+        assert not torch.equal(network.model(torch.from_numpy(IMAGE)), expected())
+    assert (tmp_path / "weights.bin").read_bytes() == stored
 
 
 def test_sizes_that_a_file_leaves_open_are_an_argument_of_load(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "python.md").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_every_snippet_runs(tmp_path: Path) -> None:
     snippets = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert len(snippets) == PAGE.count("```") // 2 >= 8

@@ -17,7 +17,7 @@ from tests.backends.files import bound
 from tests.mutants.bytes_damage import replaced
 
 NAMES = [
-    pytest.param(target.name, marks=pytest.mark.slow)
+    pytest.param(target.name, marks=pytest.mark.full)
     if target.name == "torch:cpu-compiled"
     else target.name
     for target in TARGETS

@@ -64,7 +64,7 @@ def test_unusable_evaluations_are_refused(data: Path, tmp_path: Path) -> None:
         read_accuracies([first, second])
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_bench_and_report_plot_evaluated_accuracies(
     run, tmp_path: Path, short_warm_up: None
 ) -> None:

@@ -55,7 +55,7 @@ def blocks_answer(golden: Golden) -> list[np.ndarray]:
     ("name", "dynamic_batch", "formats"),
     [
         ("slide_swin_nano", False, ("onnx",)),
-        pytest.param("slide_swin_nano_shifted", True, FORMATS, marks=pytest.mark.slow),
+        pytest.param("slide_swin_nano_shifted", True, FORMATS, marks=pytest.mark.full),
         pytest.param("slide_swin_nano", False, ("openvino", "coreml"), marks=pytest.mark.full),
     ],
 )

@@ -24,7 +24,7 @@ SHIFTED = GOLDEN / "slide_swin_nano_shifted.pth"
 @pytest.mark.parametrize(
     ("path", "size", "options", "dynamic_batch", "formats"),
     [
-        pytest.param(SHIFTED, (256, 128), {}, True, FORMATS, marks=pytest.mark.slow),
+        pytest.param(SHIFTED, (256, 128), {}, True, FORMATS, marks=pytest.mark.full),
         pytest.param(
             NANO, (128, 192), {"keep_windows": True}, False, FORMATS, marks=pytest.mark.full
         ),

@@ -48,7 +48,7 @@ def test_damaged_files_are_refused_or_read(name: str) -> None:
     ],
 )
 def test_damaged_files_of_every_kind_are_refused_or_read(reader: Reader) -> None:
-    tried(reader, 120)
+    tried(reader, 60)
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def test_a_file_without_a_census_must_be_exported_again(exported: Files) -> None
     assert "Export it again with this version of slide-deploy" in violation.remedy
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_heads_of_one_feature(tmp_path: Path) -> None:
     """The matmuls of the form flat then have a row or a column, which is a matrix as well."""
     files = export(random_swin(num_heads=(8, 2, 4)), tmp_path, lowering=Lowering("flat"))

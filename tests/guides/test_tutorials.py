@@ -59,6 +59,7 @@ def test_to_an_iphone(run: Any, clone: Path) -> None:
     assert description.input[0].type.WhichOneof("Type") == "imageType"
 
 
+@pytest.mark.full
 def test_to_android_by_litert(run: Any, clone: Path) -> None:
     from ai_edge_litert.interpreter import Interpreter
 

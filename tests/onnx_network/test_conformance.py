@@ -68,7 +68,7 @@ def test_an_operator_computes_what_the_standard_says(operator: str, tmp_path: Pa
     check([case for case in cases() if case.operators == {operator}], tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_functions_of_the_standard_compute_what_their_operators_do(tmp_path: Path) -> None:
     chosen = [case for case in cases() if case.can_be_read and len(case.operators) > 1]
     assert len(chosen) > 300

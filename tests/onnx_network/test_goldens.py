@@ -32,11 +32,11 @@ FROM_13 = {"slide_swin_nano_shifted", *families.NAMES}
 
 
 def _trials() -> Iterator[Any]:
-    """Yield every checkpoint with every writer; the slow tests meet every third checkpoint once."""
+    """Yield every checkpoint with every writer; the slow tests meet every sixth checkpoint once."""
     for place, name in enumerate(GOLDENS):
         writers = [each for each in WRITERS if each.opset >= 13 or name not in FROM_13]
         for turn, writer in enumerate(writers):
-            is_slow = place % 3 == 0 and turn == (4 * place) % len(writers)
+            is_slow = place % 6 == 0 and turn == (4 * place) % len(writers)
             marks = [pytest.mark.slow if is_slow else pytest.mark.full]
             is_quick = (name, writer) == QUICK
             yield pytest.param(name, writer, id=f"{name}-{writer}", marks=() if is_quick else marks)

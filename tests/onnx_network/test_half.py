@@ -43,7 +43,7 @@ def _ends(path: Path) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize(
-    "writer", [pytest.param(WRITERS[0]), pytest.param(WRITERS[1], marks=pytest.mark.slow)]
+    "writer", [pytest.param(WRITERS[0]), pytest.param(WRITERS[1], marks=pytest.mark.full)]
 )
 def test_a_file_in_float16_keeps_its_types(writer: Writer, tmp_path: Path) -> None:
     path = _halved(writer)

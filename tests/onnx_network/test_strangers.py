@@ -65,6 +65,14 @@ def counted(paths: Iterable[Path], folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.slow
+def test_some_files_of_packages_are_copied_or_refused(tmp_path: Path) -> None:
+    chosen = [path for path in from_packages() if "light" not in path.parent.name][::15]
+    counts = counted(chosen, tmp_path)
+    assert counts["copied"] > 7
+    assert sum(counts.values()) == len(chosen)
+
+
+@pytest.mark.full
 def test_all_files_of_packages_are_copied_folded_or_refused(tmp_path: Path) -> None:
     counts = counted(from_packages(), tmp_path)
     # DenseNet, Inception, ResNet and ShuffleNet have normalisations behind convolutions.

@@ -224,7 +224,7 @@ def test_a_bench_without_measurements_keeps_the_older_result(tmp_path: Path) -> 
     assert (tmp_path / "run.json").read_text() == "an older result"
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_ctrl_c_while_calibrating_does_not_go_on_to_the_race(tmp_path: Path) -> None:
     bench = ("bench", steady(tmp_path), "--target", SCRIPTED, *SHORT_ROUNDS, "--calibrate")
     with at_step("calibrate: round 9 ", *bench, cwd=tmp_path) as (process, _):

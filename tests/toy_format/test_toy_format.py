@@ -120,7 +120,7 @@ def test_check_passes_and_the_rules_see_damage(run, toy: Path, tmp_path: Path) -
     assert "SD002" in rules(sizes)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_inspect_counts_what_it_counts_of_the_same_model_in_another_format(run, toy: Path) -> None:
     code, out, err = run("inspect", toy, "--json", "-")
     assert code == 0, err

@@ -94,7 +94,7 @@ def test_a_file_may_lose_accuracy_within_its_limit(
     assert len(found) == bool(sentence) and sentence in "".join(found)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_page_has_a_row_for_each_file(tmp_path: Path, capsys) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{GeneratedPage(page, command.COMMAND).begin}\n"

@@ -70,7 +70,7 @@ KNOWN = {
     "format",
     [
         pytest.param("onnx", marks=pytest.mark.full),
-        pytest.param("openvino", marks=pytest.mark.slow),
+        pytest.param("openvino", marks=pytest.mark.full),
     ],
 )
 def test_the_commands_write_race_and_show(tmp_path: Path, format: str, capsys) -> None:

@@ -72,10 +72,7 @@ def wrong_in_answers() -> list[Mutant]:
 
 @pytest.mark.parametrize(
     "turn",
-    [
-        pytest.param(turn, marks=pytest.mark.full if turn else pytest.mark.slow)
-        for turn in range(TURNS)
-    ],
+    [pytest.param(turn, marks=pytest.mark.full) for turn in range(TURNS)],
 )
 def test_no_mutant_gets_a_figure(
     browser: Any, mutant: Callable[[str], Path], nano: Path, turn: int
@@ -117,7 +114,7 @@ def test_the_page_uses_the_requested_threads(browser: Any, small: Path) -> None:
     assert found.rounds and "2 threads" in text
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_software_webgpu_is_verified_and_timed_if_it_is_correct(
     browser: Any, tmp_path: Path
 ) -> None:

@@ -179,7 +179,7 @@ def test_other_open_sizes_are_refused(tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_feature_maps_of_all_stages(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     np.savez(tmp_path / "set.npz", image=random.standard_normal((12, 3, 32, 32)).astype("f4"))

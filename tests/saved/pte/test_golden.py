@@ -6,8 +6,8 @@ import pytest
 from tests.families.golden import NAMES, family_golden
 from tests.support import answers, exported, golden_swin
 
-# Two families whose other attentions are neither windows nor pooled.
-SHORT = ["slide_cswin_nano", "slide_nat_nano"]
+# A family whose other attentions are neither windows nor pooled.
+SHORT = ["slide_nat_nano"]
 LONG = [name for name in NAMES if name not in SHORT]
 
 
