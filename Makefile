@@ -102,9 +102,15 @@ devices: $(DEVICES)/.installed
 	OMP_NUM_THREADS=1 $(DEVICES)/bin/python -m pytest -n $(JOBS) --dist worksteal \
 		-m "devices and not full"
 
-# Half an hour, so that continuous integration leaves it out.
-coverage: $(VENV)/.installed
-	$(PYTEST) -m "not full and not devices" --cov --cov-report=term --cov-fail-under=90
+# Close to an hour, so that continuous integration leaves it out.
+coverage: $(DEVICES)/.installed
+	rm -f .coverage
+	$(PYTEST) -m "not full and not devices" --cov --cov-report=
+	OMP_NUM_THREADS=1 $(DEVICES)/bin/python -m pytest -n $(JOBS) --dist worksteal \
+		-m "devices and not full" --cov --cov-append --cov-report=
+	mkdir -p build
+	$(BIN)/python -m coverage json -q -o build/coverage.json
+	$(BIN)/python -m tests.covered build/coverage.json
 
 # Rarely finds more than the above, which meets whatever is paired here with something else.
 full: $(DEVICES)/.installed

@@ -10,7 +10,6 @@ from exporters.plain import plain_dict
 from exporters.price import Price
 from slide_deploy.errors import CheckFailed, InputError
 from slide_deploy.folding.model import Certificate
-from slide_deploy.formats import format_named
 from slide_deploy.graph_checks import Policy, Violation
 from slide_deploy.images.description import AS_TRAINED, Preprocessing
 from slide_deploy.lowerings import DEFAULT_LOWERING, FileChooser, Lowering
@@ -124,16 +123,6 @@ class ExportedFile:
     def is_kept(self) -> bool:
         """Whether the file is published: it passed, or is unproven on request and valid."""
         return self.passed or (bool(self.unproven) and self.is_valid)
-
-    @property
-    def apart(self) -> str:
-        """Which files belong together because one cannot hold all weights, a sentence; or empty."""
-        suffix = format_named(self.format).weights_apart
-        names = [path.name for path in self.paths if suffix and path.name.endswith(suffix)]
-        return "".join(
-            f"{name} holds the weights of {self.paths[0].name}: keep the two in one folder"
-            for name in names
-        )
 
     @property
     def verifications(self) -> tuple[Verification, ...]:

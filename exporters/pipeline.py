@@ -5,7 +5,7 @@ pass are moved out (``slide_deploy.files.publishing``), so a final name never ha
 file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -131,7 +131,7 @@ def export(
                     *deployable.origin.remarks,
                     *reference.remarks,
                     *(() if calibration is None else calibration.remarks),
-                    *(each.apart for each in files if each.apart),
+                    *_files_apart(files),
                 ),
             )
             content = manifest_of(deployable, options, result, reference.dtype, others, calibration)
@@ -192,6 +192,16 @@ def _publish(
     if written.reference is not None:
         moves.put(written.reference.name)
     return written
+
+
+def _files_apart(files: Sequence[ExportedFile]) -> Iterator[str]:
+    """Yield a sentence for each file that holds the weights of another one."""
+    for file in files:
+        suffix = format_named(file.format).weights_apart
+        for path in file.paths:
+            if suffix and path.name.endswith(suffix):
+                main = file.paths[0].name
+                yield f"{path.name} holds the weights of {main}: keep the two in one folder"
 
 
 def _at(out: Path, file: ExportedFile) -> ExportedFile:

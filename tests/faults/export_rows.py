@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.faults import injections
 from tests.faults.judging import Tally, tree
-from tests.faults.row import MODEL, NEW, Row, export, formats, moments, next_run, old_and_new
+from tests.faults.row import NEW, Row, export, formats, model, moments, next_run, old_and_new
 from tests.faults.running import Fault, Running, run
 
 SIGNALS = {signal.SIGKILL: "SIGKILL", signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
@@ -243,7 +243,7 @@ def clock_jumps(tally: Tally, here: Path) -> None:
 def two_at_once(same: bool, tally: Tally, here: Path) -> None:
     """Two exports begin with an empty folder and publish together."""
     second = here / "second.pth"
-    shutil.copy(MODEL, second)
+    shutil.copy(model(), second)
     first_call = export("onnx", "out")
     other = first_call if same else ("export", second, *first_call[2:])
     for _ in range(3):
@@ -258,7 +258,7 @@ def two_at_once(same: bool, tally: Tally, here: Path) -> None:
         tally.expect(codes == ([0, 2] if same else [0, 0]), str([each.said for each in ends]))
         for each in ends:
             tally.said(each.sentence)
-        stems = {MODEL.stem} if same else {MODEL.stem, "second"}
+        stems = {model().stem} if same else {model().stem, "second"}
         names = {"manifest.json"} | {
             f"{stem}.onnx{end}" for stem in stems for end in ("", ".reference.safetensors")
         }

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from tests.faults.judging import Tally, Tree, tree
-from tests.faults.row import MODEL, NEW, Row, export
+from tests.faults.row import NEW, Row, export, model
 from tests.faults.running import run
 
 
@@ -13,7 +13,7 @@ def _named(here: Path, stem: str) -> Path:
     """The network under another name."""
     path = here / "given" / f"{stem}.pth"
     path.parent.mkdir(exist_ok=True)
-    shutil.copy(MODEL, path)
+    shutil.copy(model(), path)
     return path
 
 
@@ -34,7 +34,7 @@ def _refused(tally: Tally, here: Path, arguments: tuple[object, ...], *said: str
 
 
 def _same_but_named(whole: Tree, stem: str) -> set[str]:
-    return {name.replace(MODEL.stem, stem) for name in whole}
+    return {name.replace(model().stem, stem) for name in whole}
 
 
 def readable(tally: Tally, here: Path) -> None:
@@ -82,7 +82,7 @@ def links(tally: Tally, here: Path) -> None:
     """Links stay what they are, and what they lead to is replaced."""
     run(export("onnx", "apart", *NEW), here)
     new = tree(here / "apart")
-    name = f"{MODEL.stem}.onnx"
+    name = f"{model().stem}.onnx"
     for kind in ("folder", "file", "dangling", "directory", "chain"):
         place = here / kind
         out, far = place / "out", place / "far"
@@ -120,7 +120,7 @@ def loops(tally: Tally, here: Path) -> None:
     (here / "to-file").symlink_to("file")
     _refused(tally, here, export("onnx", "to-file"), "check --out")
     run(export("onnx", "out"), here)
-    path = here / "out" / f"{MODEL.stem}.onnx"
+    path = here / "out" / f"{model().stem}.onnx"
     path.unlink()
     path.symlink_to(path.name)
     _refused(tally, here, export("onnx", "out", "--force"), "leads to itself: remove it")

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import torch
+
 from tests.faults.judging import Tally, Tree, tree
 from tests.faults.running import Ended, Fault, run
-from tests.support import GOLDEN
+from tests.shared import once
+from tests.support import random_swin
 
-MODEL = GOLDEN / "slide_swin_nano.pth"
 Break = Callable[[Tally, Path], None]
 
 
@@ -39,9 +41,23 @@ class Row:
         return f"{self.command}: {self.fault}"
 
 
+def model() -> Path:
+    """A checkpoint of two blocks: the smaller it is, the more faults a minute has."""
+
+    def write(folder: Path) -> Path:
+        network = random_swin(
+            image_size=(16, 16), embed_dim=4, depths=(1, 1), num_heads=(1, 2), num_slide_stages=1
+        )
+        config = {"DATA": {"IMG_SIZE": 16}}
+        torch.save({"model": network.state_dict(), "config": config}, folder / "small.pth")
+        return folder / "small.pth"
+
+    return once("the network of the faults", write)
+
+
 def export(format: str, out: object = "out", *more: object) -> tuple[object, ...]:
     """The arguments of an export of a small network."""
-    return ("export", MODEL, "--to", format, "--out", out, "-q", *more)
+    return ("export", model(), "--to", format, "--out", out, "-q", *more)
 
 
 def old_and_new(here: Path, format: str, *faults: Fault) -> tuple[Tree, Tree, Ended]:
