@@ -68,8 +68,7 @@ REACHED = {
     "slide_deploy/saved/untrusted.py": "onnx",
     "slide_deploy/tuning/store.py": "tuning table",
     # Runtimes' own parsers.
-    "slide_deploy/backends/onnxruntime/intermediates.py": "run onnx",
-    "slide_deploy/backends/onnxruntime/rounded.py": "run onnx",
+    "slide_deploy/backends/onnxruntime/large_models.py": "run onnx",
     "slide_deploy/backends/openvino/intermediates.py": "run openvino",
     "slide_deploy/backends/openvino/network.py": "run openvino",
 }
