@@ -113,7 +113,7 @@ def test_json_is_a_path_in_every_command_and_the_only_text_on_standard_output(
             assert in_file.keys() == on_stdout.keys()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_every_output_is_the_only_text_on_standard_output(run: Run, onnx: Path, scripted) -> None:
     ElementTree.fromstring(run("check", onnx, "--junit", "-")[1])
     assert json.loads(run("check", onnx, "--sarif", "-")[1])["version"] == "2.1.0"

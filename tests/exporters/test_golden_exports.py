@@ -326,7 +326,7 @@ def test_one_shared_projection_is_one_convolution(tmp_path: Path) -> None:
     ("format", "precision"),
     [
         ("openvino", "float16"),
-        pytest.param("coreml", "float16", marks=pytest.mark.slow),
+        pytest.param("coreml", "float16", marks=pytest.mark.full),
         ("coreml", "mixed"),
     ],
 )

@@ -40,7 +40,7 @@ def files() -> Iterator[object]:
                 is_quick = format == turn and number % 3 == number // 3 % 3
                 is_long = number % 4 == 0
                 marks = [pytest.mark.slow if is_long else pytest.mark.full]
-                marks = [] if is_quick else marks
+                marks = [] if is_quick and not mutant.open_batch else marks
             yield pytest.param(mutant, format, id=f"{mutant.name}-{format}", marks=marks)
 
 

@@ -25,6 +25,7 @@ WRITERS = (
     *(Writer("dynamo", opset, BATCHES[opset % 3]) for opset in range(18, 25)),
 )
 QUICK = ("slide_swin_nano_shifted", WRITERS[2])  # open batch
+SLOW = ("slide_pvt_v2_nano", Writer("dynamo", 21))
 
 
 # PyTorch's older exporter writes ``unflatten``, which these networks call, from opset 13 on.
@@ -32,14 +33,14 @@ FROM_13 = {"slide_swin_nano_shifted", *families.NAMES}
 
 
 def _trials() -> Iterator[Any]:
-    """Yield every checkpoint with every writer; the slow tests meet every sixth checkpoint once."""
-    for place, name in enumerate(GOLDENS):
-        writers = [each for each in WRITERS if each.opset >= 13 or name not in FROM_13]
-        for turn, writer in enumerate(writers):
-            is_slow = place % 6 == 0 and turn == (4 * place) % len(writers)
-            marks = [pytest.mark.slow if is_slow else pytest.mark.full]
-            is_quick = (name, writer) == QUICK
-            yield pytest.param(name, writer, id=f"{name}-{writer}", marks=() if is_quick else marks)
+    """Yield every checkpoint with every writer."""
+    for name in GOLDENS:
+        for writer in WRITERS:
+            if writer.opset >= 13 or name not in FROM_13:
+                marks = {QUICK: [], SLOW: [pytest.mark.slow]}.get(
+                    (name, writer), [pytest.mark.full]
+                )
+                yield pytest.param(name, writer, id=f"{name}-{writer}", marks=marks)
 
 
 @pytest.mark.parametrize(("name", "writer"), list(_trials()))

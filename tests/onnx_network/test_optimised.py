@@ -65,11 +65,11 @@ def _plain(name: str, writer: Writer) -> _Plain:
     return once(("plainly folded", name, writer), fold)
 
 
-def _marks(place: int, turn: int) -> list[pytest.MarkDecorator]:
-    """The quick tests meet two optimisers, the slow ones constants behind other operators."""
-    if place == turn % 2 and CHANGES[turn] in (optimisers.slimmed, optimisers.by_runtime):
+def _marks(place: int, change: Change) -> list[pytest.MarkDecorator]:
+    """The quick tests meet an optimiser, the slow ones another; make full has all of them."""
+    if place == 0 and change is optimisers.slimmed:
         return []
-    is_slow = place == turn % 2 and CHANGES[turn] is optimisers.hidden
+    is_slow = place == 1 and change is optimisers.by_runtime
     return [pytest.mark.slow if is_slow else pytest.mark.full]
 
 
@@ -81,10 +81,10 @@ def _marks(place: int, turn: int) -> list[pytest.MarkDecorator]:
             writer,
             change,
             id=f"{name}-{writer}-{change.__name__}",
-            marks=_marks(place, turn),
+            marks=_marks(place, change),
         )
         for place, (name, writer) in enumerate(FILES)
-        for turn, change in enumerate(CHANGES)
+        for change in CHANGES
     ],
 )
 def test_folds_as_before_the_change(

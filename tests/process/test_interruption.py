@@ -163,7 +163,7 @@ def test_ctrl_c_in_any_step_of_an_export(tmp_path: Path, step: str, formats: str
 
 
 @pytest.mark.parametrize(
-    "delay", [0.3, *(pytest.param(each, marks=pytest.mark.slow) for each in (0.1, 0.6, 1.0))]
+    "delay", [0.3, *(pytest.param(each, marks=pytest.mark.full) for each in (0.1, 0.6, 1.0))]
 )
 def test_ctrl_c_while_libraries_load(tmp_path: Path, delay: float) -> None:
     """torch aborts the process if loading it is torn."""
@@ -192,7 +192,7 @@ def steady(folder: Path, script: str = "noisy") -> str:
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.full)],
 )
 def test_bench_keeps_what_was_measured_and_ends_its_workers(
     tmp_path: Path, number: signal.Signals, code: int
