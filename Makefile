@@ -18,7 +18,7 @@ help:
 	@echo "make test    lint, check types and run the tests that tell whether anything broke"
 	@echo "make test-all  the same, then the long tests: sweeps, full sizes, more mutants"
 	@echo "make full    run every pair of network, form and format, for an hour; see docs/architecture.md"
-	@echo "make coverage  lines and branches that the tests reach, for half an hour; at least 90 %"
+	@echo "make coverage  lines and branches that the tests reach, for an hour; at least 90 % of each"
 	@echo "make mutants damage valid files in every way and print who sees it"
 	@echo "make fuzz    feed 10,000 damaged files to every reader; see docs/security.md"
 	@echo "make faults  let disks fill, processes end and names be odd, and count what is lost"

@@ -1,6 +1,6 @@
 """``python -m tests.covered REPORT``: print what tests cover, and fail below nine tenths.
 
-Lines and branches count apart, unlike in ``coverage report``, which adds them up.
+Lines and branches are counted separately, unlike in ``coverage report``, which adds them up.
 """
 
 import json

@@ -90,7 +90,7 @@ def open_exactly(path: Path, dtypes: Collection[str] = ()) -> Session:
     Args:
         path: of the file.
         dtypes: types of the file's values, if they are known. ONNX Runtime then computes in float32
-            what is float16, bfloat16 or float64.
+            what is float16, bfloat16 or float64, unless the file has control flow.
 
     Raises:
         InputError: if the file is missing, of an unknown kind or cannot be opened.

@@ -151,6 +151,7 @@ class Graph:
         metadata: texts that the exporter stored.
         bound: names that the body of a control-flow node receives from that node.
         functions: operators that the file itself defines.
+        function_dtypes: types that their bodies store or cast to.
         declared: types and shapes of intermediates as the file declares them, by name, if the
             reader computes them itself; the computed ones are in ``values``.
         described_inputs: inputs in the description that the file holds for its callers, apart from
@@ -173,6 +174,7 @@ class Graph:
     metadata: Mapping[str, str]
     bound: frozenset[str] = frozenset()
     functions: tuple[str, ...] = ()
+    function_dtypes: frozenset[str] = frozenset()
     declared: Mapping[str, Value] = field(default_factory=dict)
     described_inputs: tuple[Value, ...] | None = None
     described_outputs: tuple[Value, ...] | None = None
@@ -186,9 +188,10 @@ class Graph:
 
     @cached_property
     def dtypes(self) -> frozenset[str]:
-        """The types of all constants and values."""
+        """The types of all constants and values, and of those in functions as far as known."""
         constants = {each.dtype for each in self.constants.values()}
-        return frozenset(constants | {each.dtype for each in self.values.values()})
+        values = {each.dtype for each in self.values.values()}
+        return frozenset(constants | values | self.function_dtypes)
 
     @cached_property
     def producers(self) -> Mapping[str, Node]:

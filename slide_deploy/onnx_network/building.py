@@ -158,9 +158,8 @@ def _constant(name: str, stored: Any) -> Any:
         raise UnsupportedOperatorError(f"{name} cannot be read: {error}") from error
     if is_host(array):
         return array
-    if isinstance(stored, onnx_ir.ExternalTensor):
-        # To change a weight in a mapped file would end the process.
-        return torch.from_numpy(array.copy())
+    if isinstance(stored, onnx_ir.ExternalTensor) and not array.flags.writeable:
+        array = array.copy()  # to change a weight in a mapped file would end the process
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the bytes of a message are not writeable for numpy
         return torch.from_numpy(array)

@@ -124,7 +124,8 @@ class OnnxModule(nn.Module):
         try:
             return self._results(step, arguments)
         except UnsupportedOperatorError as error:
-            raise UnsupportedOperatorError(f"{step.name} cannot be read: {error}") from error
+            message = f"{step.name} cannot be read: {error}"
+            raise UnsupportedOperatorError(message, error.advice) from error
         except Exception as error:  # any operator on any value: PyTorch raises errors of many kinds
             if torch.compiler.is_exporting():
                 raise

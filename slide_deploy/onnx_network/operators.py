@@ -56,7 +56,8 @@ def refuse_large(sizes: Sequence[Any]) -> None:
     """
     count = math.prod(each for each in sizes if isinstance(each, int))
     if count > _MOST_NUMBERS:
-        raise UnsupportedOperatorError(f"it makes {count:,} numbers, more than {_MOST_NUMBERS:,}")
+        message = f"it makes {count:,} numbers, more than {_MOST_NUMBERS:,}"
+        raise UnsupportedOperatorError(message, "export the network for smaller sizes")
 
 
 def _listed(attributes: Attributes, name: str, value: Any) -> list[Any] | None:

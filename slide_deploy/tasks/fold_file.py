@@ -26,6 +26,7 @@ from slide_deploy.folding.model import Certificate, reparameterize, with_branche
 from slide_deploy.formats import format_named, known_formats
 from slide_deploy.graph_checks import Graph, inspect, read_graph
 from slide_deploy.onnx_network.deployable import deployable_onnx
+from slide_deploy.onnx_network.reading import forget_graphs, read_model
 from slide_deploy.tasks.options import AUTO, read_lowering
 from slide_deploy.verification.verify import verify_file
 
@@ -34,6 +35,7 @@ Progress = Callable[[str], None]
 # Operators without which nothing can be folded: a slide attention has a softmax, and branches are
 # convolutions, normalisations and poolings.
 _FOLDABLE = {"Softmax", "Conv", "BatchNormalization", "AveragePool"}
+_CONTROL_FLOW = {"If", "Loop", "Scan"}
 # Types of inputs and outputs other than the float32 that exporters write.
 _OTHER_FLOATS = {"float16", "float64"}
 _BFLOAT16 = (
@@ -108,7 +110,10 @@ def fold_file(
     refuse_inputs(written, list(parts.values()), "--output")
     precision = precision or _precision(graph)
     operators = {node.operator for node in graph.nodes}
-    can_fold = bool(graph.functions or operators & _FOLDABLE)
+    if graph.functions or operators & _CONTROL_FLOW:  # whose operators are no part of the graph
+        operators = {node.op_type for node in read_model(source).graph}
+        forget_graphs()
+    can_fold = not operators.isdisjoint(_FOLDABLE)
     types = {value.name: value.dtype for value in (*graph.inputs, *graph.outputs)}
     del graph
     refuse_occupied(written, force, "--output")
@@ -145,7 +150,9 @@ def fold_file(
             for path in reversed(paths):  # the model file comes last, because it names the others
                 path.rename(work / path.name)
                 moves.put(path.name)
-    remarks = (*result.remarks, *((_BFLOAT16,) if "bfloat16" in types.values() else ()))
+    remarks = result.remarks
+    if paths and "bfloat16" in types.values():
+        remarks = (*remarks, _BFLOAT16)
     return FoldedFile(output, result.certificate, remarks, result)
 
 
@@ -173,7 +180,9 @@ def _with_types(
         operators=inspect(read_graph(path)).operators,
         verification=verification,
     )
-    return replace(result, files=(file,))
+    # What was remarked about the file is no longer true if it is removed.
+    remarks = result.remarks if verification.passed else network.origin.remarks
+    return replace(result, files=(file,), remarks=remarks)
 
 
 def _precision(graph: Graph) -> str:

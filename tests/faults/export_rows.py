@@ -291,7 +291,7 @@ def rows() -> tuple[Row, ...]:
             f"{SIGNALS[number]} before each change",
             f"export {format}",
             partial(ended_at_each_change, number, format),
-            "slow" if format == "onnx" and number == signal.SIGKILL else "full",
+            "quick" if format == "onnx" and number == signal.SIGKILL else "full",
         )
         for number, several in (
             (signal.SIGKILL, installed),
@@ -322,7 +322,7 @@ def rows() -> tuple[Row, ...]:
                     (times, "hour"),
                 )
             ]
-    sizes = (0, 4096, 40_960, 122_880)
+    sizes = (0, 4096, 16_384, 40_960)
     found += [
         Row(
             f"{len(sizes)} full disks",

@@ -46,7 +46,12 @@ def model() -> Path:
 
     def write(folder: Path) -> Path:
         network = random_swin(
-            image_size=(16, 16), embed_dim=4, depths=(1, 1), num_heads=(1, 2), num_slide_stages=1
+            image_size=(16, 16),
+            embed_dim=4,
+            depths=(1, 1),
+            num_heads=(1, 2),
+            num_slide_stages=1,
+            num_classes=4,
         )
         config = {"DATA": {"IMG_SIZE": 16}}
         torch.save({"model": network.state_dict(), "config": config}, folder / "small.pth")

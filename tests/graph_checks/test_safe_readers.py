@@ -432,6 +432,12 @@ _BOMBS = {
     + " ".join(f"a{turn + 1} = Concat<axis=0>({', '.join([f'a{turn}'] * 8)})" for turn in range(10))
     + " r = Identity(a10)",
 }
+_BOMBS["lists of floats"] = "g = Cast<to=1>(ones) " + _BOMBS["lists of lists"].replace("ones", "g")
+# Lengths that are known only where onnx follows the lists.
+_BOMBS["lists of unknown length"] = (
+    "k = Add(ones, ones) s = ConstantOfShape(k) q = Reshape(x, s) h = Shape(q) "
+    + _BOMBS["lists of lists"].replace("ones", "h")
+)
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["graph", "branch"])

@@ -71,8 +71,8 @@ def test_a_wrong_file_is_never_timed(mutant: Mutant, format: str, tmp_path: Path
     assert timed_on(path, valid.path(format)) == []
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("open_batch", [False, True])
+@pytest.mark.slow
+@pytest.mark.parametrize("open_batch", [False, pytest.param(True, marks=pytest.mark.full)])
 def test_valid_files_are_timed(open_batch: bool, tmp_path: Path) -> None:
     valid = base(open_batch)
     for format, targets in (("onnx", {"onnxruntime:cpu", "openvino:cpu"}), ("openvino", set())):

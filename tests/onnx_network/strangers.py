@@ -30,6 +30,13 @@ _TEXTS = {
             else_branch = g2 () => (float[1,4] e) { e = Neg(x) }
         >
         y = Softmax(z) }""",
+    "a convolution in a branch": """agraph (bool b, float[1,2,5,5] x) => (float[1,2,3,3] y)
+        <float[2,2,3,3] w = {1,2,3,4,5,6,7,8,9, 1,2,3,4,5,6,7,8,9,
+        1,2,3,4,5,6,7,8,9, 1,2,3,4,5,6,7,8,9}>
+        { y = If (b) <
+            then_branch = g1 () => (float[1,2,3,3] t) { t = Conv(x, w) },
+            else_branch = g2 () => (float[1,2,3,3] e) { e = Conv(x, w) }
+        > }""",
     "a loop": """agraph (int64 n, bool c, float[1,4] x) => (float[1,4] y) {
         z = Loop (n, c, x) <
             body = g (int64 i, bool ci, float[1,4] a) => (bool co, float[1,4] r)
@@ -73,6 +80,15 @@ def _function() -> onnx.ModelProto:
     return parser.parse_model(
         _HEAD
         + """agraph (float[1,4] x) => (float[1,4] y) { z = own.Twice(x)  y = Softmax(z) }
+        <domain: "own", opset_import: ["" : 20]> Twice (a) => (b) { b = Add(a, a) }"""
+    )
+
+
+def _open_function() -> onnx.ModelProto:
+    """A size is open, which is no matter to a file without anything to fold."""
+    return parser.parse_model(
+        _HEAD
+        + """agraph (float[1,n] x) => (float[1,n] y) { y = own.Twice(x) }
         <domain: "own", opset_import: ["" : 20]> Twice (a) => (b) { b = Add(a, a) }"""
     )
 
@@ -125,6 +141,7 @@ def _no_operators_imported() -> onnx.ModelProto:
 
 _BUILT: dict[str, Callable[[], onnx.ModelProto]] = {
     "a function": _function,
+    "a function without anything to fold": _open_function,
     "a function that calls itself": _recursive_function,
     "a training graph": _training,
     "sparse weights": _sparse,

@@ -10,8 +10,8 @@ from slide_deploy.tasks.fold_file import fold_file
 from tests.onnx_network.conformance import cases
 from tests.onnx_network.strangers import NAMES, from_packages, write
 
-# Neither can be read as a graph of tensors, or there is something to fold and an operator that
-# cannot be run.
+# They cannot be read as a graph of tensors, or there may be something to fold and the graph has no
+# outputs, or an operator that cannot be run.
 REFUSED = (
     *(
         "no inputs",

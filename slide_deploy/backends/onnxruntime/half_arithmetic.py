@@ -27,7 +27,7 @@ from slide_deploy.errors import InputError, MissingExtra
 if TYPE_CHECKING:
     import onnx
 
-# Floating-point types that reference values are computed without, here and in ONNX.
+# Types that reference values are computed in float32 for: their names here and in ONNX.
 OTHER_FLOATS = {"float16": "FLOAT16", "bfloat16": "BFLOAT16", "float64": "DOUBLE"}
 _DOMAIN, _NAME = "slide_deploy.half", "Rounded"
 # Operators that only move values: their outputs need no rounding.
@@ -51,7 +51,7 @@ def has_float16(model: "onnx.ModelProto") -> bool:
 def in_float32(
     model: "onnx.ModelProto", folder: Path, types: Collection[str] = ("FLOAT16",)
 ) -> "onnx.ModelProto":
-    """Return a copy of a model that stores and computes in float32 what is of some other types.
+    """Return a copy of a model that stores and computes values of the given types in float32.
 
     Its inputs and outputs of those types are float32 as well.
 

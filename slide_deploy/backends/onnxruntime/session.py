@@ -98,7 +98,7 @@ def open_on(provider: Provider, path: Path, configuration: Configuration, stage:
 def _open_exactly(
     provider: Provider, path: Path, configuration: Configuration, dtypes: Collection[str]
 ) -> Session:
-    """Open a file without optimising its graph; all of it runs in float32.
+    """Open a file without optimising its graph; all of it runs in float32 if it has no branches.
 
     Raises:
         InputError: for a file that cannot run there.

@@ -112,9 +112,19 @@ class _Reader:
             metadata={entry.key: entry.value for entry in model.metadata_props},
             bound=frozenset(self._bound),
             functions=tuple(f"{entry.domain}:{entry.name}" for entry in model.functions),
+            function_dtypes=frozenset(self._function_dtypes()),
             declared=declared,
             left_over=tuple(self._left_over()),
         )
+
+    def _function_dtypes(self) -> Iterator[str]:
+        for function in self._model.functions:
+            for node in function.node:
+                for attribute in node.attribute:
+                    if attribute.HasField("t"):
+                        yield type_name(attribute.t.data_type)
+                    elif attribute.name in ("to", "dtype"):
+                        yield type_name(attribute.i)
 
     def _left_over(self) -> Iterator[LeftOver]:
         """Training graphs, which inference runtimes ignore, and unread external data."""

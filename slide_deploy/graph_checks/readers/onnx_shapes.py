@@ -6,10 +6,12 @@ compute. So declared shapes are dropped and inferred again. This happens on a co
 a shape cannot be inferred, the declared one is used.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from slide_deploy.graph_checks.graph import Constant
+from slide_deploy.graph_checks.readers.limits import MAX_RANK
 
 # Prefix of the onnx library's names for sizes that it cannot express through the others.
 UNEXPRESSED = "unk__"
@@ -32,7 +34,7 @@ def inferred_values(model: Any, constants: Mapping[str, Constant]) -> dict[str, 
     try:
         weightless = _without_weights(onnx, model, constants)
         inferred = infer_shapes(weightless)
-        if _listed(onnx, inferred.graph) <= _MOST_LISTED:
+        if _listed(inferred.graph, {}) <= _MOST_LISTED:
             inferred = infer_shapes(weightless, data_prop=True)
     except (InferenceError, RuntimeError, TypeError, ValueError):  # an impossible graph
         return {}
@@ -43,19 +45,39 @@ def inferred_values(model: Any, constants: Mapping[str, Constant]) -> dict[str, 
     }
 
 
-def _listed(onnx: Any, graph: Any) -> int:
-    """Return how many integers the intermediates of a graph list that may hold sizes.
+def _listed(graph: Any, outer: Mapping[str, int]) -> int:
+    """Return an upper limit of the numbers that onnx computes with ``data_prop``.
 
-    With ``data_prop`` onnx computes them all, and a few operators can list more than memory holds.
+    It follows lists through operators, and a few operators can make lists longer than memory holds.
+    A value of one axis is taken for a list. One whose size is unknown has at most as many numbers
+    as the longest input, or as all inputs of a ``Concat`` together.
+
+    Args:
+        graph: a ``GraphProto`` with inferred shapes.
+        outer: limits of the values around it, by name.
     """
-    integers = (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
-    types = [value.type.tensor_type for value in graph.value_info]
-    bodies = [each.g for node in graph.node for each in node.attribute if each.HasField("g")]
-    return sum(
-        each.shape.dim[0].dim_value
-        for each in types
-        if each.elem_type in integers and len(each.shape.dim) == 1
-    ) + sum(_listed(onnx, body) for body in bodies)
+    shapes = {
+        value.name: value.type.tensor_type.shape.dim
+        for value in (*graph.value_info, *graph.output)
+        if value.type.tensor_type.HasField("shape")
+    }
+    limits = {**outer, **{each.name: math.prod(each.dims) for each in graph.initializer}}
+    count = 0
+    for node in graph.node:
+        # Inputs of the graph are unknown; the list of their sizes is as long as their rank.
+        lengths = [limits.get(name, MAX_RANK) for name in node.input]
+        most = sum(lengths) if node.op_type == "Concat" else max(lengths, default=MAX_RANK)
+        for name in node.output:
+            sizes = shapes.get(name)
+            if sizes is None or (len(sizes) == 1 and not sizes[0].HasField("dim_value")):
+                limits[name] = most
+            else:
+                limits[name] = sizes[0].dim_value if len(sizes) == 1 else 1 - min(len(sizes), 1)
+            count += limits[name]
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                count += _listed(attribute.g, limits)
+    return count
 
 
 def _without_weights(onnx: Any, model: Any, constants: Mapping[str, Constant]) -> Any:
