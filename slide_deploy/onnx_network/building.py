@@ -3,7 +3,7 @@
 import itertools
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeGuard
 
@@ -19,7 +19,11 @@ from slide_deploy.onnx_network.module import (
     OnnxModule,
     without_unused,
 )
-from slide_deploy.onnx_network.operators import WEIGHTED, UnsupportedOperatorError
+from slide_deploy.onnx_network.operators import (
+    WEIGHTED,
+    UnsupportedOperatorError,
+    refuse_large,
+)
 from slide_deploy.onnx_network.reading import array_of, attributes_of
 from slide_deploy.onnx_network.windows import is_symmetric, spatial_padding
 
@@ -167,9 +171,13 @@ def _constant(name: str, stored: Any) -> Any:
 
 @torch.no_grad()
 def fold_constants(parts: GraphParts) -> None:
-    """Replace the operators of constants by their results."""
+    """Replace the operators of constants by their results.
+
+    Raises:
+        UnsupportedOperatorError: if the results hold far more numbers than the constants.
+    """
     module = OnnxModule((), (), (), {}, {})
-    kept = []
+    kept, grown = [], 0
     for step in parts.steps:
         constant = [not name or name in parts.constants for name in step.inputs]
         if not all(constant) or not step.inputs or step.layer:
@@ -177,8 +185,14 @@ def fold_constants(parts: GraphParts) -> None:
             continue
         values = [parts.constants.get(name) if name else None for name in step.inputs]
         results = module.results(step, values)
+        grown += max(0, _count(results) - _count(values))
+        refuse_large([grown])
         parts.constants.update(zip(step.outputs, results, strict=False))
     parts.steps = kept
+
+
+def _count(values: Iterable[Any]) -> int:
+    return sum(each.numel() for each in values if isinstance(each, Tensor))
 
 
 def _make_layers(parts: GraphParts) -> None:

@@ -31,8 +31,8 @@ _INTEGERS = {
 }
 # The factors of SELU, alpha and gamma.
 _SELU = (1.6732632423543772, 1.0507009873554805)
-# Largest tensor that an operator may make: 4 GiB in float32.
-_MOST_NUMBERS = 2**30
+# Largest tensor that an operator may make: 1 GiB in float32.
+_MOST_NUMBERS = 2**28
 
 
 class UnsupportedOperatorError(Exception):

@@ -71,6 +71,9 @@ _TEXTS = {
     "a range far too large": """agraph (float[1,4] x) => (float y)
         <int64 a = {0}, int64 b = {50000000000}, int64 c = {1}>
         { r = Range(a, b, c)  f = Cast<to=1>(r)  z = Add(x, f)  y = Softmax(z) }""",
+    "many constants": f"""agraph (float[1,4] x) => (float y) <int64[2] s = {{30000,5000}}>
+        {{ {" ".join(f"c{each} = ConstantOfShape(s)" for each in range(40))}
+        z = Sum(x, {", ".join(f"c{each}" for each in range(40))})  y = Softmax(z) }}""",
     "an input far too large": """agraph (float[1000000,1000000] x) => (float[1000000,1000000] y)
         { y = Softmax(x) }""",
 }

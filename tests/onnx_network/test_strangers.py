@@ -26,6 +26,7 @@ REFUSED = (
     *("a value that nothing computes", "a cycle", "an attribute that is missing"),
     *("random numbers", "results that decide on sizes", "far too large", "an input far too large"),
     *("a function that calls itself", "sparse weights", "data outside its folder"),
+    "many constants",
     *(f"a {each} far too large" for each in ("tile", "pad", "resize", "range")),
     *("no bytes", "a text", "half of a model"),
 )
