@@ -156,8 +156,10 @@ class Exporter:
         return tuple(stem.with_name(stem.name + suffix) for suffix in suffixes)
 
     def written(self, stem: Path) -> tuple[Path, ...]:
-        """Return those of ``paths`` that exist, after writing."""
-        return tuple(path for path in self.paths(stem) if path.exists())
+        """Return the files of ``paths`` after writing: large weights apart only if they exist."""
+        *others, last = self.paths(stem)
+        is_missing = bool(self.record.weights_apart) and not last.exists()
+        return tuple(others) if is_missing else (*others, last)
 
     def published(self, stem: Path) -> tuple[Path, ...]:
         """Return everything that an export may publish: ``paths`` and the reference outputs."""

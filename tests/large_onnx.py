@@ -1,5 +1,6 @@
 """ONNX files in two parts, without weights of 2 GiB."""
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +11,22 @@ from onnx.external_data_helper import uses_external_data
 
 from slide_deploy.backends.onnxruntime import large_models
 
+# Networks whose files the tests write, and the copy that ONNX Runtime opens.
+_STEMS = ("model", "test", "folded", "slide_swin_nano")
+
 
 @contextmanager
 def lowered(limit: int = 1000) -> Iterator[None]:
-    """A block in which a file may hold weights of so many bytes only."""
-    with pytest.MonkeyPatch.context() as patch:
+    """A block in which a file may hold weights of so many bytes only.
+
+    The current folder has other files of the names under which weights are written, because the
+    onnx package looks for them there and refuses to write elsewhere.
+    """
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(large_models, "LARGEST", limit)
+        for stem in _STEMS:
+            (Path(folder) / f"{stem}.onnx.data").touch()
+        patch.chdir(folder)
         yield
 
 

@@ -20,6 +20,7 @@ from exporters.quantisation.examples import Feeds
 from exporters.quantisation.int8_constants import addends_of, to_int8, weights_of
 from exporters.quantisation.onnx_half import halve
 from exporters.quantisation.plan import QuantisationPlan
+from slide_deploy.files.scratch import temporary_folder
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY
 from slide_deploy.graph_checks.weight_widths import float_operators
@@ -57,23 +58,27 @@ def quantise(source: Path, target: Path, plan: QuantisationPlan) -> None:
             return None if feeds is None else dict(feeds)
 
     kinds = ["MatMul", "Gemm", "Conv"]
-    quantize_static(
-        source,
-        target,
-        Reader(),
-        quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=kinds,
-        nodes_to_quantize=list(plan.operators),
-        per_channel=True,
-        # CPUs without VNNI add pairs of products in 16 bits, which overflow with the full range.
-        reduce_range=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        calibrate_method=CalibrationMethod.MinMax,
-        use_external_data_format=apart(source).exists(),
-        extra_options={"OpTypesToExcludeOutputQuantization": kinds, "WeightSymmetric": True},
-    )
-    _rewrite(source, target, dict.fromkeys(addends_of(read_graph(target))))
+    with temporary_folder() as scratch:
+        # ONNX Runtime refuses a name of data that the current folder has, wherever it would write.
+        draft = scratch / f"{scratch.name}.onnx"
+        quantize_static(
+            source,
+            draft,
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=kinds,
+            nodes_to_quantize=list(plan.operators),
+            per_channel=True,
+            # CPUs without VNNI add pairs of products in 16 bits, which overflow with the full
+            # range.
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            use_external_data_format=apart(source).exists(),
+            extra_options={"OpTypesToExcludeOutputQuantization": kinds, "WeightSymmetric": True},
+        )
+        _rewrite(source, draft, dict.fromkeys(addends_of(read_graph(draft))), target)
 
 
 def quantise_weights(source: Path, target: Path, plan: QuantisationPlan) -> None:
@@ -90,16 +95,14 @@ def quantise_weights(source: Path, target: Path, plan: QuantisationPlan) -> None
     _rewrite(source, source, weights | dict.fromkeys(addends_of(graph)), target)
 
 
-def _rewrite(
-    named: Path, content: Path, stored: Mapping[str, int | None], target: Path | None = None
-) -> None:
+def _rewrite(named: Path, content: Path, stored: Mapping[str, int | None], target: Path) -> None:
     """Write a file with some constants as int8, and with the metadata of its source.
 
     Args:
         named: file with the producer, operator sets and metadata of the new file.
         content: file with the graph of the new file.
         stored: names of constants, each with the axis of its scales.
-        target: path to write; None replaces ``content``.
+        target: path to write.
     """
     import onnx
 
@@ -113,11 +116,10 @@ def _rewrite(
     model.graph.name = before.graph.name
     del model.metadata_props[:]
     model.metadata_props.extend(before.metadata_props)
-    written = target or content
-    save(model, written)
-    kept = json.dumps(float_operators(read_graph(written)))
+    save(model, target)
+    kept = json.dumps(float_operators(read_graph(target)))
     model.metadata_props.add(key=FLOAT_OPERATORS_KEY, value=kept)
-    save(model, written)
+    save(model, target)
 
 
 def _stored_once(model: "onnx.ModelProto") -> "onnx.ModelProto":

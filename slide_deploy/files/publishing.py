@@ -8,7 +8,7 @@ import errno
 import os
 import stat
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,12 @@ from slide_deploy.files.moves import carry_out, move_of
 from slide_deploy.process import interruption
 
 
-def refuse_occupied(paths: Sequence[Path], force: bool, option: str = "--out") -> None:
+def refuse_occupied(
+    paths: Sequence[Path],
+    force: bool,
+    option: str = "--out",
+    optional: Collection[Path] = (),
+) -> None:
     """Refuse final names that exist already.
 
     Args:
@@ -27,6 +32,7 @@ def refuse_occupied(paths: Sequence[Path], force: bool, option: str = "--out") -
         force: allow existing files and folders, which will be replaced. Pipes, sockets and devices
             are always refused.
         option: name of the option that chooses the final names, for the message.
+        optional: those of the paths that are removed if no new file has their name.
 
     Raises:
         InputError: a name exists.
@@ -47,7 +53,8 @@ def refuse_occupied(paths: Sequence[Path], force: bool, option: str = "--out") -
                 f"{option}."
             )
         if not force:
-            raise InputError(f"{path} exists: give --force to replace it, or another {option}.")
+            change = "replace or remove" if path in optional else "replace"
+            raise InputError(f"{path} exists: give --force to {change} it, or another {option}.")
 
 
 def refuse_inputs(paths: Iterable[Path], inputs: Sequence[Path], option: str = "--out") -> None:

@@ -116,10 +116,11 @@ def fold_file(
     can_fold = not operators.isdisjoint(_FOLDABLE)
     types = {value.name: value.dtype for value in (*graph.inputs, *graph.outputs)}
     del graph
-    refuse_occupied(written, force, "--output")
+    stale = written[1:] if is_same_format else ()  # the weights of an older file
+    refuse_occupied(written, force, "--output", stale)
     require_names(output.parent, [each.name for each in written], "--output")
     if not can_fold and is_same_format:
-        return _copied(parts, written[1:], output, _EMPTY, (), force)
+        return _copied(parts, stale, output, _EMPTY, (), force)
     progress(f"load {source.name}")
     network = deployable_onnx(source, inputs)
     progress("find what can be folded")
@@ -129,7 +130,7 @@ def fold_file(
     del folded
     remarks = network.origin.remarks
     if is_same_format and not (certificate.folded or certificate.merged):
-        return _copied(parts, written[1:], output, certificate, remarks, force)
+        return _copied(parts, stale, output, certificate, remarks, force)
     network = replace(network, origin=replace(network.origin, stem=output.stem))
     with working_folder(output.parent, "--output") as work:
         options = ExportOptions(
@@ -143,7 +144,7 @@ def fold_file(
             result = _with_types(result, types, network)
         paths = result.files[0].paths
         with publication(work) as moves:
-            refuse_occupied(written if paths else (), force, "--output")
+            refuse_occupied(written if paths else (), force, "--output", stale)
             if paths:
                 for each in written[1:]:
                     moves.clear(each.name)  # the weights of an older file

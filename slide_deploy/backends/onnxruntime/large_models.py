@@ -33,10 +33,10 @@ def load(path: Path) -> "onnx.ModelProto":
     from onnx import external_data_helper as external
 
     model = onnx.load(path, load_external_data=False)
-    if sum(map(_size, model.graph.initializer)) <= LARGEST:
+    if sum(map(_size, _weights(model.graph))) <= LARGEST:
         load_all(model, path.parent)
         return model
-    for tensor in model.graph.initializer:
+    for tensor in _weights(model.graph):
         if external.uses_external_data(tensor) and _size(tensor) <= _SMALL:
             external.load_external_data_for_tensor(tensor, str(path.parent))
             tensor.data_location = onnx.TensorProto.DEFAULT
@@ -52,10 +52,10 @@ def load_all(model: "onnx.ModelProto", folder: Path) -> None:
 
 
 def held_bytes(graph: "onnx.GraphProto") -> int:
-    """Return the bytes of the initialisers that a graph holds itself."""
+    """Return the bytes of the weights that a graph holds itself, those of its nodes included."""
     from onnx.external_data_helper import uses_external_data
 
-    return sum(_size(each) for each in graph.initializer if not uses_external_data(each))
+    return sum(_size(each) for each in _weights(graph) if not uses_external_data(each))
 
 
 @contextmanager
@@ -70,23 +70,42 @@ def openable(model: "onnx.ModelProto", folder: Path, options: Any) -> Iterator[b
     Returns:
         Its bytes, or the path of a temporary file if they do not fit one message.
     """
-    import onnx
+    import onnx_ir
 
     if held_bytes(model.graph) <= LARGEST:
         options.add_session_config_entry(_FOLDER, str(folder))
         yield model.SerializeToString()
         return
     load_all(model, folder)
+    _lift(model.graph)
     with temporary_folder() as scratch:
         path = scratch / "model.onnx"
-        onnx.save(
-            model,
+        # onnx.save refuses a name of data that the current folder has, wherever it would write.
+        onnx_ir.save(
+            onnx_ir.from_proto(model),
             path,
-            save_as_external_data=True,
-            location=f"{path.name}.data",
-            size_threshold=_SMALL,
+            external_data=f"{path.name}.data",
+            size_threshold_bytes=_SMALL,
         )
         yield path
+
+
+def _weights(graph: "onnx.GraphProto") -> "Iterator[onnx.TensorProto]":
+    """Yield the initialisers of a graph and the tensors of its nodes, such as Constant."""
+    yield from graph.initializer
+    for node in graph.node:
+        yield from (each.t for each in node.attribute if each.HasField("t"))
+
+
+def _lift(graph: "onnx.GraphProto") -> None:
+    """Make initialisers of large Constant nodes, whose tensors cannot be stored outside."""
+    for index, node in reversed(list(enumerate(graph.node))):
+        if node.op_type == "Constant" and node.attribute[0].HasField("t"):
+            tensor = node.attribute[0].t
+            if _size(tensor) > _SMALL:
+                tensor.name = node.output[0]
+                graph.initializer.append(tensor)
+                del graph.node[index]
 
 
 def _size(tensor: "onnx.TensorProto") -> int:
