@@ -6,13 +6,18 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 from torch import nn
 
 from exporters import jobs
+from exporters.base import exporter_for
 from exporters.outcome import ExportOptions, ExportResult
 from exporters.pipeline import export
 from slide_deploy.backends import open_file, values_of
+from slide_deploy.backends.onnxruntime.half_arithmetic import file_in_float32
+from slide_deploy.backends.onnxruntime.large_models import openable
 from slide_deploy.backends.opening import open_exactly
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.deployable.trained import deployable_checkpoint
@@ -21,6 +26,7 @@ from slide_deploy.files.companions import files_of
 from slide_deploy.files.hashing import sha256
 from slide_deploy.lowerings import lower
 from tests.large_onnx import lowered, outside
+from tests.onnx_network.optimisers import with_constant_nodes
 from tests.support import Golden, image_network, randomise
 from tests.written_elsewhere import Branched
 
@@ -161,6 +167,40 @@ def test_float16_is_made_of_a_large_file_and_run_as_one(
         one, other = (values_of(path, {"image": image}) for path in (whole, apart))
     assert len(one) > 20 and one.keys() == other.keys()
     assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_float16_weights_in_nodes_are_widened_into_a_second_file(
+    network: Deployable, tmp_path: Path
+) -> None:
+    """The weights take 35 kB in float16 and 70 kB in float32."""
+    exported(network, tmp_path, precision="float16")
+    nodes = tmp_path / "nodes.onnx"
+    with_constant_nodes(tmp_path / "test.onnx", nodes)
+    data = tmp_path / "data.onnx"
+    onnx.save(onnx.load(nodes), data, save_as_external_data=True, convert_attribute=True)
+    image = {"image": noise(16)[:1]}
+    runs = (open_exactly(nodes), partial(values_of, nodes), open_file(nodes, precision="float16"))
+    expected = [run(image) for run in runs]
+    for path, limit in ((nodes, 50_000), (data, 1000)):
+        with lowered(limit):
+            model = file_in_float32(path)
+            with openable(model, path.parent, onnxruntime.SessionOptions()) as content:
+                assert isinstance(content, Path) and len(outside(content)) > 2
+                assert content.stat().st_size < 50_000
+            found = (
+                open_exactly(path)(image),
+                values_of(path, image),
+                open_file(path, precision="float16")(image),
+            )
+        for one, other in zip(found, expected, strict=True):
+            assert one.keys() == other.keys()
+            assert all(np.array_equal(one[name], other[name]) for name in other)
+
+
+def test_only_the_weights_apart_may_be_missing(tmp_path: Path) -> None:
+    written = {name: exporter_for(name).written(tmp_path / "a") for name in ("onnx", "openvino")}
+    assert [path.name for path in written["onnx"]] == ["a.onnx"]
+    assert [path.name for path in written["openvino"]] == ["a.xml", "a.bin"]
 
 
 @pytest.mark.slow
