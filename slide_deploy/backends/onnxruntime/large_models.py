@@ -70,12 +70,12 @@ def openable(model: "onnx.ModelProto", folder: Path, options: Any) -> Iterator[b
     Returns:
         Its bytes, or the path of a temporary file if they do not fit one message.
     """
-    import onnx_ir
-
     if held_bytes(model.graph) <= LARGEST:
         options.add_session_config_entry(_FOLDER, str(folder))
         yield model.SerializeToString()
         return
+    import onnx_ir
+
     load_all(model, folder)
     _lift(model.graph)
     with temporary_folder() as scratch:
@@ -100,12 +100,11 @@ def _weights(graph: "onnx.GraphProto") -> "Iterator[onnx.TensorProto]":
 def _lift(graph: "onnx.GraphProto") -> None:
     """Make initialisers of large Constant nodes, whose tensors cannot be stored outside."""
     for index, node in reversed(list(enumerate(graph.node))):
-        if node.op_type == "Constant" and node.attribute[0].HasField("t"):
-            tensor = node.attribute[0].t
-            if _size(tensor) > _SMALL:
-                tensor.name = node.output[0]
-                graph.initializer.append(tensor)
-                del graph.node[index]
+        tensors = [each.t for each in node.attribute if each.HasField("t")]
+        if node.op_type == "Constant" and tensors and _size(tensors[0]) > _SMALL:
+            tensors[0].name = node.output[0]
+            graph.initializer.append(tensors[0])
+            del graph.node[index]
 
 
 def _size(tensor: "onnx.TensorProto") -> int:
