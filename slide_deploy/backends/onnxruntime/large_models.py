@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from slide_deploy.files.scratch import temporary_folder
 
@@ -74,19 +75,15 @@ def openable(model: "onnx.ModelProto", folder: Path, options: Any) -> Iterator[b
         options.add_session_config_entry(_FOLDER, str(folder))
         yield model.SerializeToString()
         return
-    import onnx_ir
+    import onnx
 
     load_all(model, folder)
     _lift(model.graph)
     with temporary_folder() as scratch:
         path = scratch / "model.onnx"
-        # onnx.save refuses a name of data that the current folder has, wherever it would write.
-        onnx_ir.save(
-            onnx_ir.from_proto(model),
-            path,
-            external_data=f"{path.name}.data",
-            size_threshold_bytes=_SMALL,
-        )
+        # onnx refuses a name of data that the current folder has, wherever it writes.
+        data = f"{uuid4().hex}.data"
+        onnx.save(model, path, save_as_external_data=True, location=data, size_threshold=_SMALL)
         yield path
 
 
