@@ -27,7 +27,7 @@ from slide_deploy.errors import InputError, MissingExtra
 if TYPE_CHECKING:
     import onnx
 
-# Types that reference values are computed in float32 for: their names here and in ONNX.
+# Types that float32 replaces where reference values are computed: their names here and in ONNX.
 OTHER_FLOATS = {"float16": "FLOAT16", "bfloat16": "BFLOAT16", "float64": "DOUBLE"}
 _DOMAIN, _NAME = "slide_deploy.half", "Rounded"
 # Operators that only move values: their outputs need no rounding.

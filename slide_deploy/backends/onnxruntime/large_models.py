@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from slide_deploy.files.scratch import temporary_folder
 
@@ -82,7 +81,7 @@ def openable(model: "onnx.ModelProto", folder: Path, options: Any) -> Iterator[b
     with temporary_folder() as scratch:
         path = scratch / "model.onnx"
         # onnx refuses a name of data that the current folder has, wherever it writes.
-        data = f"{uuid4().hex}.data"
+        data = f"{scratch.name}.data"
         onnx.save(model, path, save_as_external_data=True, location=data, size_threshold=_SMALL)
         yield path
 

@@ -71,8 +71,8 @@ def _listed(graph: Any, outer: Mapping[str, int]) -> int:
             sizes = shapes.get(name)
             if sizes is None or (len(sizes) == 1 and not sizes[0].HasField("dim_value")):
                 limits[name] = most
-            else:
-                limits[name] = sizes[0].dim_value if len(sizes) == 1 else 1 - min(len(sizes), 1)
+            else:  # a list, a single number, or what is no list
+                limits[name] = sizes[0].dim_value if len(sizes) == 1 else int(not sizes)
             count += limits[name]
         for attribute in node.attribute:
             if attribute.HasField("g"):
