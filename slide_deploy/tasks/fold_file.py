@@ -102,7 +102,7 @@ def fold_file(
         InputError: if the file cannot be read or folded, or the output cannot be written. Nothing
             new is left behind.
     """
-    format = _format(output, to)
+    format, form = _format(output, to), read_lowering(lowering or AUTO)
     is_same_format = format_named(format).is_source
     graph = read_graph(source)
     parts = parts_of(source, graph)
@@ -136,7 +136,7 @@ def fold_file(
         options = ExportOptions(
             formats=(format,),
             out=work / "made",
-            lowering=read_lowering(lowering or AUTO),
+            lowering=form,
             precision=precision,
         )
         result = export(network, options, progress)
