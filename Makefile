@@ -142,7 +142,7 @@ runtime-bugs: $(VENV)/.installed
 bench-trust: $(VENV)/.installed
 	$(BIN)/slide-deploy export examples/digits.pth --to onnx --to openvino --dynamic-batch \
 		--out build/trust --force
-	$(BIN)/python -m benchmarks.trust build/trust/digits.onnx build/trust/digits.xml \
+	$(BIN)/python -m studies.trust build/trust/digits.onnx build/trust/digits.xml \
 		--batch 64 --out docs/trust.md
 
 # A run for each suite: what is in one is interleaved. A candidate that fails does not stop the rest.
@@ -154,7 +154,7 @@ bench-export: $(VENV)/.installed
 		$(BIN)/slide-deploy bench --suite benchmarks/baselines/$$suite.toml $(BENCH_FLAGS) \
 			--json build/performance/$$suite.json || test $$? -eq 1 || exit; \
 	done
-	$(BIN)/python -m benchmarks.performance build/performance --out docs/performance.md \
+	$(BIN)/python -m studies.performance build/performance --out docs/performance.md \
 		--headline README.md --pictures docs/images
 
 # The plots of accuracy alone.
@@ -162,13 +162,13 @@ accuracy-plot: $(VENV)/.installed
 	mkdir -p build/performance
 	$(BIN)/slide-deploy bench --suite benchmarks/baselines/accuracy.toml $(BENCH_FLAGS) \
 		--json build/performance/accuracy.json || test $$? -eq 1
-	$(BIN)/python -m benchmarks.performance.picture build/performance/accuracy.json \
+	$(BIN)/python -m benchmarks.report.picture build/performance/accuracy.json \
 		--out docs/images
 
 # Every published size to every format, for an hour or two. What was finished before is not made again.
 bench-sizes: $(VENV)/.installed
 	mkdir -p build/sizes
-	$(BIN)/python -m benchmarks.sizes build/sizes --out docs/models.md $(SIZE_FLAGS)
+	$(BIN)/python -m studies.sizes build/sizes --out docs/models.md $(SIZE_FLAGS)
 
 # The larger example in every format and precision, on digits that it has never seen.
 bench-precisions: $(VENV)/.installed
@@ -184,43 +184,43 @@ bench-existing: $(VENV)/.installed
 	mkdir -p build/existing
 	test -f build/existing/slide_swin_tiny.pth || $(BIN)/python tests/golden/make_checkpoint.py \
 		slide_swin_tiny build/existing/slide_swin_tiny.pth
-	$(BIN)/python -m slide_deploy.tasks.existing_files build/existing \
+	$(BIN)/python -m studies.existing.files build/existing \
 		$(addprefix --network ,$(EXISTING))
 	for network in $(EXISTING); do \
 		$(BIN)/slide-deploy bench --suite build/existing/$$network.toml $(EXISTING_FLAGS) \
 			--json build/existing/$$network.json || test $$? -eq 1 || exit; \
 	done
-	$(BIN)/python -m benchmarks.existing build/existing --out docs/existing-files.md
+	$(BIN)/python -m studies.existing build/existing --out docs/existing-files.md
 
 # What people sent in from their devices; see docs/devices.md.
 device-results: $(VENV)/.installed
-	$(BIN)/python -m benchmarks.devices docs/devices --out docs/devices.md
+	$(BIN)/python -m studies.devices docs/devices --out docs/devices.md
 
 # Is what auto takes the fastest form of the whole network? A candidate that fails does not stop the
 # rest; the page names it.
-FORM_SUITES ?= $(basename $(notdir $(wildcard benchmarks/forms/*.toml)))
+FORM_SUITES ?= $(basename $(notdir $(wildcard studies/forms/*.toml)))
 FORM_FLAGS ?= --rounds 12 --seconds 1 --threads 2
 bench-forms: $(VENV)/.installed
 	mkdir -p build/forms
 	for suite in $(FORM_SUITES); do \
-		$(BIN)/slide-deploy bench --suite benchmarks/forms/$$suite.toml $(FORM_FLAGS) \
+		$(BIN)/slide-deploy bench --suite studies/forms/$$suite.toml $(FORM_FLAGS) \
 			--json build/forms/$$suite.json || test $$? -eq 1 || exit; \
 	done
-	$(BIN)/python -m benchmarks.forms build/forms --out docs/tuning.md
+	$(BIN)/python -m studies.forms build/forms --out docs/tuning.md
 
 # What does each rewrite of a traced network give? PASS_NETWORKS="--network vit_small" for some.
 PASS_NETWORKS ?=
 PASS_FLAGS ?= --processes 3 --rounds 8 --seconds 1.6
 bench-passes: $(VENV)/.installed
-	$(BIN)/python -m slide_deploy.tasks.pass_files build/passes $(PASS_NETWORKS)
-	$(BIN)/python -m benchmarks.passes build/passes $(PASS_NETWORKS) $(PASS_FLAGS) \
+	$(BIN)/python -m studies.passes.files build/passes $(PASS_NETWORKS)
+	$(BIN)/python -m studies.passes build/passes $(PASS_NETWORKS) $(PASS_FLAGS) \
 		--out docs/passes.md
 
 # Which families of operators gain in int8, and what does each cost?
 QUANTISATION_FLAGS ?= --rounds 12 --seconds 4
 bench-quantisation: $(VENV)/.installed
-	$(BIN)/python -m slide_deploy.tasks.quantised_files build/quantisation
-	$(BIN)/python -m benchmarks.quantisation build/quantisation $(QUANTISATION_FLAGS) \
+	$(BIN)/python -m studies.quantisation.files build/quantisation
+	$(BIN)/python -m studies.quantisation build/quantisation $(QUANTISATION_FLAGS) \
 		--out docs/quantised-operators.md
 
 # Half an hour on an idle machine. Strips cost synchronisation and pay at high resolution, where

@@ -386,7 +386,7 @@ WITHOUT_TORCH = (
 @functools.cache
 def modules() -> dict[str, Path]:
     found = {}
-    for package in ("slide_deploy", "exporters", "benchmarks"):
+    for package in (*slide_deploy.PACKAGES, "studies"):
         for path in (ROOT / package).rglob("*.py"):
             parts = path.relative_to(ROOT).with_suffix("").parts
             found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
@@ -413,12 +413,12 @@ def room(module: str, rooms) -> str | None:
 
 @pytest.mark.parametrize("module", sorted(modules()))
 def test_arrows(module: str) -> None:
-    if module == "slide_deploy" or room(module, WIRES):
+    if module == "slide_deploy" or room(module, {*WIRES, "studies"}):
         return
     home = room(module, ARROWS)
     assert home, f"{module} is in no room: give it one in ARROWS and in docs/architecture.md"
     for name in imported(modules()[module]):
-        if name.split(".")[0] not in {"slide_deploy", "exporters", "benchmarks"}:
+        if name.split(".")[0] not in slide_deploy.PACKAGES:
             continue
         target = room(name, [*ARROWS, *WIRES]) or "slide_deploy"
         assert target not in WIRES, f"{module} imports {name}, which wires everything"
@@ -427,6 +427,17 @@ def test_arrows(module: str) -> None:
         if home in {"exporters", "benchmarks"} and target.startswith("slide_deploy"):
             continue
         assert target == home or target in ARROWS[home], f"{module} must not import {name}"
+
+
+def test_nothing_installed_imports_studies() -> None:
+    """Not even ``slide_deploy.tasks``, which may import everything else."""
+    found = {
+        name: studies
+        for name, path in modules().items()
+        if not room(name, ["studies"])
+        and (studies := {each for each in imported(path) if room(each, ["studies"])})
+    }
+    assert found == {}
 
 
 # The modules of a family, and who may know them: the family itself, and the tuple that names all

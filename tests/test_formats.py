@@ -79,8 +79,8 @@ def test_formats_and_precisions_are_known_without_any_library() -> None:
 ABOUT_RUNTIMES = {
     "slide_deploy.graph_checks.rules.runtime_bugs",
     "benchmarks.bundle",
-    "benchmarks.passes.plain",
-    "benchmarks.trust.vendors",
+    "studies.passes.plain",
+    "studies.trust.vendors",
 }
 
 

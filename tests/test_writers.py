@@ -1,4 +1,4 @@
-"""Results are written in one way: nothing else in product code writes a file where a user looks."""
+"""Results are written in one way: no other code of ours writes a file where a user looks."""
 
 import ast
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PRODUCT = ("slide_deploy", "exporters", "benchmarks")
+PACKAGES = ("slide_deploy", "exporters", "benchmarks", "studies")
 
 # Functions that make, fill or move a file, whatever they are called on.
 _WRITING = frozenset(
@@ -29,7 +29,7 @@ DRAFT = "writes a draft that takes the place of the result"
 PIPE = "writes to another process, or to nowhere"
 AGAIN = "writes what the same command makes again if it is damaged"
 
-# Files of product code that call such functions, each with the reason.
+# Files that call such functions, each with the reason.
 ALLOWED = {
     "slide_deploy/files/moves.py": ONE_WAY,
     "slide_deploy/files/scratch.py": ONE_WAY,
@@ -63,14 +63,14 @@ ALLOWED = {
     "slide_deploy/tasks/fold_file.py": INSIDE,
     "slide_deploy/deployable/save.py": DRAFT,
     "exporters/quantisation/noise.py": DRAFT,
-    "slide_deploy/tasks/existing_files.py": DRAFT,
+    "studies/existing/files.py": DRAFT,
     "slide_deploy/tasks/suite_files.py": DRAFT,
     "benchmarks/bundle.py": DRAFT,
     "benchmarks/baselines/registry.py": DRAFT,
-    "benchmarks/sizes/exported.py": DRAFT,
+    "studies/sizes/exported.py": DRAFT,
     "slide_deploy/backends/web/assets.py": AGAIN,
-    "slide_deploy/tasks/nncf_in_onnx.py": AGAIN,
-    "benchmarks/passes/plain.py": AGAIN,
+    "studies/quantisation/nncf_in_onnx.py": AGAIN,
+    "studies/passes/plain.py": AGAIN,
 }
 
 
@@ -113,7 +113,7 @@ def _writes(call: ast.Call) -> bool:
 
 def found() -> dict[str, list[int]]:
     """Lines of calls that write, by file."""
-    files = [path for room in PRODUCT for path in sorted((ROOT / room).rglob("*.py"))]
+    files = [path for room in PACKAGES for path in sorted((ROOT / room).rglob("*.py"))]
     lines = {
         path.relative_to(ROOT).as_posix(): [
             call.lineno for call in calls(ast.parse(path.read_text(encoding="utf-8")))

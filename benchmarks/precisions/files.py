@@ -5,16 +5,19 @@ converter remains for the next one.
 """
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.network_files import run_command
 from slide_deploy.backends.registry import target_named
+from slide_deploy.errors import InputError
 from slide_deploy.evaluation.record import Record
 from slide_deploy.evaluation.result_file import read
 from slide_deploy.formats import Format, known_formats
 from slide_deploy.precisions import precision_named
+from slide_deploy.process.child_python import python_environment
 
 
 @dataclass(frozen=True)
@@ -95,3 +98,27 @@ def evaluate(
     paths = [each.path for each in files]
     run_command("evaluate", *paths, "--against", checkpoint, "--data", data, "--json", result)
     return read(result)
+
+
+def run_command(*arguments: object, starter: str = "") -> str:
+    """Run a command of slide-deploy in a process of its own and return its standard output.
+
+    Args:
+        arguments: Arguments of the command; ``--quiet`` is added.
+        starter: Python code that starts it, with its command line as arguments.
+
+    Raises:
+        InputError: The command failed. The text is that of the command.
+    """
+    words = ["-m", "slide_deploy", *map(str, arguments), "--quiet"]
+    before = [sys.executable, "-c", starter] if starter else []
+    done = subprocess.run(
+        [*before, sys.executable, *words],
+        env=python_environment(Path(__file__).parents[2]),
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise InputError(f"{' '.join(words[1:])}: {last[0]}")
+    return done.stdout

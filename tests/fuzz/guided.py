@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slide_deploy import PACKAGES
+
 if TYPE_CHECKING:
     from tests.fuzz.child import Trial
 
@@ -29,7 +31,7 @@ def instrument() -> None:
     """Let every module of this project that is imported from now on tell its branches."""
     import atheris
 
-    atheris.instrument_imports(include=["slide_deploy", "benchmarks", "exporters"]).__enter__()
+    atheris.instrument_imports(include=[*PACKAGES, "studies"]).__enter__()
 
 
 def fuzz(trial: "Trial", part: Path, count: int, one: Callable[[int, Path, bytes], None]) -> None:

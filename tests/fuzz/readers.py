@@ -183,7 +183,7 @@ def _result(path: Path) -> None:
 
 
 def _device_results(path: Path) -> None:
-    from benchmarks.devices.results import read_all
+    from studies.devices.results import read_all
 
     read_all(path.parent)
 
@@ -228,7 +228,7 @@ def _bench_plan(path: Path) -> None:
 
 
 def _files_record(path: Path) -> None:
-    from benchmarks.passes.record import read
+    from studies.passes.record import read
 
     read(path.parent)
 

@@ -18,7 +18,6 @@ from torch.distributed import checkpoint as distributed
 
 from benchmarks.measuring import plan_file
 from benchmarks.measuring.race import RacePlan
-from benchmarks.passes.record import WrittenVariant
 from benchmarks.record import Artifact, Candidate, Configuration
 from benchmarks.result import encode
 from slide_deploy.evaluation import result_file
@@ -29,6 +28,7 @@ from slide_deploy.hosts import load_checkpoint
 from slide_deploy.images.description import ImageDescription
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.tuning.store import shipped_file
+from studies.passes.record import WrittenVariant
 from tests.benchmarks.synthetic import measurement, rounds, run
 from tests.support import random_swin, save_folded
 

@@ -38,7 +38,7 @@ _PARSERS = frozenset(
 REACHED = {
     "benchmarks/artifact.py": "manifest",
     "benchmarks/measuring/plan_file.py": "bundle's plan",
-    "benchmarks/network_files.py": "networks",
+    "studies/network_files.py": "networks",
     "benchmarks/result.py": "result",
     "benchmarks/suite.py": "suite",
     "exporters/manifest.py": "manifest",
@@ -78,11 +78,8 @@ OWN = (
     "benchmarks/calibration.py",
     "benchmarks/generated_page.py",
     "benchmarks/measuring/memory.py",
-    "benchmarks/performance/",
     "benchmarks/precisions/",
     "benchmarks/report/html.py",
-    "benchmarks/sizes/",
-    "benchmarks/trust/",
     "benchmarks/web/single_file.py",
     "exporters/quantisation/",
     "slide_deploy/saved/aimodel/apart.py",
@@ -94,13 +91,13 @@ OWN = (
     "exporters/onnx_ends.py",
     "slide_deploy/files/moves.py",
     "slide_deploy/files/reading.py",
-    "slide_deploy/tasks/",
+    "studies/",
 )
 
 
 def parsing_modules() -> set[str]:
     found = set()
-    for package in PACKAGES:
+    for package in (*PACKAGES, "studies"):
         for path in (ROOT / package).rglob("*.py"):
             calls = {
                 ast.unparse(node.func)

@@ -9,10 +9,10 @@ import pytest
 
 from benchmarks.measuring.process import Process
 from benchmarks.measuring.worker import WorkerFailed
-from benchmarks.network_files import run_command
-from benchmarks.sizes.exported import _MEASURED
+from benchmarks.precisions.files import run_command
 from slide_deploy.errors import InputError
 from slide_deploy.process.child_python import python_environment
+from studies.sizes.exported import _MEASURED
 from tests.test_architecture import ROOT
 
 STARTED = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import base64, numpy'])"
@@ -59,7 +59,7 @@ def test_a_child_finds_the_same_packages(tmp_path: Path, monkeypatch: pytest.Mon
     subprocess.run(command, env=python_environment(ROOT), cwd=tmp_path.parent, check=True)
 
 
-@pytest.mark.parametrize("package", ["slide_deploy", "exporters", "benchmarks"])
+@pytest.mark.parametrize("package", ["slide_deploy", "exporters", "benchmarks", "studies"])
 def test_every_python_process_is_started_with_this_environment(package: str) -> None:
     starters = 0
     for path in (ROOT / package).rglob("*.py"):

@@ -17,7 +17,7 @@ from slide_deploy.tuning.store import Table, read_table, shipped_file
 from tests.support import GOLDEN, random_attention, random_swin
 from tests.tuning.entries import entry, geometry
 
-# What the forms of whole networks are raced on; see benchmarks/forms/.
+# What the forms of whole networks are raced on; see studies/forms/.
 SMALL = (GOLDEN.parents[1] / "examples/digits.pth", *sorted(GOLDEN.glob("slide_swin_nano*.pth")))
 
 
