@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import result
-from benchmarks.generated_page import GeneratedPage, Grid
+from benchmarks.generated_page import Grid, page_command, page_of, publish
 from benchmarks.statistics import Estimate
-from slide_deploy.errors import SlideDeployError
 from studies.existing.races import MOST, NETWORKS, FoldedStanding, standings
 
 COMMAND = "make bench-existing"
@@ -20,25 +19,18 @@ _HEADERS = (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@page_command
+def main(arguments: Sequence[str] | None) -> int:
     """Print and write the table. Return 1 if a folded file is too slow, 2 on bad results."""
     parser = argparse.ArgumentParser(prog="python -m studies.existing")
     parser.add_argument("folder", type=Path, help="folder of the results, NETWORK.json each")
     parser.add_argument("--out", type=Path, help="page whose figures are replaced")
     chosen = parser.parse_args(arguments)
-    try:
-        runs = result.read_suites(chosen.folder, NETWORKS, COMMAND)
-        found = [each for network, run in runs.items() for each in standings(network, run)]
-        grid = table(found)
-        grid.print()
-        if chosen.out is not None:
-            conditions = {"command": f"`{COMMAND}`, a run for each network"}
-            machine = next(iter(runs.values())).machine
-            GeneratedPage(chosen.out, COMMAND).update([grid], conditions | machine)
-            print(f"written: {chosen.out}")
-    except SlideDeployError as error:
-        print(error, file=sys.stderr)
-        return 2
+    runs = result.read_suites(chosen.folder, NETWORKS, COMMAND)
+    found = [each for network, run in runs.items() for each in standings(network, run)]
+    conditions = {"command": f"`{COMMAND}`, a run for each network"}
+    machine = next(iter(runs.values())).machine
+    publish(page_of(chosen.out, COMMAND), [table(found)], conditions | machine)
     return int(any(each.folded.interval.low > MOST for each in found))
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 
 from benchmarks.baselines.subject import network
+from benchmarks.generated_page import page_command
 from exporters.base import quiet
 from slide_deploy.deployable.trained import deployable_checkpoint
-from slide_deploy.errors import InputError, SlideDeployError
+from slide_deploy.errors import InputError
 from slide_deploy.files.writing import draft_of, write_text
 from slide_deploy.hosts import load_checkpoint
 from slide_deploy.hosts.registry import published_named
@@ -70,7 +71,8 @@ def write_files(name: str, folder: Path, step: Callable[[str], None]) -> Path:
     return suite
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@page_command
+def main(arguments: Sequence[str] | None) -> int:
     """Write the files. Return 2 if a network cannot be written."""
     parser = argparse.ArgumentParser(prog="python -m studies.existing.files")
     parser.add_argument("folder", type=Path, help="folder of checkpoints, files and suites")
@@ -78,17 +80,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--network", action="append", default=[], help="network to write, repeatable; default: all"
     )
     chosen = parser.parse_args(arguments)
-    try:
-        names = chosen.network or NETWORKS
+    names = chosen.network or NETWORKS
+    for name in names:
+        if name not in NETWORKS:
+            raise InputError(f"--network {name} is not one of {', '.join(NETWORKS)}.")
+    with Steps(False, 3 * len(names)) as step:
         for name in names:
-            if name not in NETWORKS:
-                raise InputError(f"--network {name} is not one of {', '.join(NETWORKS)}.")
-        with Steps(False, 3 * len(names)) as step:
-            for name in names:
-                write_files(name, chosen.folder, step)
-    except SlideDeployError as error:
-        print(error, file=sys.stderr)
-        return 2
+            write_files(name, chosen.folder, step)
     return 0
 
 

@@ -76,10 +76,8 @@ REACHED = {
 OWN = (
     "benchmarks/bundle.py",
     "benchmarks/calibration.py",
-    "benchmarks/generated_page.py",
     "benchmarks/measuring/memory.py",
     "benchmarks/precisions/",
-    "benchmarks/report/html.py",
     "benchmarks/web/single_file.py",
     "exporters/quantisation/",
     "slide_deploy/saved/aimodel/apart.py",

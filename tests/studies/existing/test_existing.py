@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import result
+from benchmarks.generated_page import GeneratedPage
 from benchmarks.record import Candidate, Measurement, Round, Run
 from benchmarks.suite import read_suite
 from slide_deploy.errors import InputError
@@ -82,7 +83,7 @@ def test_the_command_writes_the_page_and_fails_if_a_folded_file_is_too_slow(
 
 def test_the_page_has_the_marks_of_the_command() -> None:
     page = Path(command.__file__).parents[2] / "docs" / "existing-files.md"
-    command.GeneratedPage(page, command.COMMAND).around()
+    GeneratedPage(page, command.COMMAND).around()
 
 
 def test_both_exporters_write_a_checkpoint_once(
