@@ -4,6 +4,7 @@ import itertools
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeGuard
 
@@ -174,7 +175,7 @@ def fold_constants(parts: GraphParts) -> None:
     """Replace the operators of constants by their results.
 
     Raises:
-        UnsupportedOperatorError: if the results hold far more numbers than the constants.
+        UnsupportedOperatorError: if the results would hold far more numbers than the constants.
     """
     module = OnnxModule((), (), (), {}, {})
     kept, grown = [], 0
@@ -184,11 +185,24 @@ def fold_constants(parts: GraphParts) -> None:
             kept.append(step)
             continue
         values = [parts.constants.get(name) if name else None for name in step.inputs]
+        refuse_large([grown + _count_of_results(module, step, values)])
         results = module.results(step, values)
         grown += max(0, _count(results) - _count(values))
         refuse_large([grown])
         parts.constants.update(zip(step.outputs, results, strict=False))
     parts.steps = kept
+
+
+def _count_of_results(module: OnnxModule, step: GraphStep, values: Sequence[Any]) -> int:
+    """Return how many numbers an operator makes, from shapes alone; 0 if they do not tell.
+
+    They do not where an operator reads sizes or indices. Those check the size themselves.
+    """
+    for kinds in ((Tensor, np.ndarray), Tensor):  # some operators take sizes as host values only
+        shapes = [as_tensor(each).to("meta") if isinstance(each, kinds) else each for each in values]
+        with suppress(UnsupportedOperatorError):
+            return _count(module.results(step, shapes))
+    return 0
 
 
 def _count(values: Iterable[Any]) -> int:

@@ -105,7 +105,7 @@ def compute(operator: str, attributes: Attributes, values: Sequence[Any]) -> Hos
         The result; None if the operator is not one of those that compute sizes.
     """
     with np.errstate(all="ignore"):  # a runtime does not warn of a division by zero either
-        if operator in _BINARY and len(values) == 2:
+        if operator in _BINARY and len(values) == 2 and not _is_large(operator, values):
             return np.asarray(_BINARY[operator](*values))
         if operator in _OTHERS and not _is_large(operator, values):
             return np.asarray(_OTHERS[operator](attributes, *values))
@@ -114,6 +114,8 @@ def compute(operator: str, attributes: Attributes, values: Sequence[Any]) -> Hos
 
 def _is_large(operator: str, values: Sequence[Any]) -> bool:
     """Whether a result is no list of sizes, or depends on a size that is open."""
+    if operator in _BINARY:
+        return math.prod(np.broadcast_shapes(*(each.shape for each in values))) > _LARGEST
     if operator == "Range":
         is_open = any(each.dtype == object for each in values)
         return is_open or range_size(*map(as_number, values)) > _LARGEST

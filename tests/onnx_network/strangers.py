@@ -169,6 +169,23 @@ def write(name: str, path: Path) -> None:
     path.write_bytes(model.SerializeToString())
 
 
+# Operators that make a table of two lists, or of a list of rows.
+OUTER = ("Add(column, row)", "MatMul(column, row)", "Gather(row, zeros)", "Max(column, row)")
+
+
+def write_outer(node: str, path: Path) -> None:
+    """Write a model that makes 90,000,000,000 numbers of constants."""
+    many = 300_000
+    text = f"agraph (float[1,4] x) => (float y) {{ t = {node}  z = Add(x, t)  y = Softmax(z) }}"
+    model = parser.parse_model(_HEAD + text)
+    shapes = {"column": (many, 1), "row": (1, many)}
+    constants = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+    constants["zeros"] = np.zeros(many, np.int64)
+    used = [name for name in constants if name in node]
+    model.graph.initializer.extend(numpy_helper.from_array(constants[each], each) for each in used)
+    path.write_bytes(model.SerializeToString())
+
+
 def from_packages() -> Iterator[Path]:
     """The files that installed packages bring along."""
     site = Path(onnx.__file__).parents[1]

@@ -8,7 +8,7 @@ import pytest
 from slide_deploy.errors import InputError
 from slide_deploy.tasks.fold_file import fold_file
 from tests.onnx_network.conformance import cases
-from tests.onnx_network.strangers import NAMES, from_packages, write
+from tests.onnx_network.strangers import NAMES, OUTER, from_packages, write, write_outer
 
 # They cannot be read as a graph of tensors, or there may be something to fold and the graph has no
 # outputs, or an operator that cannot be run.
@@ -94,3 +94,14 @@ def test_all_conformance_models_are_copied_folded_or_refused(tmp_path: Path) -> 
     counts = counted(paths(), tmp_path)
     assert counts["copied"] > 1800
     assert counts["refused"] < 30
+
+
+@pytest.mark.parametrize("node", OUTER)
+def test_constants_are_not_computed_where_they_grow_far_too_large(
+    node: str, tmp_path: Path
+) -> None:
+    """They would need 360 GB. By their shapes alone they are refused, before any memory is taken."""
+    path = tmp_path / "model.onnx"
+    write_outer(node, path)
+    with pytest.raises(InputError, match=r"it makes 90,000,000,000 numbers, more than 268,435,456"):
+        fold_file(path, tmp_path / "folded.onnx")
