@@ -199,7 +199,9 @@ def _count_of_results(module: OnnxModule, step: GraphStep, values: Sequence[Any]
     They do not where an operator reads sizes or indices. Those check the size themselves.
     """
     for kinds in ((Tensor, np.ndarray), Tensor):  # some operators take sizes as host values only
-        shapes = [as_tensor(each).to("meta") if isinstance(each, kinds) else each for each in values]
+        shapes = [
+            as_tensor(each).to("meta") if isinstance(each, kinds) else each for each in values
+        ]
         with suppress(UnsupportedOperatorError):
             return _count(module.results(step, shapes))
     return 0

@@ -100,7 +100,7 @@ def test_all_conformance_models_are_copied_folded_or_refused(tmp_path: Path) -> 
 def test_constants_are_not_computed_where_they_grow_far_too_large(
     node: str, tmp_path: Path
 ) -> None:
-    """They would need 360 GB. By their shapes alone they are refused, before any memory is taken."""
+    """They would take 360 GB, so that they are refused by their shapes alone."""
     path = tmp_path / "model.onnx"
     write_outer(node, path)
     with pytest.raises(InputError, match=r"it makes 90,000,000,000 numbers, more than 268,435,456"):
