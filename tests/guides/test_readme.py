@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.guides.snippets import DOCS, ROOT, blocks, follow
+from tests.written_elsewhere import branched
 
 README = ROOT / "README.md"
 
@@ -21,9 +22,11 @@ def test_the_readme_runs_from_its_first_block_to_its_last(
     code = network.partition("\ntorch.manual_seed")[0]
     (tmp_path / "net.py").write_text(f"{code}\n\ndef build():\n    return Classifier()\n")
     shutil.copy(ROOT / "examples" / "digits.pth", tmp_path / "model.pth")
+    shutil.copy(branched(), tmp_path / "theirs.onnx")
     # A clone, an environment and its packages are what the tests run in.
     installing = ("make demo", "make test", "make wheel", "python3 -m venv", "pip install")
     follow(README, tmp_path, run, dict.fromkeys(installing))
+    assert (tmp_path / "folded.onnx").read_bytes() != (tmp_path / "theirs.onnx").read_bytes()
     for folder, stem in (
         ("from-python", "classifier"),
         ("from-code", "build"),
