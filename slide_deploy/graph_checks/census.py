@@ -118,6 +118,14 @@ def read_census(metadata: Mapping[str, str]) -> Census | None:
     return Census(mixings, pairs, hidden, infinite, copies, rank)
 
 
+def valid_census(metadata: Mapping[str, str]) -> Census:
+    """The census that a file declares; an empty one if it has none, or one that SD017 reports."""
+    try:
+        return read_census(metadata) or Census({})
+    except ValueError:
+        return Census({})
+
+
 def _geometry(entry: Any) -> MixingGeometry:
     if not isinstance(entry, dict):
         raise ValueError("has an entry that is not an object")

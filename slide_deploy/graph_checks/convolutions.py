@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from slide_deploy.graph_checks.dialect import Dialect, Kind
-from slide_deploy.graph_checks.graph import Graph, Node, kind_of
+from slide_deploy.graph_checks.graph import Graph, Node, elements_of, fixed, kind_of
 
 Sizes = tuple[int, ...]
 
@@ -54,10 +54,7 @@ class Convolution:
     @property
     def taps(self) -> int:
         """Multiplications for one element of the result."""
-        product = self.inputs_per_group
-        for size in self.kernel:
-            product *= size
-        return product
+        return self.inputs_per_group * elements_of(self.kernel)
 
     @property
     def outputs_per_group(self) -> int:
@@ -110,10 +107,9 @@ def transposed_convolution(graph: Graph, node: Node) -> Convolution | None:
 
 def _geometry(graph: Graph, node: Node) -> tuple[int, int, int, Sizes, Sizes, Sizes] | None:
     """Groups, both channels of one group as the weight has them, kernel, strides, dilations."""
-    weight = graph.shape(node.inputs[1]) if len(node.inputs) > 1 else None
-    sizes = tuple(size for size in weight or () if isinstance(size, int))
+    sizes = fixed(graph.shape(node.inputs[1])) if len(node.inputs) > 1 else None
     is_grouped = node.operator in graph.dialect.grouped
-    if weight is None or len(sizes) != len(weight) or len(sizes) < 3 + is_grouped:
+    if sizes is None or len(sizes) < 3 + is_grouped:
         return None
     if is_grouped:
         groups, first, second, *kernel = sizes

@@ -7,8 +7,10 @@ format has named parameters, and a constant among its inputs if the format has p
 """
 
 import hashlib
+import math
+import re
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -193,6 +195,11 @@ class Graph:
         values = {each.dtype for each in self.values.values()}
         return frozenset(constants | values | self.function_dtypes)
 
+    @property
+    def stored(self) -> Collection[Constant]:
+        """The constants, without all but one of those that share their bytes."""
+        return {constant.source: constant for constant in self.constants.values()}.values()
+
     @cached_property
     def producers(self) -> Mapping[str, Node]:
         """The node that computes each value."""
@@ -235,30 +242,51 @@ class Graph:
         value = self.values.get(name)
         return None if value is None else value.shape
 
-    def integers(self, name: str, limit: int = 64) -> tuple[int, ...] | None:
-        """The integers of a small constant; None if it is larger or holds no integers."""
+    def array(self, name: str, limit: float = math.inf) -> NDArray[np.generic] | None:
+        """The numbers of a constant; None if it has more elements, or a type that numpy lacks."""
         constant = self.constants.get(name)
-        if constant is None or constant.elements > limit:
-            return None
-        array = constant.array()
+        return None if constant is None or constant.elements > limit else constant.array()
+
+    def number(self, name: str) -> float | None:
+        """The number of a constant with one element; None for anything else."""
+        array = self.array(name, limit=1)
+        return float(array.item()) if array is not None and array.size else None
+
+    def integers(self, name: str) -> tuple[int, ...] | None:
+        """The integers of a small constant; None if it is larger or holds no integers."""
+        array = self.array(name, limit=64)
         if array is None or array.dtype.kind not in "iub":
             return None
         return tuple(int(item) for item in array.ravel())
 
 
+def fixed(shape: Shape | None) -> tuple[int, ...] | None:
+    """The sizes of a shape; None if one is open or the rank is unknown."""
+    sizes = tuple(size for size in shape or () if isinstance(size, int))
+    return None if shape is None or len(sizes) < len(shape) else sizes
+
+
+def batch_one(shape: Shape) -> Shape:
+    """The shape with a first size of 1 if that is open."""
+    return tuple(size if axis or isinstance(size, int) else 1 for axis, size in enumerate(shape))
+
+
+def bits_of(dtype: str) -> int:
+    """Bits of an element, from the name of its type; 0 for a type without numbers."""
+    if dtype == "bool":
+        return 8
+    width = re.search(r"\d+", dtype)
+    return 0 if width is None else int(width.group())
+
+
 def elements_of(shape: Sequence[int]) -> int:
     """The product of the sizes, as an exact integer."""
-    product = 1
-    for size in shape:
-        product *= size
-    return product
+    return math.prod(shape)
 
 
 def with_sizes(graph: Graph, sizes: Mapping[str, Shape]) -> Graph:
     """The graph with these shapes for its inputs, by name; other values keep theirs."""
-    inputs = tuple(
-        Value(each.name, each.dtype, sizes.get(each.name, each.shape)) for each in graph.inputs
-    )
+    inputs = tuple(replace(each, shape=sizes.get(each.name, each.shape)) for each in graph.inputs)
     known = {each.name: each for each in inputs}
     return replace(graph, inputs=inputs, values={**graph.values, **known})
 

@@ -8,8 +8,18 @@ from slide_deploy.graph_checks.graph import Graph, Node, kind_of, may_mix_channe
 # Patterns are a few operators long. The limit keeps walks in a file of one long chain from taking
 # quadratic time.
 LONGEST_WALK = 32
-# Kinds that the pattern matching of runtimes ignores.
-_TRANSPARENT = (Kind.CAST,)
+
+
+def ancestors(graph: Graph, name: str) -> Iterator[Node]:
+    """Yield the node that computes a value, the one that computes its first input, and so on."""
+    for _ in range(LONGEST_WALK):
+        node = graph.producers.get(name)
+        if node is None:
+            return
+        yield node
+        if not node.inputs:
+            return
+        name = node.inputs[0]
 
 
 def constant_values(graph: Graph) -> frozenset[str]:
@@ -44,9 +54,8 @@ def through_scaling(graph: Graph, name: str) -> str:
         kind = kind_of(graph, node)
         varying = [source for source in node.inputs if source and source not in graph.constants]
         scaled = kind is Kind.MULTIPLY and len(varying) == 1
-        if not scaled and kind not in _TRANSPARENT and node.operator.lower() != "identity":
-            break
-        if not varying:
+        is_kept = scaled or kind is Kind.CAST or node.operator.lower() == "identity"
+        if not is_kept or not varying:
             break
         name = varying[0]
     return name

@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from slide_deploy.graph_checks.graph import Constant, Graph, Node
+from slide_deploy.graph_checks.graph import Constant, Graph, Node, elements_of, fixed
 from slide_deploy.graph_checks.stored_weights import StoredWeight, stored_weights
 
 
@@ -72,7 +72,7 @@ def _passed(graph: Graph, weights: Container[str]) -> dict[str, str]:
 
 def _dense(weight: StoredWeight) -> Constant:
     """A weight as a float constant, whose numbers are computed when a rule reads them."""
-    shape = tuple(size for size in weight.shape or () if isinstance(size, int))
+    shape = fixed(weight.shape) or ()
 
     def load() -> NDArray[np.uint8]:
         try:
@@ -81,8 +81,7 @@ def _dense(weight: StoredWeight) -> Constant:
             floats = np.full(shape, np.nan, np.float32)
         return floats.reshape(-1).view(np.uint8)
 
-    size = 4 * int(np.prod(shape, dtype=object))
     parts = [weight.data, *weight.scales, *weight.zeros]
     parts += [weight.palette] if weight.palette is not None else []
     source = " ".join(part.source for part in parts)
-    return Constant(weight.name, "float32", shape, size, source, load)
+    return Constant(weight.name, "float32", shape, 4 * elements_of(shape), source, load)

@@ -14,18 +14,13 @@ from dataclasses import dataclass
 
 from slide_deploy.graph_checks.convolutions import convolution
 from slide_deploy.graph_checks.dialect import Kind
-from slide_deploy.graph_checks.graph import Constant, Graph, Node, elements_of, kind_of
+from slide_deploy.graph_checks.graph import Constant, Graph, Node, bits_of, elements_of, kind_of
 from slide_deploy.graph_checks.in_floats import in_floats
 from slide_deploy.graph_checks.matmuls import matmul
 from slide_deploy.graph_checks.shapes import Known, at_batch_one
 
 # Constants of these types are shapes, axes and indices, not weights.
 _NO_WEIGHTS = frozenset(("int64", "int32", "bool", "string", "uint64", "uint32"))
-_BITS = {
-    **{"float64": 64, "int64": 64, "uint64": 64, "float32": 32, "int32": 32, "uint32": 32},
-    **{"float16": 16, "bfloat16": 16, "int16": 16, "uint16": 16},
-    **{"int8": 8, "uint8": 8, "bool": 8, "int4": 4, "uint4": 4},
-}
 
 
 @dataclass(frozen=True)
@@ -105,12 +100,7 @@ def parameters(graph: Graph) -> int:
 
     A low-precision weight counts its elements; its scales and zero points do not count.
     """
-    stored = {
-        constant.source: constant.elements
-        for constant in in_floats(graph).constants.values()
-        if is_weight(constant)
-    }
-    return sum(stored.values())
+    return sum(each.elements for each in in_floats(graph).stored if is_weight(each))
 
 
 def traffic(graph: Graph) -> int | None:
@@ -119,17 +109,12 @@ def traffic(graph: Graph) -> int | None:
     Activations are left out, because they may stay in caches. None if a size is open at batch 1 or
     a type has no known width.
     """
-    weights = {
-        constant.source: constant.size
-        for constant in graph.constants.values()
-        if is_weight(constant)
-    }
+    weights = sum(each.size for each in graph.stored if is_weight(each))
     known = at_batch_one(graph)
     ends = (*graph.inputs, *graph.outputs)
-    if any(value.name not in known or value.dtype not in _BITS for value in ends):
+    if any(value.name not in known or not bits_of(value.dtype) for value in ends):
         return None
-    moved = sum(_size(value.dtype, known[value.name]) for value in ends)
-    return sum(weights.values()) + moved
+    return weights + sum(_size(value.dtype, known[value.name]) for value in ends)
 
 
 def is_weight(constant: Constant) -> bool:
@@ -179,4 +164,4 @@ def _attention_macs(node: Node, known: Known) -> int | None:
 
 
 def _size(dtype: str, shape: tuple[int, ...]) -> int:
-    return elements_of(shape) * _BITS.get(dtype, 0) // 8
+    return elements_of(shape) * bits_of(dtype) // 8

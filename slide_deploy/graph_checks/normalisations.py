@@ -93,7 +93,7 @@ def _is_root(graph: Graph, node: Node) -> bool:
     return (
         node.operator.lower() in ("pow", "power")
         and len(node.inputs) > 1
-        and _constant(graph, node.inputs[1]) in _HALF
+        and graph.number(node.inputs[1]) in _HALF
     )
 
 
@@ -110,13 +110,13 @@ def _under_root(graph: Graph, root: Node) -> Iterator[Normalisation]:
         return
     if kind_of(graph, variance) is Kind.ADD:
         for name in variance.inputs:
-            epsilon = _constant(graph, name)
+            epsilon = graph.number(name)
             if epsilon is not None and 0 < epsilon < 1:
                 yield Normalisation(root, epsilon, is_operator=False)
                 return
     square = _producer(graph, variance)
     if square is not None and _is_square(square) and _is_mean(graph, variance):
-        yield Normalisation(root, _constant(graph, variance.inputs[2]))
+        yield Normalisation(root, graph.number(variance.inputs[2]))
 
 
 def _producer(graph: Graph, node: Node) -> Node | None:
@@ -132,18 +132,10 @@ def _is_mean(graph: Graph, node: Node) -> bool:
     """Whether a node is a convolution with a bias that computes the mean of its inputs."""
     if kind_of(graph, node) is not Kind.CONVOLUTION or len(node.inputs) != 3:
         return False
-    weight = graph.constants.get(node.inputs[1])
-    numbers = None if weight is None else weight.array()
+    numbers = graph.array(node.inputs[1])
     if numbers is None or not numbers.size or not np.issubdtype(numbers.dtype, np.floating):
         return False
     return bool(np.all(numbers == np.asarray(1 / numbers.size).astype(numbers.dtype)))
-
-
-def _constant(graph: Graph, name: str) -> float | None:
-    """The number of a scalar constant; None for anything else."""
-    constant = graph.constants.get(name)
-    held = None if constant is None or constant.elements != 1 else constant.array()
-    return None if held is None else float(held.item())
 
 
 def _number(held: Attribute | None) -> float | None:

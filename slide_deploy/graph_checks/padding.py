@@ -2,7 +2,7 @@
 
 from slide_deploy.graph_checks.dialect import Kind
 from slide_deploy.graph_checks.graph import Graph, Node, kind_of
-from slide_deploy.graph_checks.graph_walks import LONGEST_WALK
+from slide_deploy.graph_checks.graph_walks import ancestors
 
 Pads = tuple[tuple[int, int], ...]
 
@@ -14,15 +14,11 @@ def zeros_around(graph: Graph, name: str) -> Pads | None:
         How many before and after each axis; None if there is no such operator, or it adds other
         numbers.
     """
-    for _ in range(LONGEST_WALK):
-        node = graph.producers.get(name)
-        if node is None or not node.inputs:
-            return None
+    for node in ancestors(graph, name):
         if node.operator.lower() in graph.dialect.padding.operators:
-            return _read(graph, node)
+            return _read(graph, node) if node.inputs else None
         if kind_of(graph, node) is not Kind.CAST:
             return None
-        name = node.inputs[0]
     return None
 
 
@@ -68,11 +64,7 @@ def _is_zero(graph: Graph, node: Node) -> bool:
     if isinstance(place, str):
         return node.attributes.get(place, 0) == 0
     name = _input(node, place)
-    if not name:
-        return True
-    constant = graph.constants.get(name)
-    held = None if constant is None or constant.elements != 1 else constant.array()
-    return held is not None and bool(held.item() == 0)
+    return not name or graph.number(name) == 0
 
 
 def _input(node: Node, place: int) -> str:

@@ -14,7 +14,15 @@ from collections.abc import Mapping
 
 from slide_deploy.graph_checks.convolutions import convolution
 from slide_deploy.graph_checks.dialect import Kind
-from slide_deploy.graph_checks.graph import Graph, Node, Shape, elements_of, kind_of
+from slide_deploy.graph_checks.graph import (
+    Graph,
+    Node,
+    Shape,
+    batch_one,
+    elements_of,
+    fixed,
+    kind_of,
+)
 from slide_deploy.graph_checks.matmuls import broadcast, matmul
 
 Sizes = tuple[int, ...]
@@ -28,15 +36,15 @@ def at_batch_one(graph: Graph) -> dict[str, Sizes]:
     """The sizes of every value at batch 1, by name; values whose sizes stay open are absent."""
     known: dict[str, Sizes] = {name: constant.shape for name, constant in graph.constants.items()}
     for value in graph.inputs:
-        if value.shape is not None:
-            _settle(known, value.name, (_one_if_open(value.shape[:1]) + value.shape[1:]))
+        sizes = None if value.shape is None else fixed(batch_one(value.shape))
+        if sizes is not None:
+            known[value.name] = sizes
     for node in graph.order:
         for index, name in enumerate(node.outputs):
             shape = graph.shape(name)
-            if shape is None or not _is_known(shape):
-                shape = _closed(graph, node, known, shape, first=index == 0)
-            if shape is not None:
-                _settle(known, name, shape)
+            sizes = fixed(shape) or fixed(_closed(graph, node, known, shape, first=index == 0))
+            if sizes is not None:
+                known[name] = sizes
     return known
 
 
@@ -129,7 +137,7 @@ def _closed(
     if kind_of(graph, node) is Kind.RESHAPE:
         others = elements_of([size for size in declared if isinstance(size, int)])
         size = elements_of(source) // others if others else 0
-    elif open_axes == [0] and not _is_known((graph.shape(node.inputs[0]) or (0,))[:1]):
+    elif open_axes == [0] and fixed((graph.shape(node.inputs[0]) or (0,))[:1]) is None:
         size = source[0]
     else:
         return declared
@@ -150,17 +158,3 @@ def _matmul(graph: Graph, node: Node, left: Sizes, right: Sizes) -> Sizes | None
         return None
     found = matmul(graph, node, left, right)
     return None if found is None else found.shape
-
-
-def _settle(known: dict[str, Sizes], name: str, shape: Shape) -> None:
-    sizes = tuple(size for size in shape if isinstance(size, int))
-    if len(sizes) == len(shape):
-        known[name] = sizes
-
-
-def _is_known(shape: Shape) -> bool:
-    return all(isinstance(size, int) for size in shape)
-
-
-def _one_if_open(shape: Shape) -> Shape:
-    return tuple(size if isinstance(size, int) else 1 for size in shape)

@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 
 from slide_deploy.graph_checks.dialect import Kind
 from slide_deploy.graph_checks.expansion import Array, check_broadcast
-from slide_deploy.graph_checks.graph import Constant, Graph, Node, Shape, elements_of, kind_of
+from slide_deploy.graph_checks.graph import (
+    Constant,
+    Graph,
+    Node,
+    Shape,
+    bits_of,
+    elements_of,
+    fixed,
+    kind_of,
+)
 from slide_deploy.graph_checks.graph_walks import LONGEST_WALK
 from slide_deploy.graph_checks.shapes import permutation_of
 from slide_deploy.saved.mlpackage.decompression import MAX_DENSE_ELEMENTS
@@ -24,7 +33,6 @@ from slide_deploy.saved.mlpackage.dtypes import unpack
 
 _NARROW = re.compile(r"n?float[1-9](e|$)|u?int([1-8]|16)$")
 _FEW_BITS = re.compile(r"(u?)int([1-7])$")
-_WIDTH = re.compile(r"\d+")
 _DIFFERENCES = ("sub", "subtract")
 
 
@@ -70,8 +78,7 @@ class StoredWeight:
         if self.palette is not None:
             entries = self.palette.shape[-2] if self._is_new_palette() else self.palette.elements
             return max((entries - 1).bit_length(), 1)
-        found = _WIDTH.search(self.data.dtype)
-        return int(found.group()) if found else 32
+        return bits_of(self.data.dtype) or 32
 
     def expand(self) -> Array:
         """The dequantised weight, float32.
@@ -137,10 +144,10 @@ def numbers(constant: Constant) -> Array:
 
 def _is_kept(weight: StoredWeight) -> bool:
     """Whether a weight has a known size and a short chain, as quantisers write it."""
-    shape = weight.shape
-    sizes = [size for size in shape or () if isinstance(size, int)]
-    is_known = shape is not None and len(sizes) == len(shape)
-    return is_known and elements_of(sizes) <= MAX_DENSE_ELEMENTS and weight.length <= LONGEST_WALK
+    sizes = fixed(weight.shape)
+    if sizes is None or weight.length > LONGEST_WALK:
+        return False
+    return elements_of(sizes) <= MAX_DENSE_ELEMENTS
 
 
 def _is_constant(graph: Graph, names: Iterable[str], found: Mapping[str, StoredWeight]) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from slide_deploy.files.model_files import require_model_file
 from slide_deploy.formats import format_of
-from slide_deploy.graph_checks.graph import Graph, Shape
+from slide_deploy.graph_checks.graph import Graph, Shape, batch_one
 from slide_deploy.parsing import refuse_other_shapes
 
 
@@ -48,7 +48,7 @@ def read_sized(path: str | os.PathLike[str], shapes: Mapping[str, tuple[int, ...
     declared = {value.name: _numbers(value.shape) for value in graph.inputs}
     refuse_other_shapes(file, declared, shapes)
     fixed: dict[str, Shape] = {
-        value.name: shapes.get(value.name) or _one_first(value.shape)
+        value.name: shapes.get(value.name) or batch_one(value.shape or ())
         for value in graph.inputs
         if value.shape is not None or value.name in shapes
     }
@@ -67,8 +67,3 @@ def _numbers(shape: Shape | None) -> tuple[int | None, ...] | None:
     if shape is None:
         return None
     return tuple(size if isinstance(size, int) else None for size in shape)
-
-
-def _one_first(shape: Shape | None) -> Shape:
-    first, rest = (shape or ())[:1], (shape or ())[1:]
-    return (*(size if isinstance(size, int) else 1 for size in first), *rest)

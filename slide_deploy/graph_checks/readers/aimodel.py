@@ -22,6 +22,7 @@ from slide_deploy.graph_checks.graph import (
     Node,
     Shape,
     Value,
+    bits_of,
     with_sizes,
 )
 from slide_deploy.graph_checks.readers.aimodel_dialect import DIALECT
@@ -43,7 +44,6 @@ _STEERING = {
 }
 # Attributes with other names than in the other formats.
 _WORDS = {"padding_mode": "mode"}
-_BITS = {"bool": 8, "bfloat16": 16}
 
 
 def read(path: Path, sizes: Mapping[str, Shape] | None = None) -> Graph:
@@ -136,7 +136,7 @@ def _constant(
     content: NDArray[np.uint8],
 ) -> Constant:
     shape = tuple(size for size in value.shape or () if isinstance(size, int))
-    bits = _BITS.get(value.dtype) or int("".join(filter(str.isdigit, value.dtype)) or 8)
+    bits = bits_of(value.dtype) or 8
     if "resource" in held:
         source = held["resource"]
         if source not in stored:

@@ -12,7 +12,7 @@ The parts for other libraries cannot be read. Each becomes one operator.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -26,6 +26,7 @@ from slide_deploy.graph_checks.graph import (
     Node,
     Shape,
     Value,
+    bits_of,
     elements_of,
     with_sizes,
 )
@@ -49,7 +50,6 @@ from slide_deploy.saved.pte.program import (
 from slide_deploy.saved.pte.xnnpack import MISSING, XnnGraph, XnnNode, read_xnnpack
 from slide_deploy.saved.untrusted import damaged, map_file
 
-_BYTES = {"bool": 1, "bfloat16": 2, "undefined": 0}
 _XNNPACK = "XnnpackBackend"
 # Segments are aligned to this many bytes.
 _ALIGNMENT = 128
@@ -232,7 +232,7 @@ class _Reader:
             start: offset of its first byte.
             most: number of bytes available from there.
         """
-        size = elements_of(shape) * bytes_of(dtype)
+        size = (elements_of(shape) * bits_of(dtype) + 7) // 8
         content = self.program.content
         if start + size > content.size or size > most:
             raise ValueError(f"{name} ends behind the end of its data")
@@ -306,22 +306,12 @@ class _Part:
             groups = max(node.integers["groups"], 1)
             outputs, height, width, inputs = held.shape
             shape: tuple[int, ...] = (inputs * groups, outputs // groups, height, width)
-            self.reader.constants[name] = Constant(
-                name, held.dtype, shape, held.size, held.source, held.load
-            )
-        elif axes is not None and len(held.shape) == 4:
+            self.reader.constants[name] = replace(held, shape=shape)
+        elif axes is not None and len(held.shape) == 4 and bits_of(held.dtype) >= 8:
             shape = tuple(held.shape[axis] for axis in axes)
-            size = bytes_of(held.dtype)
 
             def load() -> NDArray[np.uint8]:
-                numbers = held.load().reshape(*held.shape, size)
+                numbers = held.load().reshape(*held.shape, bits_of(held.dtype) // 8)
                 return np.ascontiguousarray(numbers.transpose(*axes, 4)).reshape(-1)
 
-            self.reader.constants[name] = Constant(
-                name, held.dtype, shape, held.size, held.source, load
-            )
-
-
-def bytes_of(dtype: str) -> int:
-    """Bytes of an element."""
-    return _BYTES[dtype] if dtype in _BYTES else np.dtype(dtype).itemsize
+            self.reader.constants[name] = replace(held, shape=shape, load=load)

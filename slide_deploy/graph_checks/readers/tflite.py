@@ -10,7 +10,7 @@ names that callers use for inputs and outputs; the names of tensors come from th
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -180,7 +180,7 @@ class _Reader:
                 taken = 1
             if channels and taken:
                 attributes["groups"] = channels // taken
-        return Node(node.name, node.operator, node.domain, node.inputs, node.outputs, attributes)
+        return replace(node, attributes=attributes)
 
     def _size(self, name: str, axis: int) -> int | None:
         value = self.constants.get(name) or self.values.get(name)

@@ -18,7 +18,7 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
     if policy.constants.duplicates:
         return
     alike: dict[tuple[str, tuple[int, ...]], list[Constant]] = defaultdict(list)
-    for constant in {constant.source: constant for constant in graph.constants.values()}.values():
+    for constant in graph.stored:
         if constant.size >= policy.constants.duplicate_bytes:
             alike[constant.dtype, constant.shape].append(constant)
     for candidates in alike.values():

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from slide_deploy.graph_checks.census import read_census
+from slide_deploy.graph_checks.census import valid_census
 from slide_deploy.graph_checks.graph import Constant, Graph
 from slide_deploy.graph_checks.policy import Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
@@ -17,13 +17,9 @@ _BFLOAT16_MANTISSA = np.uint16(0x007F)
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
     if policy.constants.non_finite:
         return
-    try:
-        census = read_census(graph.metadata)
-    except ValueError:  # SD017 reports it
-        census = None
-    may_be_infinite = census is not None and census.infinities
+    may_be_infinite = valid_census(graph.metadata).infinities
     what = "NaN" if may_be_infinite else "NaN or infinite"
-    for constant in {constant.source: constant for constant in graph.constants.values()}.values():
+    for constant in graph.stored:
         wrong = _non_finite(constant, may_be_infinite)
         if wrong:
             yield RULE.broken(f"{wrong} of its numbers are {what}.", constant.name)
@@ -38,10 +34,7 @@ def _non_finite(constant: Constant, may_be_infinite: bool) -> int:
         return int(np.count_nonzero(special))
     if constant.dtype not in ("float16", "float32", "float64"):
         return 0
-    array = constant.array()
-    if array is None:
-        return 0
-    numbers = np.asarray(array, dtype=array.dtype)
+    numbers = np.asarray(constant.array(), constant.dtype)
     return int(np.count_nonzero(np.isnan(numbers) if may_be_infinite else ~np.isfinite(numbers)))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from slide_deploy.errors import InputError
 from slide_deploy.formats import known_formats
 from slide_deploy.graph_checks.graph import Graph
+from slide_deploy.graph_checks.graph_walks import ancestors
 from slide_deploy.images.description import ImageDescription, read_description
 
 _FLOATS = ("float32", "float16")
@@ -34,10 +35,8 @@ def image_faults(graph: Graph) -> Iterator[tuple[str, str]]:
 def _of_input(graph: Graph, declared: ImageDescription) -> Iterator[tuple[str, str]]:
     image = next((each for each in graph.inputs if each.name == declared.input), None)
     if image is None:
-        yield (
-            declared.input,
-            "Is described as the image, and the graph has no input of this name.",
-        )
+        message = "Is described as the image, and the graph has no input of this name."
+        yield declared.input, message
         return
     # The graph reads the system's image type as floats, although callers pass 8-bit pixels.
     format = next((each for each in known_formats() if each.name == graph.format), None)
@@ -45,10 +44,7 @@ def _of_input(graph: Graph, declared: ImageDescription) -> Iterator[tuple[str, s
     is_image = declared.type == "uint8" and image.dtype in _FLOATS and has_image_type
     allowed = _FLOATS if declared.type in _FLOATS else (declared.type,)
     if image.dtype not in allowed and not is_image:
-        yield (
-            declared.input,
-            f"Is described as {declared.type}, and the graph has {image.dtype}.",
-        )
+        yield declared.input, f"Is described as {declared.type}, and the graph has {image.dtype}."
     if image.shape is None:
         return
     sizes = declared.channels_first(image.shape)
@@ -69,27 +65,21 @@ def _of_output(graph: Graph, declared: ImageDescription) -> Iterator[tuple[str, 
         return
     output = next((each for each in graph.outputs if each.name == declared.output), None)
     if output is None:
-        yield (
-            declared.output,
-            "Is described as the classes, and the graph has no output of this name.",
-        )
+        message = "Is described as the classes, and the graph has no output of this name."
+        yield declared.output, message
         return
     classes = output.shape[1] if output.shape is not None and len(output.shape) > 1 else None
     if declared.labels and isinstance(classes, int) and classes != len(declared.labels):
-        yield (
-            declared.output,
-            f"Has {classes} classes, and the file names {len(declared.labels)}.",
-        )
+        names = len(declared.labels)
+        yield declared.output, f"Has {classes} classes, and the file names {names}."
     if declared.probabilities and not _is_softmax(graph, declared.output):
         yield declared.output, "Is described as probabilities, and no softmax computes it."
 
 
 def _is_softmax(graph: Graph, name: str) -> bool:
-    for _ in graph.nodes:  # terminates even if the graph has a cycle
-        node = graph.producers.get(name)
-        if node is None or node.operator.lower() == "softmax":
-            return node is not None
-        if node.operator.lower() not in _KEEPING_PROBABILITIES or not node.inputs:
-            return False
-        name = node.inputs[0]
-    return False
+    others = (
+        node.operator.lower()
+        for node in ancestors(graph, name)
+        if node.operator.lower() not in _KEEPING_PROBABILITIES
+    )
+    return next(others, "") == "softmax"

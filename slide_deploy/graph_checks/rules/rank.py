@@ -8,19 +8,19 @@ to the next, the limit is 4, which the lowerings guarantee.
 
 from collections.abc import Iterator
 
-from slide_deploy.graph_checks.census import Census, read_census
+from slide_deploy.graph_checks.census import Census, valid_census
 from slide_deploy.graph_checks.graph import Graph, Node
-from slide_deploy.graph_checks.graph_walks import LONGEST_WALK, inside_attention
+from slide_deploy.graph_checks.graph_walks import ancestors, inside_attention
 from slide_deploy.graph_checks.mixing import mixings
 from slide_deploy.graph_checks.policy import COMMON_RANK, Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
-    inside = {node.name for node in inside_attention(graph, _starts(graph))}
+    limits, census = policy.limits, valid_census(graph.metadata)
+    inside = {node.name for node in inside_attention(graph, _starts(graph, census))}
     grouped = _grouped_weights(graph)
-    limits, census = policy.limits, _census(graph)
-    declared = COMMON_RANK if census is None else max(COMMON_RANK, census.rank)
+    declared = max(COMMON_RANK, census.rank)
     anywhere = declared if isinstance(limits.rank, str) else limits.rank
     for constant in graph.constants.values():
         limit = anywhere + (constant.name in grouped)
@@ -50,29 +50,16 @@ def _grouped_weights(graph: Graph) -> frozenset[str]:
     for node in graph.nodes:
         if not node.operator.startswith("GroupConvolution") or len(node.inputs) < 2:
             continue
-        name = node.inputs[1]
-        for _ in range(LONGEST_WALK):
-            names.add(name)
-            producer = graph.producers.get(name)
-            if producer is None or not producer.inputs:
-                break
-            name = producer.inputs[0]
+        names.add(node.inputs[1])
+        for producer in ancestors(graph, node.inputs[1]):
+            names.update(producer.inputs[:1])
     return frozenset(names)
 
 
-def _starts(graph: Graph) -> list[Node]:
+def _starts(graph: Graph, census: Census) -> list[Node]:
     """Operators whose geometry only slide attention has."""
-    census = _census(graph)
-    counts = census.mixings if census else {}
-    own = {kind for kind, count in counts.items() if count.slide_attention}
+    own = {kind for kind, count in census.mixings.items() if count.slide_attention}
     return [node for node, kind in mixings(graph) if kind in own] if own else []
-
-
-def _census(graph: Graph) -> Census | None:
-    try:
-        return read_census(graph.metadata)
-    except ValueError:  # SD017 reports it
-        return None
 
 
 RULE = Rule(

@@ -5,10 +5,17 @@ package can compute a shape itself (see ``shapes``), the two must agree, because
 rely on it. The ONNX reader computes shapes and types itself and keeps the declared ones apart.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from slide_deploy.graph_checks.dialect import Kind
-from slide_deploy.graph_checks.graph import Graph, Node, Value, elements_of, kind_of
+from slide_deploy.graph_checks.graph import (
+    Dimension,
+    Graph,
+    Node,
+    Value,
+    elements_of,
+    kind_of,
+)
 from slide_deploy.graph_checks.policy import Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
 from slide_deploy.graph_checks.shapes import (
@@ -47,10 +54,7 @@ def _disagreement(graph: Graph, node: Node, known: Known) -> str:
     declared = graph.shape(node.outputs[0]) or ()
     shape = computed(graph, node, known)
     if shape is not None:
-        fits = len(shape) == len(declared) and all(
-            not isinstance(theirs, int) or ours == theirs
-            for ours, theirs in zip(shape, declared, strict=True)
-        )
+        fits = _fit(shape, declared)
         return "" if fits else f"Declares {declared}, and its inputs result in {shape}."
     if kind_of(graph, node) is not Kind.RESHAPE or node.inputs[:1] == () or len(node.outputs) > 1:
         return ""
@@ -68,22 +72,24 @@ def _pattern_disagreement(graph: Graph, node: Node) -> str:
     declared = graph.shape(node.outputs[0])
     if pattern is None or declared is None:
         return ""
-    fits = len(pattern) == len(declared) and all(
-        ours < 1 or not isinstance(theirs, int) or ours == theirs
-        for ours, theirs in zip(pattern, declared, strict=True)
-    )
+    fits = _fit([size if size > 0 else None for size in pattern], declared)
     return "" if fits else f"Declares {declared} and reshapes to {pattern}."
 
 
 def _agree(declared: Value, computed: Value) -> bool:
-    """Whether declared and computed type and shape are compatible; an open size fits any."""
+    """Whether declared and computed type and shape are compatible."""
     if "undefined" not in (declared.dtype, computed.dtype) and declared.dtype != computed.dtype:
         return False
     if declared.shape is None or computed.shape is None:
         return True
-    return len(declared.shape) == len(computed.shape) and all(
+    return _fit(declared.shape, computed.shape)
+
+
+def _fit(one: Sequence[Dimension], other: Sequence[Dimension]) -> bool:
+    """Whether two shapes are compatible; an open size fits any."""
+    return len(one) == len(other) and all(
         ours == theirs or not (isinstance(ours, int) and isinstance(theirs, int))
-        for ours, theirs in zip(declared.shape, computed.shape, strict=True)
+        for ours, theirs in zip(one, other, strict=True)
     )
 
 

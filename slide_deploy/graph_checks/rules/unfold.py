@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from slide_deploy.graph_checks.census import read_census
+from slide_deploy.graph_checks.census import valid_census
 from slide_deploy.graph_checks.convolutions import Convolution, convolutions
 from slide_deploy.graph_checks.dialect import Kind
 from slide_deploy.graph_checks.graph import Graph, Node, elements_of, kind_of
@@ -23,7 +23,7 @@ _TABLE_RANK = 2
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
-    if policy.structure.unfold or _declared(graph):
+    if policy.structure.unfold or valid_census(graph.metadata).copies:
         return
     known, constant = at_batch_one(graph), constant_values(graph)
     for node in graph.nodes:
@@ -42,15 +42,6 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
             )
 
 
-def _declared(graph: Graph) -> bool:
-    """Whether the file's census states that the network itself copies neighbours."""
-    try:
-        census = read_census(graph.metadata)
-    except ValueError:  # SD017 reports it
-        return False
-    return census is not None and census.copies
-
-
 def _gathered(graph: Graph, node: Node, known: Known) -> str:
     source, result = known.get(node.inputs[0]), known.get(node.outputs[0] if node.outputs else "")
     if source is not None and result is not None and elements_of(result) > elements_of(source):
@@ -65,8 +56,7 @@ def _only_copies(graph: Graph, found: Convolution) -> bool:
     """Whether a dense convolution has one weight of 1 for each output and 0 elsewhere."""
     if found.groups > 1 or max(found.kernel) == 1 or found.outputs <= found.inputs_per_group:
         return False
-    weight = graph.constants.get(found.node.inputs[1])
-    array = None if weight is None else weight.array()
+    array = graph.array(found.node.inputs[1])
     if array is None or array.dtype.kind != "f":
         return False
     rows = np.asarray(array, dtype=array.dtype).reshape(found.outputs, -1)
