@@ -14,7 +14,7 @@ import numpy as np
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from slide_deploy.graph_checks.normalisations import Declared
+from slide_deploy.graph_checks.census import Count
 from slide_deploy.program.traced import Call, Traced, call
 
 _KEPT = ("layer_norm", "native_layer_norm", "group_norm", "native_group_norm", "instance_norm")
@@ -26,7 +26,7 @@ _EPSILON = ("eps", "epsilon")
 _HALF = (0.5, -0.5)
 
 
-def epsilons(program: ExportedProgram) -> Mapping[float, Declared]:
+def epsilons(program: ExportedProgram) -> Mapping[float, Count]:
     """Return how many normalisations with each epsilon a file of a program must and may have."""
     traced = Traced(program)
     most: Counter[float] = Counter()
@@ -40,7 +40,7 @@ def epsilons(program: ExportedProgram) -> Mapping[float, Declared]:
             most[epsilon] += 1
             if is_kept:  # converters merge normalisations with equal results
                 different[epsilon].add(traced.identity[each.node])
-    return {epsilon: Declared(len(different[epsilon]), number) for epsilon, number in most.items()}
+    return {epsilon: Count(len(different[epsilon]), number) for epsilon, number in most.items()}
 
 
 def _normalisation(traced: Traced, each: Call) -> Iterator[tuple[float, bool]]:

@@ -14,9 +14,9 @@ an attention over constants. The entry of a matmul has no kernel, pads, strides 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any
 
-from slide_deploy.graph_checks.declarations import parsed
+from slide_deploy.graph_checks.declarations import is_count, parsed
 from slide_deploy.graph_checks.mixing import MixingGeometry
 from slide_deploy.graph_checks.readers.limits import MAX_DIMENSION, MAX_NODES, MAX_RANK
 
@@ -25,17 +25,20 @@ CENSUS_KEY = "slide_deploy.census"
 
 @dataclass(frozen=True)
 class Count:
-    """How many operators of one geometry a file has.
+    """How many operators of one kind a file has.
 
     Attributes:
-        least: the smallest allowed number.
-        most: the largest allowed number.
+        least: the number that every converter keeps.
+        most: also counts those that converters may merge, fold into neighbours or create.
         slide_attention: whether all of them belong to slide attentions.
     """
 
     least: int
     most: int
     slide_attention: bool = False
+
+    def __str__(self) -> str:
+        return str(self.most) if self.least == self.most else f"{self.least} to {self.most}"
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def read_census(metadata: Mapping[str, str]) -> Census | None:
         raise ValueError("has no list of mixings")
     pairs = content.get("branched_pairs", 0)
     flags = [content.get(key, False) for key in ("hidden_products", "infinities", "copies")]
-    if not _is_count(pairs, MAX_NODES) or not all(isinstance(flag, bool) for flag in flags):
+    if not is_count(pairs, MAX_NODES) or not all(isinstance(flag, bool) for flag in flags):
         raise ValueError(
             "has branched_pairs that are no count, or hidden_products, infinities or copies that "
             "are neither true nor false"
@@ -112,7 +115,7 @@ def read_census(metadata: Mapping[str, str]) -> Census | None:
             raise ValueError(f"counts {kind} twice")
         mixings[kind] = count
     rank = content.get("rank", 0)
-    if not _is_count(rank, MAX_RANK):
+    if not is_count(rank, MAX_RANK):
         raise ValueError("has a rank that is no count")
     hidden, infinite, copies = flags
     return Census(mixings, pairs, hidden, infinite, copies, rank)
@@ -129,8 +132,12 @@ def valid_census(metadata: Mapping[str, str]) -> Census:
 def _geometry(entry: Any) -> MixingGeometry:
     if not isinstance(entry, dict):
         raise ValueError("has an entry that is not an object")
-    groups, inputs, outputs = entry.get("groups", 1), entry.get("inputs"), entry.get("outputs")
-    if not (_is_size(groups) and _is_size(inputs) and _is_size(outputs)):
+    groups, inputs, outputs = (
+        entry.get("groups", 1),
+        entry.get("inputs", 0),
+        entry.get("outputs", 0),
+    )
+    if not all(is_count(size, MAX_DIMENSION, 1) for size in (groups, inputs, outputs)):
         raise ValueError("has an entry without groups, inputs and outputs")
     kernel, strides, dilations = (
         _sizes(entry.get(key, []), 1) for key in ("kernel", "strides", "dilations")
@@ -149,20 +156,12 @@ def _geometry(entry: Any) -> MixingGeometry:
 
 def _count(entry: Mapping[str, Any]) -> Count:
     least, most = entry.get("least"), entry.get("most")
-    if not _is_count(most, MAX_NODES, 1) or not _is_count(least, most):
+    if not is_count(most, MAX_NODES, 1) or not is_count(least, most):
         raise ValueError("has an entry without a valid least and most")
     return Count(least, most, entry.get("slide_attention", False) is True)
 
 
 def _sizes(held: Any, lowest: int) -> tuple[int, ...] | None:
-    if not isinstance(held, list) or not all(_is_count(n, MAX_DIMENSION, lowest) for n in held):
+    if not isinstance(held, list) or not all(is_count(n, MAX_DIMENSION, lowest) for n in held):
         return None
     return tuple(held)
-
-
-def _is_size(held: Any) -> TypeGuard[int]:
-    return _is_count(held, MAX_DIMENSION, 1)
-
-
-def _is_count(held: Any, highest: int, lowest: int = 0) -> TypeGuard[int]:
-    return type(held) is int and lowest <= held <= highest

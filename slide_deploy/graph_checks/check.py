@@ -76,12 +76,15 @@ def check_files(
         policy: for all of them; None chooses one for each file.
         step: called with a message before each file, to show progress.
     """
-
-    def report(path: str | os.PathLike[str]) -> Report:
+    reports = []
+    for path in paths:
         step(f"check {os.fspath(path)}")
-        return _report(path, policy)
-
-    return tuple(map(report, paths))
+        try:
+            reports.append(check_file(path, policy))
+        except InputError as error:
+            name = policy.name if policy else ""
+            reports.append(Report(Path(path), None, name, (), unusable=str(error)))
+    return tuple(reports)
 
 
 def check_graph(graph: Graph, policy: Policy) -> Iterator[Violation]:
@@ -99,11 +102,3 @@ def _limited(rule: Rule, graph: Graph, policy: Policy) -> Iterator[Violation]:
         yield replace(violation, node=node, message=message)
     if next(found, None) is not None:
         yield rule.broken(f"There are more than {MAX_VIOLATIONS} violations of this rule.")
-
-
-def _report(path: str | os.PathLike[str], policy: Policy | None) -> Report:
-    try:
-        return check_file(path, policy)
-    except InputError as error:
-        name = policy.name if policy else ""
-        return Report(Path(path), None, name, (), unusable=str(error))

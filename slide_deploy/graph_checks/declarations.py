@@ -7,7 +7,7 @@ slide attentions are and how each is written.
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 PREFIX = "slide_deploy."
 # Information that no rule reads: a JSON list with the name, the sizes and the form of each.
@@ -25,6 +25,11 @@ _LONGEST_TEXT = 200_000
 def has_declarations(metadata: Mapping[str, str]) -> bool:
     """Whether a file has metadata entries of slide-deploy."""
     return any(key.startswith(PREFIX) for key in metadata)
+
+
+def is_count(held: Any, highest: int, lowest: int = 0) -> TypeGuard[int]:
+    """Whether a parsed value is an integer from ``lowest`` to ``highest``."""
+    return type(held) is int and lowest <= held <= highest
 
 
 def parsed(text: str) -> Any:

@@ -148,7 +148,7 @@ def _macs(graph: Graph, node: Node, known: Known) -> int | None:
         if len(sides) < 2 or sides[0] is None or sides[1] is None:
             return None
         found = matmul(graph, node, sides[0], sides[1])
-        return None if found is None else elements_of(found.shape) * found.summed
+        return None if found is None else elements_of(found[0]) * found[1]
     if kind is Kind.ATTENTION:
         return _attention_macs(node, known)
     return 0

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from slide_deploy.graph_checks.declarations import parsed
+from slide_deploy.graph_checks.declarations import is_count, parsed
 from slide_deploy.graph_checks.readers.limits import MAX_DIMENSION
 
 INTERFACE_KEY = "slide_deploy.interface"
@@ -97,6 +97,4 @@ def _ports(side: str, held: Any) -> tuple[InterfacePort, ...]:
 
 
 def _is_size(held: Any) -> bool:
-    if isinstance(held, str):
-        return bool(held)
-    return type(held) is int and 0 < held <= MAX_DIMENSION
+    return bool(held) if isinstance(held, str) else is_count(held, MAX_DIMENSION, 1)

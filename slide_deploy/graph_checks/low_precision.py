@@ -67,7 +67,9 @@ def small_floats(graph: Graph) -> Counter[str]:
 
 def integer_weights(graph: Graph) -> tuple[Constant, ...]:
     """The constants of small integers that are cast to floats, each once."""
-    found = [*_cast_to_float(graph), *_integers_of_weights(graph)]
+    cast = [_cast_origin(graph, node) for node in graph.nodes]
+    found = [graph.constants[name] for name in cast if name in graph.constants]
+    found.extend(_integers_of_weights(graph))
     return tuple({constant.name: constant for constant in found}.values())
 
 
@@ -85,14 +87,6 @@ def _is_rounded(graph: Graph, name: str) -> bool:
     if origin is None or kind_of(graph, origin) is not Kind.CAST or not origin.inputs:
         return False
     return bool(_FLOAT.match(_dtype(graph, origin.inputs[0])))
-
-
-def _cast_to_float(graph: Graph) -> Iterator[Constant]:
-    """Yield constants of small integers that are cast to float."""
-    for node in graph.nodes:
-        source = _cast_origin(graph, node)
-        if source in graph.constants:
-            yield graph.constants[source]
 
 
 def _cast_origin(graph: Graph, node: Node) -> str:

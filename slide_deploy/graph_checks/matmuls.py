@@ -5,38 +5,16 @@ Either matrix may be stored transposed::
     (..., M, K) x (..., K, N) -> (..., M, N)
 """
 
-from dataclasses import dataclass
-
 from slide_deploy.graph_checks.dialect import Kind
 from slide_deploy.graph_checks.graph import Graph, Node, elements_of, kind_of
 
 Sizes = tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Matmul:
-    """A matmul of known sizes.
+def matmul(graph: Graph, node: Node, left: Sizes, right: Sizes) -> tuple[Sizes, int] | None:
+    """The result's shape and the summed size K of a node of kind MATMUL or LINEAR.
 
-    Attributes:
-        shape: shape of the result.
-        summed: K, the size of the axis that is summed over.
-    """
-
-    shape: Sizes
-    summed: int
-
-
-def matmul(graph: Graph, node: Node, left: Sizes, right: Sizes) -> Matmul | None:
-    """The matmul that a node computes.
-
-    Args:
-        graph: the graph of the node.
-        node: a node of kind MATMUL or LINEAR.
-        left: shape of its first input.
-        right: shape of its second input.
-
-    Returns:
-        None if the shapes do not fit together, or if a side is a vector.
+    None if the shapes of its two inputs do not fit together, or if a side is a vector.
     """
     if len(left) < 2 or len(right) < 2:
         return None
@@ -52,7 +30,7 @@ def matmul(graph: Graph, node: Node, left: Sizes, right: Sizes) -> Matmul | None
     batch = broadcast((left[:-2], right[:-2]))
     if inner != inner_right or batch is None:
         return None
-    return Matmul((*batch, rows, columns), inner)
+    return (*batch, rows, columns), inner
 
 
 def broadcast(shapes: tuple[Sizes, ...]) -> Sizes | None:

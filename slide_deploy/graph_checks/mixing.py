@@ -9,7 +9,7 @@ padding of the convolution that reads them, because converters merge and split t
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from slide_deploy.graph_checks.convolutions import Convolution, convolutions, transposed_convolution
+from slide_deploy.graph_checks.convolutions import Convolution, convolution, transposed_convolution
 from slide_deploy.graph_checks.dialect import Kind
 from slide_deploy.graph_checks.graph import Graph, Node, kind_of
 from slide_deploy.graph_checks.graph_walks import constant_values, without_bias
@@ -78,14 +78,12 @@ def mixings(graph: Graph) -> Iterator[tuple[Node, MixingGeometry]]:
 
     Operators on constants alone are left out, because only some converters fold them.
     """
-    found = {id(each.node): _of_convolution(graph, each) for each in convolutions(graph)}
     constant = constant_values(graph)
     for node in graph.nodes:
         if node.outputs and constant.issuperset(node.outputs):
             continue
-        kind = (
-            found.get(id(node)) or _of_transposed(graph, node) or _of_matmul(graph, node, constant)
-        )
+        found = convolution(graph, node) or transposed_convolution(graph, node)
+        kind = _of_convolution(graph, found) if found else _of_matmul(graph, node, constant)
         if kind is not None:
             yield node, kind
 
@@ -116,21 +114,22 @@ def branched_pairs(
             yield node, first, second
 
 
-def _of_convolution(graph: Graph, convolution: Convolution) -> MixingGeometry:
-    pads = convolution.pads
+def _of_convolution(graph: Graph, found: Convolution) -> MixingGeometry:
+    pads, operator = found.pads, found.node.operator
     if pads is not None:
-        zeros = zeros_around(graph, convolution.node.inputs[0])
-        if zeros is not None and convolution.node.operator in graph.dialect.channels_last:
+        zeros = zeros_around(graph, found.node.inputs[0])
+        if zeros is not None and operator in graph.dialect.channels_last:
             zeros = (zeros[0], *zeros[-1:], *zeros[1:-1])
         pads = total_padding(pads, zeros)
     return MixingGeometry(
-        convolution.groups,
-        convolution.inputs_per_group,
-        convolution.outputs_per_group,
-        convolution.kernel,
+        found.groups,
+        found.inputs_per_group,
+        found.outputs_per_group,
+        found.kernel,
         pads or (),
-        convolution.strides,
-        convolution.dilations,
+        found.strides,
+        found.dilations,
+        transposed=operator in graph.dialect.transposed_convolutions,
     )
 
 
@@ -145,21 +144,6 @@ def total_padding(pads: Pads, zeros: Pads | None) -> Pads:
         return pads
     sides = zip(pads, zeros[2:], strict=True)
     return tuple((pad[0] + more[0], pad[1] + more[1]) for pad, more in sides)
-
-
-def _of_transposed(graph: Graph, node: Node) -> MixingGeometry | None:
-    found = transposed_convolution(graph, node)
-    if found is None:
-        return None
-    return MixingGeometry(
-        found.groups,
-        found.inputs_per_group,
-        found.outputs_per_group,
-        found.kernel,
-        strides=found.strides,
-        dilations=found.dilations,
-        transposed=True,
-    )
 
 
 def _before_expansion(graph: Graph, name: str) -> str:

@@ -13,18 +13,16 @@ left out, or written in unrecognised operators, shows as missing.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeGuard
 
 import numpy as np
 
-from slide_deploy.graph_checks.declarations import read_entries
+from slide_deploy.graph_checks.census import Count
+from slide_deploy.graph_checks.declarations import is_count, read_entries
 from slide_deploy.graph_checks.dialect import Kind
 from slide_deploy.graph_checks.graph import Attribute, Graph, Node, kind_of
 from slide_deploy.graph_checks.readers.limits import MAX_NODES
 
 NORMALISATIONS_KEY = "slide_deploy.normalisations"
-
-
 _ROOTS = ("sqrt", "rsqrt")
 _HALF = (0.5, -0.5)
 
@@ -46,19 +44,6 @@ class Normalisation:
     epsilon: float | None
     under_root: bool = True
     is_operator: bool = True
-
-
-@dataclass(frozen=True)
-class Declared:
-    """The declared number of normalisations of one epsilon.
-
-    Attributes:
-        least: the number that every converter keeps.
-        most: also counts those that converters may fold into neighbours or create from operators.
-    """
-
-    least: int
-    most: int
 
 
 def normalisations(graph: Graph) -> Iterator[Normalisation]:
@@ -156,7 +141,7 @@ def same_epsilon(stored: float, wanted: float) -> bool:
         return bool(single > 0 and single in (np.float32(wanted), np.float32(np.float16(wanted))))
 
 
-def normalisations_text(declared: Mapping[float, Declared]) -> str:
+def normalisations_text(declared: Mapping[float, Count]) -> str:
     """The declaration as JSON text."""
     entries = [
         {"epsilon": epsilon, "count": each.least, "most": each.most}
@@ -165,7 +150,7 @@ def normalisations_text(declared: Mapping[float, Declared]) -> str:
     return json.dumps(entries)
 
 
-def read_normalisations(metadata: Mapping[str, str]) -> Mapping[float, Declared] | None:
+def read_normalisations(metadata: Mapping[str, str]) -> Mapping[float, Count] | None:
     """The declared number of normalisations of each epsilon; None if the file declares none.
 
     Raises:
@@ -175,19 +160,15 @@ def read_normalisations(metadata: Mapping[str, str]) -> Mapping[float, Declared]
     text = metadata.get(NORMALISATIONS_KEY)
     if text is None:
         return None
-    declared: dict[float, Declared] = {}
+    declared: dict[float, Count] = {}
     for entry in read_entries(text):
         epsilon, least = entry.get("epsilon"), entry.get("count")
         most = entry.get("most", least)
         if not isinstance(epsilon, float) or not 0 < epsilon < 1:
             raise ValueError("has an entry without an epsilon between 0 and 1")
-        if not _is_count(most, 1) or not _is_count(least, 0) or least > most:
+        if not is_count(most, MAX_NODES, 1) or not is_count(least, most):
             raise ValueError(f"has no valid count for the epsilon {epsilon:g}")
         if epsilon in declared:
             raise ValueError(f"counts the epsilon {epsilon:g} twice")
-        declared[epsilon] = Declared(least, most)
+        declared[epsilon] = Count(least, most)
     return declared
-
-
-def _is_count(held: object, lowest: int) -> TypeGuard[int]:
-    return type(held) is int and lowest <= held <= MAX_NODES

@@ -27,6 +27,7 @@ from slide_deploy.graph_checks.matmuls import broadcast, matmul
 
 Sizes = tuple[int, ...]
 Known = Mapping[str, Sizes]
+"""Sizes by the name of the value."""
 
 _FIRST_INPUT = (Kind.SAME_SHAPE, Kind.SOFTMAX, Kind.CAST)
 _ELEMENTWISE = (Kind.ADD, Kind.MULTIPLY, Kind.BROADCAST)
@@ -49,13 +50,7 @@ def at_batch_one(graph: Graph) -> dict[str, Sizes]:
 
 
 def computed(graph: Graph, node: Node, known: Known) -> Sizes | None:
-    """The shape of a node's output, inferred from its inputs; None if it cannot be inferred.
-
-    Args:
-        graph: the graph of the node.
-        node: any node.
-        known: sizes by the name of the value.
-    """
+    """The shape of a node's output, inferred from its inputs; None if it cannot be inferred."""
     kind = kind_of(graph, node)
     inputs = [known[name] for name in node.inputs if name in known]
     if not inputs or len(node.outputs) != 1 or len(inputs) != sum(map(bool, node.inputs)):
@@ -77,13 +72,7 @@ def computed(graph: Graph, node: Node, known: Known) -> Sizes | None:
 
 
 def misfit(graph: Graph, node: Node, known: Known) -> str:
-    """Why the operands of a convolution or matmul do not fit together; empty if they do.
-
-    Args:
-        graph: the graph of the node.
-        node: any node.
-        known: sizes by the name of the value.
-    """
+    """Why the operands of a convolution or matmul do not fit together; empty if they do."""
     kind = kind_of(graph, node)
     if kind not in (Kind.CONVOLUTION, Kind.MATMUL, Kind.LINEAR):
         return ""
@@ -157,4 +146,4 @@ def _matmul(graph: Graph, node: Node, left: Sizes, right: Sizes) -> Sizes | None
     if len(left) == 1 and kind_of(graph, node) is Kind.LINEAR:
         return None
     found = matmul(graph, node, left, right)
-    return None if found is None else found.shape
+    return None if found is None else found[0]

@@ -76,7 +76,8 @@ class StoredWeight:
     def bits(self) -> int:
         """The width of a stored number; with a palette, the bits of an index."""
         if self.palette is not None:
-            entries = self.palette.shape[-2] if self._is_new_palette() else self.palette.elements
+            has_vectors = len(self.palette.shape) > 1  # (blocks..., entries, vector size)
+            entries = self.palette.shape[-2] if has_vectors else self.palette.elements
             return max((entries - 1).bit_length(), 1)
         return bits_of(self.data.dtype) or 32
 
@@ -102,10 +103,6 @@ class StoredWeight:
         if floats.shape != self.shape:
             raise ValueError(f"it has the shape {floats.shape}")
         return floats
-
-    def _is_new_palette(self) -> bool:
-        """Whether the palette has the axes of the blocks, the entries and the vectors."""
-        return self.palette is not None and len(self.palette.shape) > 1
 
 
 def stored_weights(graph: Graph) -> Mapping[str, StoredWeight]:

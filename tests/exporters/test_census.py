@@ -19,7 +19,7 @@ from slide_deploy.graph_checks import check_graph, read_graph, standard_ops
 from slide_deploy.graph_checks.census import CENSUS_KEY, Census, Count, read_census
 from slide_deploy.graph_checks.graph import Graph, Node
 from slide_deploy.graph_checks.mixing import MixingGeometry, mixings
-from slide_deploy.graph_checks.normalisations import Declared, normalisations
+from slide_deploy.graph_checks.normalisations import normalisations
 from tests.graph_checks.networks import NETWORKS, network
 from tests.hosts.outcome import outcome
 from tests.hosts.plain import LONG_FORMATS, NAMED
@@ -194,11 +194,11 @@ def test_a_recurrent_cell_may_be_any_number_of_matmuls(tmp_path: Path) -> None:
 
 
 def test_epsilons_are_those_of_the_program() -> None:
-    assert epsilons(program("upsampler")) == {1e-4: Declared(1, 1), 1e-3: Declared(1, 1)}
-    assert epsilons(program("plain CNN")) == {1e-5: Declared(0, 1), 1e-3: Declared(0, 1)}
+    assert epsilons(program("upsampler")) == {1e-4: Count(1, 1), 1e-3: Count(1, 1)}
+    assert epsilons(program("plain CNN")) == {1e-5: Count(0, 1), 1e-3: Count(0, 1)}
     # Two operators of torch, and two decomposed ones that OpenVINO fuses into operators.
-    assert epsilons(program("ConvNeXt")) == {1e-6: Declared(1, 3)}
-    assert epsilons(program("RMS")) == {1e-4: Declared(0, 1)}
+    assert epsilons(program("ConvNeXt")) == {1e-6: Count(1, 3)}
+    assert epsilons(program("RMS")) == {1e-4: Count(0, 1)}
 
 
 @pytest.mark.parametrize("format", FORMATS)

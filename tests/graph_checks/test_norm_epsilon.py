@@ -21,9 +21,9 @@ from slide_deploy.graph_checks import (
     read_graph,
     standard_ops,
 )
+from slide_deploy.graph_checks.census import Count
 from slide_deploy.graph_checks.normalisations import (
     NORMALISATIONS_KEY,
-    Declared,
     normalisations,
     read_normalisations,
     same_epsilon,
@@ -249,7 +249,7 @@ def test_an_onnx_file_may_leave_the_default_out(exported: Files, tmp_path: Path)
     assert found(EDITORS["onnx"](exported["onnx"], tmp_path, leave_out)) == []
 
 
-def declared_by(model: nn.Module) -> Mapping[float, Declared] | None:
+def declared_by(model: nn.Module) -> Mapping[float, Count] | None:
     return read_normalisations(declared_request(model, (3, 64, 64)).metadata)
 
 
@@ -258,13 +258,13 @@ def test_the_exporter_counts_the_normalisations_of_the_model(depths: tuple[int, 
     heads = (1, 2, 4, 8)[: len(depths)]
     model = random_swin(image_size=(64, 64), depths=depths, num_heads=heads)
     expected = 2 * sum(depths) + 1 + (len(depths) - 1) + 1
-    assert declared_by(model) == {1e-5: Declared(expected, expected)}
+    assert declared_by(model) == {1e-5: Count(expected, expected)}
 
 
 def test_models_with_several_epsilons_declare_each() -> None:
     model = nano()
     model.get_submodule("norm").eps = 1e-6
-    assert declared_by(model) == {1e-5: Declared(NORMS - 1, NORMS - 1), 1e-6: Declared(1, 1)}
+    assert declared_by(model) == {1e-5: Count(NORMS - 1, NORMS - 1), 1e-6: Count(1, 1)}
 
 
 # Behind the patches, two in each of two blocks, two mergings.

@@ -8,7 +8,7 @@ branch is an operator too few. A sum of two branches is a pair too many, whateve
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from slide_deploy.graph_checks.census import CENSUS_KEY, Census, Count, read_census
+from slide_deploy.graph_checks.census import CENSUS_KEY, Census, read_census
 from slide_deploy.graph_checks.graph import Graph
 from slide_deploy.graph_checks.mixing import MixingGeometry, branched_pairs, mixings
 from slide_deploy.graph_checks.policy import Policy
@@ -66,8 +66,7 @@ def _compare(
         hides = census.hidden_matmuls and not kind.kernel
         if (whole and len(names) < count.least) or (len(names) > count.most and not hides):
             yield RULE.broken(
-                f"The exported program has {_number(count)} {kind}, and the graph has "
-                f"{len(names)}.",
+                f"The exported program has {count} {kind}, and the graph has {len(names)}.",
                 _listed(names),
             )
     for kind, names in found.items():
@@ -76,10 +75,6 @@ def _compare(
                 f"The exported program has no {kind}, and the graph has {len(names)}.",
                 _listed(names),
             )
-
-
-def _number(count: Count) -> str:
-    return str(count.most) if count.least == count.most else f"{count.least} to {count.most}"
 
 
 def _listed(names: Sequence[str], limit: int = 3) -> str:

@@ -8,10 +8,10 @@ declaration as well. A file that declares nothing is checked against the policy 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from slide_deploy.graph_checks.census import Count
 from slide_deploy.graph_checks.graph import Graph
 from slide_deploy.graph_checks.normalisations import (
     NORMALISATIONS_KEY,
-    Declared,
     Normalisation,
     normalisations,
     read_normalisations,
@@ -58,16 +58,15 @@ def _compare(
 
 
 def _count(
-    found: Sequence[Normalisation], declared: Mapping[float, Declared], whole: bool
+    found: Sequence[Normalisation], declared: Mapping[float, Count], whole: bool
 ) -> Iterator[Violation]:
     """Compare the counts with the declared ones; a graph with sealed nodes may show fewer."""
     present = Counter(_among(each.epsilon, declared) for each in found if each.epsilon is not None)
     for epsilon, count in declared.items():
         least = count.least if whole else 0
         if not least <= present[epsilon] <= count.most:
-            number = count.most if count.least == count.most else f"{count.least} to {count.most}"
             yield RULE.broken(
-                f"The file declares {number} normalisations of epsilon {epsilon:g}, and the graph "
+                f"The file declares {count} normalisations of epsilon {epsilon:g}, and the graph "
                 f"has {present[epsilon]}."
             )
 
