@@ -85,7 +85,7 @@ class Walk:
                 part = f"{name}.{index}/"
                 for place, argument in enumerate(block.arguments):
                     names[argument] = f"{part}argument_{place}"
-                    self._declare(names[argument], argument.type)
+                    self.values[names[argument]] = _type(argument.type)
                     self.bound.append(names[argument])
                 end = self.body(block, names, part, f"{scope}{part}", depth + 1)
                 # The outputs of a block count as inputs of the operator that runs it.
@@ -93,18 +93,15 @@ class Walk:
         outputs = []
         for place, value in enumerate(operation.results):
             names[value] = name if len(operation.results) == 1 else f"{name}.{place}"
-            self._declare(names[value], value.type)
+            self.values[names[value]] = _type(value.type)
             outputs.append(names[value])
         attributes = {each.name: _attribute(each.attr) for each in operation.attributes}
-        self._add(
+        if len(self.operations) >= MAX_OPERATIONS:
+            raise UnreadableAsset(f"it has more than {MAX_OPERATIONS:,} operators")
+        self.operations.append(
             {"name": name, "operator": word, "inputs": inputs, "outputs": outputs}
             | {"attributes": {key: held for key, held in attributes.items() if held is not None}}
         )
-
-    def _add(self, operation: dict[str, Any]) -> None:
-        if len(self.operations) >= MAX_OPERATIONS:
-            raise UnreadableAsset(f"it has more than {MAX_OPERATIONS:,} operators")
-        self.operations.append(operation)
 
     def _invoke(self, operation: Any, names: dict[Any, str], name: str, depth: int) -> None:
         symbol = _SYMBOL.search(str(operation.attributes["callee"]))
@@ -140,9 +137,6 @@ class Walk:
             raise UnreadableAsset(f"{name} holds no numbers ({dtype})") from error
         self.constants[name] = {"bytes": base64.b64encode(stored.tobytes()).decode("ascii")}
 
-    def _declare(self, name: str, type: Any) -> None:
-        self.values[name] = _type(type)
-
 
 def load(path: Path) -> Any:
     """Parse a program with Apple's library, which ends the process if the program is damaged."""
@@ -173,7 +167,7 @@ def walk(entry: Any, graphs: dict[str, Any]) -> tuple[Walk, list[str], list[str]
     names: dict[Any, str] = {}
     for name, argument in zip(inputs, block.arguments, strict=True):
         names[argument] = name
-        found._declare(name, argument.type)
+        found.values[name] = _type(argument.type)
     end = found.body(block, names, "", "", 0)
     return found, inputs, [names[value] for value in end.operands]
 

@@ -6,8 +6,7 @@ probabilities, in the order of the classes, is equivalent. Here the array replac
 under the same name.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from slide_deploy.saved.mlpackage.features import Feature
@@ -25,30 +24,19 @@ from slide_deploy.saved.untrusted import damaged
 _CLASSIFY = "classify"
 
 
-@dataclass(frozen=True)
-class PackageClassifier:
-    """A classifier without its last operation.
-
-    Attributes:
-        function: outputs the probabilities under the name of the dictionary.
-        outputs: of the description, with the same change.
-        classes: names of the classes, in the order of the probabilities.
-    """
-
-    function: Function
-    outputs: tuple[Feature, ...]
-    classes: tuple[str, ...]
-
-
 def as_arrays(
-    path: Path, function: Function, outputs: Sequence[Feature]
-) -> PackageClassifier | None:
-    """Return a classifier as a network that outputs an array; None for any other function.
+    path: Path, function: Function, outputs: tuple[Feature, ...]
+) -> tuple[Function, tuple[Feature, ...], tuple[str, ...]]:
+    """Replace the outputs of a classifier by an array; any other function stays as it is.
 
     Args:
         path: of the package, for messages.
         function: of the program.
         outputs: of the description.
+
+    Returns:
+        The function, which outputs the probabilities under the name of the dictionary; the outputs
+        with the same change; the names of the classes, in the order of the probabilities.
 
     Raises:
         InputError: if its classes do not match its probabilities.
@@ -56,7 +44,7 @@ def as_arrays(
     block = function.block
     found = [each for each in block.operations if each.type == _CLASSIFY]
     if len(found) != 1:
-        return None
+        return function, outputs, ()
     (operation,) = found
     given = operation.inputs.get("probabilities", ())
     types = {
@@ -92,11 +80,8 @@ def as_arrays(
         for each in outputs
         if each.name != label
     )
-    return PackageClassifier(
-        replace(function, block=replace(block, operations=operations, outputs=remaining)),
-        features,
-        names,
-    )
+    block = replace(block, operations=operations, outputs=remaining)
+    return replace(function, block=block), features, names
 
 
 def _names(operation: Operation) -> tuple[str, ...]:

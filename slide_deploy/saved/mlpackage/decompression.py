@@ -39,8 +39,10 @@ def affine_dequantize(quantized_data: Array, zero_point: Array, scale: Array, ax
         """Reshape to the rank of the data; a scalar stays one element."""
         return values.astype(np.float32).reshape(along)
 
-    difference = quantized_data.astype(np.float32) - spread(zero_point)
-    return _of_shape(difference * spread(scale), quantized_data.shape).astype(scale.dtype)
+    values = (quantized_data.astype(np.float32) - spread(zero_point)) * spread(scale)
+    if values.shape != quantized_data.shape:
+        raise ValueError(f"scale and zero point widen {quantized_data.shape} to {values.shape}")
+    return values.astype(scale.dtype)
 
 
 def blockwise_shift_scale(data: Array, scale: Array, offset: Array | None = None) -> Array:
@@ -135,13 +137,6 @@ def _sizes(shape: Array) -> tuple[int, ...]:
 def _check_size(count: int) -> None:
     if count > MAX_DENSE_ELEMENTS:
         raise ValueError(f"{count} elements are too many for one weight")
-
-
-def _of_shape(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return the values, and refuse a broadcast that changed their shape."""
-    if values.shape != shape:
-        raise ValueError(f"scale and zero point widen {shape} to {values.shape}")
-    return values
 
 
 def _index_bits(entries: int) -> int:

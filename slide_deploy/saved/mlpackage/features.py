@@ -79,13 +79,13 @@ def _feature(message: Any) -> Feature:
 
 
 def _array(name: str, message: Any) -> Feature:
-    dtype = _ARRAY_DTYPES.get(message.dataType, "")
     choices = tuple(tuple(shape.shape) for shape in message.enumeratedShapes.shapes)
+    shape: tuple[Size, ...] = tuple(message.shape)
     if choices:
-        return Feature(name, "array", dtype, _spanned(choices), choices)
-    if message.WhichOneof("ShapeFlexibility") == "shapeRange":
-        return Feature(name, "array", dtype, _ranges(message.shapeRange.sizeRanges))
-    return Feature(name, "array", dtype, tuple(message.shape))
+        shape = _spanned(choices)
+    elif message.WhichOneof("ShapeFlexibility") == "shapeRange":
+        shape = _ranges(message.shapeRange.sizeRanges)
+    return Feature(name, "array", _ARRAY_DTYPES.get(message.dataType, ""), shape, choices)
 
 
 def _image(name: str, message: Any) -> Feature:
@@ -93,14 +93,13 @@ def _image(name: str, message: Any) -> Feature:
     channels = len(colours)
     sizes = message.enumeratedSizes.sizes
     choices = tuple((channels, size.height, size.width) for size in sizes)
+    shape: tuple[Size, ...] = (channels, message.height, message.width)
     if choices:
-        return Feature(name, "image", "uint8", _spanned(choices), choices, colours)
-    if message.WhichOneof("SizeFlexibility") == "imageSizeRange":
+        shape = _spanned(choices)
+    elif message.WhichOneof("SizeFlexibility") == "imageSizeRange":
         limits = message.imageSizeRange
         shape = (channels, *_ranges((limits.heightRange, limits.widthRange)))
-        return Feature(name, "image", "uint8", shape, colours=colours)
-    shape = (channels, message.height, message.width)
-    return Feature(name, "image", "uint8", shape, colours=colours)
+    return Feature(name, "image", "uint8", shape, choices, colours)
 
 
 def _ranges(limits: Sequence[Any]) -> tuple[Size, ...]:

@@ -78,12 +78,8 @@ def open_package(path: str | os.PathLike[str]) -> Package:
     description = _description(spec.description, main.name)
     if max(len(description.input), len(description.output)) > MAX_FEATURES:
         raise damaged(package, f"it has more than {MAX_FEATURES} inputs or outputs")
-    outputs = read_features(description.output)
-    classes: tuple[str, ...] = ()
-    classifier = as_arrays(package, main, outputs)
-    if classifier is not None:
-        main, outputs, classes = classifier.function, classifier.outputs, classifier.classes
-        functions[main.name] = main
+    main, outputs, classes = as_arrays(package, main, read_features(description.output))
+    functions[main.name] = main
     return Package(
         path=package,
         spec=spec,
@@ -110,7 +106,4 @@ def _article(kind: str | None) -> str:
 
 def _description(description: Any, function: str) -> Any:
     """Return the part of the model's description that declares a function."""
-    for candidate in description.functions:
-        if candidate.name == function:
-            return candidate
-    return description
+    return next((each for each in description.functions if each.name == function), description)

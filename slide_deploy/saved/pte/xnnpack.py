@@ -43,7 +43,6 @@ class Layout:
     Attributes:
         inputs: fields of the indices of its inputs, in the operator's order.
         output: field of the index of its output.
-        flags: field of its flags.
         integers: fields of integers, by name.
         lists: fields of lists of integers, by name.
         floats: fields of floats, by name.
@@ -51,79 +50,53 @@ class Layout:
 
     inputs: tuple[int, ...]
     output: int
-    flags: int
     integers: Mapping[str, int] = field(default_factory=dict)
     lists: Mapping[str, int] = field(default_factory=dict)
     floats: Mapping[str, int] = field(default_factory=dict)
 
 
-_ONE = Layout((0,), 1, 2)
-_TWO = Layout((0, 1), 2, 3)
+_ONE = Layout((0,), 1)
+_TWO = Layout((0, 1), 2)
 _CONVOLUTION_FIELDS = (
     *("top", "right", "bottom", "left", "kernel_height", "kernel_width"),
     *("stride_height", "stride_width", "dilation_height", "dilation_width"),
     *("group_inputs", "group_outputs", "groups"),
 )
 _CONVOLUTION = Layout(
-    (15, 16, 17), 18, 19, {name: place for place, name in enumerate(_CONVOLUTION_FIELDS)}
+    (15, 16, 17), 18, {name: place for place, name in enumerate(_CONVOLUTION_FIELDS)}
 )
-_POOLING = Layout((10,), 11, 12)
-_CONCATENATE = Layout((1, 2, 3, 4, 7), 5, 6, {"axis": 0})
 
+_OPERATORS = """
+Add FullyConnected Softmax Sigmoid StaticTranspose Clamp Conv2d Div StaticResizeBilinear2D
+StaticConstantPad AvgPooling2d Minimum DepthwiseConv2d MaxPooling2d Multiply Subtract Floor Convert
+GlobalAvgPooling2d StaticReshape ArgMaxPooling2d SquareRoot Ceiling Hardswish LeakyReLU Maximum
+Negate Square ELU Abs PReLU Concatenate2 Concatenate3 Concatenate4 StaticSlice
+ScaledDotProductAttention BatchMatrixMultiply Concatenate5 ConvTranspose2d ReciprocalSquareRoot Log
+Gelu Tanh Exp Sin Copy Cos
+"""
 # By their number in the union, from 1.
-_OPERATORS: tuple[tuple[str, Layout], ...] = (
-    ("Add", _TWO),
-    ("FullyConnected", Layout((0, 1, 2), 3, 4)),
-    ("Softmax", _ONE),
-    ("Sigmoid", _ONE),
-    ("StaticTranspose", Layout((2,), 3, 4, lists={"perm": 1})),
-    ("Clamp", _ONE),
-    ("Conv2d", _CONVOLUTION),
-    ("Div", _TWO),
-    ("StaticResizeBilinear2D", Layout((2,), 3, 4, {"height": 0, "width": 1})),
-    (
-        "StaticConstantPad",
-        Layout((3,), 4, 5, lists={"before": 0, "behind": 1}, floats={"value": 2}),
-    ),
-    ("AvgPooling2d", _POOLING),
-    ("Minimum", _TWO),
-    ("DepthwiseConv2d", _CONVOLUTION),
-    ("MaxPooling2d", _POOLING),
-    ("Multiply", _TWO),
-    ("Subtract", _TWO),
-    ("Floor", _ONE),
-    ("Convert", _ONE),
-    ("GlobalAvgPooling2d", _ONE),
-    ("StaticReshape", Layout((2,), 3, 4, lists={"shape": 1})),
-    ("ArgMaxPooling2d", Layout((6,), 7, 9)),
-    ("SquareRoot", _ONE),
-    ("Ceiling", _ONE),
-    ("Hardswish", _ONE),
-    ("LeakyReLU", Layout((1,), 2, 3)),
-    ("Maximum", _TWO),
-    ("Negate", _ONE),
-    ("Square", _ONE),
-    ("ELU", Layout((1,), 2, 3)),
-    ("Abs", _ONE),
-    ("PReLU", _TWO),
-    ("Concatenate2", _CONCATENATE),
-    ("Concatenate3", _CONCATENATE),
-    ("Concatenate4", _CONCATENATE),
-    ("StaticSlice", Layout((3,), 4, 5, lists={"offsets": 1, "sizes": 2})),
-    ("ScaledDotProductAttention", Layout((0, 1, 2, 3, 4), 5, 6)),
-    ("BatchMatrixMultiply", _TWO),
-    ("Concatenate5", _CONCATENATE),
-    ("ConvTranspose2d", _CONVOLUTION),
-    ("ReciprocalSquareRoot", _ONE),
-    ("Log", _ONE),
-    ("Gelu", _ONE),
-    ("Tanh", _ONE),
-    ("Exp", _ONE),
-    ("Sin", _ONE),
-    ("Copy", _ONE),
-    ("Cos", _ONE),
-)
-_INPUTS_OF_CONCATENATE = {f"Concatenate{count}": count for count in (2, 3, 4, 5)}
+_NUMBERED = dict(enumerate(_OPERATORS.split(), 1))
+# Every other operator has one input.
+_LAYOUTS: Mapping[str, Layout] = {
+    **dict.fromkeys(("Add", "Subtract", "Multiply", "Div"), _TWO),
+    **dict.fromkeys(("Minimum", "Maximum", "PReLU", "BatchMatrixMultiply"), _TWO),
+    **dict.fromkeys(("Conv2d", "DepthwiseConv2d", "ConvTranspose2d"), _CONVOLUTION),
+    **dict.fromkeys(("AvgPooling2d", "MaxPooling2d"), Layout((10,), 11)),
+    **dict.fromkeys(("LeakyReLU", "ELU"), Layout((1,), 2)),
+    "ArgMaxPooling2d": Layout((6,), 7),
+    # Without the fields of other counts: a missing field reads as 0, the index of a value.
+    "Concatenate2": Layout((1, 2), 5, {"axis": 0}),
+    "Concatenate3": Layout((1, 2, 3), 5, {"axis": 0}),
+    "Concatenate4": Layout((1, 2, 3, 4), 5, {"axis": 0}),
+    "Concatenate5": Layout((1, 2, 3, 4, 7), 5, {"axis": 0}),
+    "FullyConnected": Layout((0, 1, 2), 3, {"flags": 4}),
+    "ScaledDotProductAttention": Layout((0, 1, 2, 3, 4), 5),
+    "StaticConstantPad": Layout((3,), 4, {}, {"before": 0, "behind": 1}, {"value": 2}),
+    "StaticReshape": Layout((2,), 3, lists={"shape": 1}),
+    "StaticResizeBilinear2D": Layout((2,), 3),
+    "StaticSlice": Layout((3,), 4),
+    "StaticTranspose": Layout((2,), 3, lists={"perm": 1}),
+}
 
 
 @dataclass(frozen=True)
@@ -149,9 +122,9 @@ class XnnNode:
         operator: its name in the schema, without the prefix XNN.
         inputs: indices of values; ``MISSING`` for an optional one that it does not have.
         output: index of the value that it computes.
-        integers: integer attributes by name, with "flags".
+        integers: by name.
         lists: lists of integers, by name.
-        floats: by name; "lowest" and "highest" if the result is clamped.
+        floats: by name.
     """
 
     operator: str
@@ -240,24 +213,15 @@ def _value(table: FlatTable) -> tuple[int, XnnValue]:
 
 def _node(table: FlatTable) -> XnnNode:
     kind, held = table.union(0)
-    if held is None or not 1 <= kind <= len(_OPERATORS):
+    operator = _NUMBERED.get(kind)
+    if held is None or operator is None:
         raise ValueError("it holds an unknown operator of XNNPACK")
-    operator, layout = _OPERATORS[kind - 1]
-    # A missing field is read as 0, which is also the index of a value.
-    inputs = [held.number(place) for place in layout.inputs]
-    inputs = inputs[: _INPUTS_OF_CONCATENATE.get(operator, len(inputs))]
-    floats = {name: held.number(place, "float32") for name, place in layout.floats.items()}
-    limits = table.table(3)
-    if limits is not None:
-        floats |= {"lowest": limits.number(0, "float32"), "highest": limits.number(1, "float32")}
+    layout = _LAYOUTS.get(operator, _ONE)
     return XnnNode(
         operator,
-        tuple(inputs),
+        tuple(held.number(place) for place in layout.inputs),
         held.number(layout.output),
-        {
-            "flags": held.number(layout.flags),
-            **{name: held.number(place) for name, place in layout.integers.items()},
-        },
+        {name: held.number(place) for name, place in layout.integers.items()},
         {name: held.numbers(place, "uint32") for name, place in layout.lists.items()},
-        floats,
+        {name: held.number(place, "float32") for name, place in layout.floats.items()},
     )
