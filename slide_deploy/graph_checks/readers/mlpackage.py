@@ -141,21 +141,19 @@ class _Reader:
         name = prefix + operation.name
         inputs: list[str] = []
         attributes: dict[str, Attribute] = {}
-        for parameter in sorted(operation.inputs, key=_position):
-            for argument in operation.inputs[parameter]:
-                steering = self._attribute(parameter, argument, prefix)
-                if steering is not None:
-                    attributes[parameter] = steering
-                else:
-                    inputs.extend(self._names(argument, f"{name}.{parameter}", prefix))
+        given = [
+            (parameter, argument)
+            for parameter in sorted(operation.inputs, key=_position)
+            for argument in operation.inputs[parameter]
+        ]
         # Old constexpr operators have attributes instead of inputs.
-        for parameter in sorted(operation.attributes, key=_position):
-            value = operation.attributes[parameter]
-            steering = self._attribute(parameter, value, prefix)
+        given += sorted(operation.attributes.items(), key=lambda item: _position(item[0]))
+        for parameter, argument in given:
+            steering = self._attribute(parameter, argument, prefix)
             if steering is not None:
                 attributes[parameter] = steering
             else:
-                inputs.extend(self._names(value, f"{name}.{parameter}", prefix))
+                inputs.extend(self._names(argument, f"{name}.{parameter}", prefix))
         for block in operation.blocks:
             self._declare(block.inputs, prefix)
             self.bound.update(prefix + value.name for value in block.inputs)
@@ -182,7 +180,7 @@ class _Reader:
         if literal.blob is not None or literal.stored.size > _LARGEST_ATTRIBUTE:
             return None
         self._steering.add(name)
-        items = tuple(item.item() if hasattr(item, "item") else item for item in _flat(literal))
+        items = tuple(literal.numpy().ravel().tolist())
         return items if literal.shape else items[0]
 
     def _names(self, argument: Argument, name: str, prefix: str) -> Iterator[str]:
@@ -232,7 +230,3 @@ def _constant(name: str, literal: Literal) -> Constant:
     place = literal.blob
     source = name if place is None else f"{place.file_name}:{place.offset}"
     return Constant(name, literal.dtype.name, literal.shape, literal.stored.nbytes, source, load)
-
-
-def _flat(literal: Literal) -> NDArray[np.generic]:
-    return literal.numpy().ravel()

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.graph_checks.graph import (
     Attribute,
@@ -32,6 +34,14 @@ from slide_deploy.saved.untrusted import damaged, map_file
 # protobuf cannot hold more in one message.
 _MAX_FILE_BYTES = 2**31 - 1
 _NESTED = 10  # subgraphs inside subgraphs
+# Attributes of a ``Constant`` node: the field of their content, and its type if it is no tensor.
+_LITERALS = {
+    "value": ("t", ""),
+    "value_ints": ("ints", "int64"),
+    "value_int": ("i", "int64"),
+    "value_floats": ("floats", "float32"),
+    "value_float": ("f", "float32"),
+}
 
 
 def read(path: Path, sizes: Mapping[str, Shape] | None = None) -> Graph:
@@ -160,18 +170,12 @@ class _Reader:
         import onnx
 
         held = {attribute.name: attribute for attribute in node.attribute}
-        if "value" in held:
-            tensor = held["value"].t
-        elif "value_int" in held or "value_ints" in held:
-            many = held.get("value_ints")
-            numbers = list(many.ints) if many else held["value_int"].i
-            tensor = onnx.numpy_helper.from_array(_array(numbers, "int64"))
-        elif "value_float" in held or "value_floats" in held:
-            many = held.get("value_floats")
-            numbers = list(many.floats) if many else held["value_float"].f
-            tensor = onnx.numpy_helper.from_array(_array(numbers, "float32"))
-        else:
+        name = next((name for name in _LITERALS if name in held), None)
+        if name is None:
             return False
+        field, dtype = _LITERALS[name]
+        content = getattr(held[name], field)
+        tensor = onnx.numpy_helper.from_array(np.array(content, dtype)) if dtype else content
         self._add_constant(node.output[0], tensor, unique=False)
         return True
 
@@ -257,9 +261,3 @@ def _attribute(attribute: Any) -> Attribute | None:
     }
     reader = readers.get(attribute.type)
     return None if reader is None else reader()
-
-
-def _array(numbers: Any, dtype: str) -> Any:
-    import numpy as np
-
-    return np.asarray(numbers, dtype=dtype)

@@ -204,10 +204,8 @@ class _Reader:
 
     def _declare(self, net: _Net, layer: ElementTree.Element) -> None:
         for name, port in zip(net.outputs(layer), layer.iterfind("output/port"), strict=True):
-            sizes = [
-                self._integer(size.text, f"a size of {short(name)}")
-                for size in port.iterfind("dim")
-            ]
+            where = f"a size of {short(name)}"
+            sizes = [self._integer(size.text, where) for size in port.iterfind("dim")]
             checked_shape(self.path, name, (size for size in sizes if size != -1))
             self.values[name] = Value(
                 name,
@@ -254,16 +252,10 @@ class _Reader:
                 # The layer that runs a body reads the body's outputs.
                 inputs.extend(leaving)
         data = layer.find("data")
-        self.nodes.append(
-            Node(
-                name=name,
-                operator=layer.get("type", ""),
-                domain=self._domain(layer.get("version", "")),
-                inputs=tuple(inputs),
-                outputs=net.outputs(layer),
-                attributes={} if data is None else {k: _attribute(v) for k, v in data.items()},
-            )
-        )
+        attributes = {} if data is None else {k: _attribute(v) for k, v in data.items()}
+        operator, domain = layer.get("type", ""), self._domain(layer.get("version", ""))
+        outputs = net.outputs(layer)
+        self.nodes.append(Node(name, operator, domain, tuple(inputs), outputs, attributes))
 
     def _domain(self, version: str) -> str:
         match = _STANDARD.fullmatch(version)

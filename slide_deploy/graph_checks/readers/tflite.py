@@ -188,10 +188,8 @@ class _Reader:
         return size if isinstance(size, int) else None
 
     def _output(self, name: str) -> Value:
-        held = self.constants.get(name)
-        if held is not None:
-            return Value(name, held.dtype, held.shape)
-        return self.values[name]
+        held = self.constants.get(name) or self.values[name]
+        return Value(name, held.dtype, held.shape)
 
     def _left_over(self) -> Iterator[LeftOver]:
         """Buffers that nothing reads, and bytes after the last one that was read."""
