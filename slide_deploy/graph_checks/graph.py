@@ -124,12 +124,7 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class LeftOver:
-    """Bytes of a file that nothing in the graph uses.
-
-    Attributes:
-        what: where they are, a noun phrase.
-        size: how many bytes.
-    """
+    """Bytes of a file that nothing in the graph uses; a noun phrase says where they are."""
 
     what: str
     size: int

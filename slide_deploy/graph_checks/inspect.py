@@ -25,13 +25,7 @@ _NO_WEIGHTS = frozenset(("int64", "int32", "bool", "string", "uint64", "uint32")
 
 @dataclass(frozen=True)
 class Activation:
-    """A tensor that exists while the graph runs.
-
-    Attributes:
-        name: of the value.
-        shape: at batch 1.
-        size: in bytes.
-    """
+    """A tensor that exists while the graph runs: its shape at batch 1, its size in bytes."""
 
     name: str
     shape: tuple[int, ...]

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from slide_deploy.graph_checks.dialect import Kind
 from slide_deploy.graph_checks.graph import Constant, Graph, Node, kind_of
-from slide_deploy.graph_checks.graph_walks import LONGEST_WALK
+from slide_deploy.graph_checks.graph_walks import LONGEST_WALK, ancestors
 from slide_deploy.graph_checks.in_floats import rounding
 
 _ANY_INTEGER = re.compile(r"u?int(\d+)$")
@@ -98,9 +98,8 @@ def _cast_origin(graph: Graph, node: Node) -> str:
         return ""
     if _SMALL_INTEGER.match(_dtype(graph, node.outputs[0])):
         return ""
-    for _ in range(LONGEST_WALK):
-        origin = graph.producers.get(name)
-        if origin is None or kind_of(graph, origin) not in _PASSING or not origin.inputs:
+    for origin in ancestors(graph, name):
+        if kind_of(graph, origin) not in _PASSING or not origin.inputs:
             break
         if not _SMALL_INTEGER.match(_dtype(graph, origin.inputs[0])):
             break

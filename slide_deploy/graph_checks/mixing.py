@@ -91,14 +91,9 @@ def mixings(graph: Graph) -> Iterator[tuple[Node, MixingGeometry]]:
 def branched_pairs(
     graph: Graph, present: list[tuple[Node, MixingGeometry]]
 ) -> Iterator[tuple[Node, Node, Node]]:
-    """Find sums of two grouped convolutions of one geometry that read the same value.
+    """Yield each sum of two grouped convolutions of one geometry that read one value, and the two.
 
-    Args:
-        graph: the graph to search.
-        present: its ``mixings``.
-
-    Yields:
-        the sum and the two convolutions.
+    ``present`` are the ``mixings`` of the graph.
     """
     grouped: Mapping[str, tuple[Node, MixingGeometry]] = {
         node.outputs[0]: (node, kind) for node, kind in present if kind.is_grouped and node.outputs
@@ -134,11 +129,9 @@ def _of_convolution(graph: Graph, found: Convolution) -> MixingGeometry:
 
 
 def total_padding(pads: Pads, zeros: Pads | None) -> Pads:
-    """The padding of a convolution plus that of the padding operator before it.
+    """The padding of a convolution's spatial axes plus that of the padding operator before it.
 
-    Args:
-        pads: zeros before and after each spatial axis.
-        zeros: zeros of the operator, for every axis including batch and channels; None without one.
+    The operator has zeros for batch and channels too; None stands for no operator.
     """
     if zeros is None or len(zeros) != len(pads) + 2 or any(map(any, zeros[:2])):
         return pads

@@ -67,7 +67,8 @@ def computed(graph: Graph, node: Node, known: Known) -> Sizes | None:
     if kind is Kind.CONVOLUTION:
         return _convolved(graph, node, inputs[0])
     if kind in (Kind.MATMUL, Kind.LINEAR) and len(inputs) >= 2:
-        return _matmul(graph, node, inputs[0], inputs[1])
+        found = matmul(graph, node, inputs[0], inputs[1])
+        return None if found is None else found[0]
     return None
 
 
@@ -140,10 +141,3 @@ def _convolved(graph: Graph, node: Node, source: Sizes) -> Sizes | None:
     if node.operator in graph.dialect.channels_last:
         return (source[0], *found.spatial(source[1:-1]), found.outputs)
     return (source[0], found.outputs, *found.spatial(source[2:]))
-
-
-def _matmul(graph: Graph, node: Node, left: Sizes, right: Sizes) -> Sizes | None:
-    if len(left) == 1 and kind_of(graph, node) is Kind.LINEAR:
-        return None
-    found = matmul(graph, node, left, right)
-    return None if found is None else found[0]

@@ -72,7 +72,10 @@ def read(path: Path, sizes: Mapping[str, Shape] | None = None) -> Graph:
         ir_version=package.spec.specificationVersion,
         opsets={DIALECT.domain: package.main.opset_version},
         inputs=tuple(map(_value, package.main.inputs)),
-        outputs=tuple(reader.output(name) for name in package.main.block.outputs),
+        outputs=tuple(
+            reader.values.get(name, Value(name, "undefined", None))
+            for name in package.main.block.outputs
+        ),
         nodes=tuple(reader.nodes),
         constants=reader.constants,
         values=reader.values,
@@ -98,10 +101,6 @@ class _Reader:
     bound: set[str] = field(default_factory=set)
     _literals: dict[str, Literal] = field(default_factory=dict)
     _steering: set[str] = field(default_factory=set)
-
-    def output(self, name: str) -> Value:
-        """An output of the program."""
-        return self.values.get(name, Value(name, "undefined", None))
 
     def function(self, function: Function, prefix: str) -> None:
         """Add a function to the graph; ``prefix`` is empty for the main function."""

@@ -128,7 +128,9 @@ class _Reader:
             ir_version=self._integer(root.get("version"), "the version of the net"),
             opsets=self.opsets,
             inputs=tuple(self.values[name] for name in inputs),
-            outputs=tuple(self._output(name) for name in outputs),
+            outputs=tuple(
+                self.values.get(name, Value(name, "undefined", None)) for name in outputs
+            ),
             nodes=tuple(self.nodes),
             constants=self.constants,
             values=self.values,
@@ -137,9 +139,6 @@ class _Reader:
             described_inputs=tuple(self._described),
             left_over=tuple(chain.from_iterable(left_over)),
         )
-
-    def _output(self, name: str) -> Value:
-        return self.values.get(name, Value(name, "undefined", None))
 
     def _body(
         self, element: ElementTree.Element, prefix: str

@@ -31,12 +31,7 @@ _WEIGHT_TYPES = frozenset((12, 1, 2))
 
 
 class Budget:
-    """Counts the fields of one file.
-
-    Args:
-        path: the file, for messages.
-        content: its bytes.
-    """
+    """Counts the fields of one file."""
 
     def __init__(self, path: Path, content: memoryview) -> None:
         self._path = path
@@ -45,10 +40,7 @@ class Budget:
         self._structure = 0
 
     def check(self, descriptor: Any) -> None:
-        """Walk over a whole file.
-
-        Args:
-            descriptor: the protobuf descriptor of its outermost message.
+        """Walk over a whole file, whose outermost message has this protobuf descriptor.
 
         Raises:
             InputError: the bytes are not such a message, or parsing it would take too much memory.

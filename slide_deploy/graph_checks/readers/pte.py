@@ -223,15 +223,7 @@ class _Reader:
     def constant(
         self, name: str, dtype: str, shape: tuple[int, ...], start: int, most: int
     ) -> None:
-        """Declare a constant that the file stores.
-
-        Args:
-            name: name in the graph.
-            dtype: numpy's name of its type.
-            shape: its shape.
-            start: offset of its first byte.
-            most: number of bytes available from there.
-        """
+        """Declare a constant that begins at byte ``start``, of at most ``most`` bytes."""
         size = (elements_of(shape) * bits_of(dtype) + 7) // 8
         content = self.program.content
         if start + size > content.size or size > most:

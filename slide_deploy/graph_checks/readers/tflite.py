@@ -146,15 +146,9 @@ class _Reader:
     def _scaling(
         self, tensor: FlatTable, name: str, attributes: dict[str, Attribute]
     ) -> tuple[str, ...]:
-        """Create constants for the scales and zero points of an integer tensor.
+        """Create constants for the scales and zero points of an integer tensor; return their names.
 
-        Args:
-            tensor: the tensor that is quantised or dequantised.
-            name: name of the operator that does it.
-            attributes: attributes of that operator; the axis of per-channel scales is added.
-
-        Returns:
-            Names of the constants; empty if the tensor has no scale.
+        They belong to the operator of this name, whose attributes are given the axis of the scales.
         """
         stated = tensor.table(4)
         scales = () if stated is None else stated.numbers(2, "float32")

@@ -23,12 +23,9 @@ _LIMITS = (
 def inspection_tables(
     path: Path, inspection: Inspection, shapes: Mapping[str, Sequence[int]]
 ) -> Iterator[RenderableType]:
-    """Yield the costs, a note if open sizes leave some unknown, then the operators.
+    """Yield the costs of a file, a note if open sizes leave some unknown, then the operators.
 
-    Args:
-        path: the file.
-        inspection: its costs.
-        shapes: shapes that the user gave for its inputs, by name.
+    ``shapes`` are those that the user gave for its inputs, by name.
     """
     given = ", ".join(f"{short(name)}={written(shape)}" for name, shape in shapes.items())
     yield _costs(path, inspection, f"at {given or 'batch 1'}")

@@ -54,12 +54,9 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
 def _compare(
     found: Mapping[MixingGeometry, Sequence[str]], census: Census, whole: bool
 ) -> Iterator[Violation]:
-    """Compare the operators of a graph with the census, geometry by geometry.
+    """Compare names of operators by geometry with the census of the exported program.
 
-    Args:
-        found: names of operators, by geometry.
-        census: of the exported program.
-        whole: whether these are all operators; if not, too few of a geometry is no violation.
+    If they are not the whole graph, too few of a geometry is no violation.
     """
     for kind, count in census.mixings.items():
         names = found.get(kind, ())

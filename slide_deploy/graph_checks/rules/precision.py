@@ -63,25 +63,28 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
             f"The file claims {claimed}, and {graph.format} is written in "
             f"{', '.join(format.every_precision)}."
         )
-    precision, widths = known[claimed], weight_widths(graph)
+    precision, widths, named = known[claimed], weight_widths(graph), None
+    try:
+        if FLOAT_OPERATORS_KEY in graph.metadata:
+            named = frozenset(read_names(graph.metadata[FLOAT_OPERATORS_KEY]))
+    except ValueError as error:
+        yield RULE.broken(f"The file's {FLOAT_OPERATORS_KEY} {error}.")
     if precision.is_quantised:
         yield from _quantised_weights(widths, precision)
         yield from _rounded(graph, precision)
         yield from _small_floats(graph, claimed)
-        yield from _kept_floats(graph, widths)
+        if named is not None:
+            yield from _kept_floats(widths, named)
     else:
-        yield from _floats(graph, widths, precision)
+        yield from _floats(graph, widths, precision, named or frozenset())
         yield from _low_precision(graph, claimed)
 
 
-def _floats(graph: Graph, widths: Sequence[Width], precision: Precision) -> Iterator[Violation]:
+def _floats(
+    graph: Graph, widths: Sequence[Width], precision: Precision, named: frozenset[str]
+) -> Iterator[Violation]:
     """Weights and values of a float file that are wider or narrower than the claim."""
     floats = [width for width in widths if "int" not in width.dtype and width.bits >= 16]
-    try:
-        named = set(read_names(graph.metadata.get(FLOAT_OPERATORS_KEY, "[]")))
-    except ValueError as error:
-        yield RULE.broken(f"The file's {FLOAT_OPERATORS_KEY} {error}.")
-        return
     kept = {width.node.name for width in floats if width.bits in precision.spare_bits}
     for name in sorted(named - kept):
         yield RULE.broken("The file declares its weight as kept in floats, and it is not.", name)
@@ -152,16 +155,8 @@ def _rounded(graph: Graph, precision: Precision) -> Iterator[Violation]:
         )
 
 
-def _kept_floats(graph: Graph, widths: Sequence[Width]) -> Iterator[Violation]:
+def _kept_floats(widths: Sequence[Width], named: frozenset[str]) -> Iterator[Violation]:
     """Operators with float weights that the file does not declare, or declares wrongly."""
-    text = graph.metadata.get(FLOAT_OPERATORS_KEY)
-    if text is None:
-        return
-    try:
-        named = set(read_names(text))
-    except ValueError as error:
-        yield RULE.broken(f"The file's {FLOAT_OPERATORS_KEY} {error}.")
-        return
     kept = {width.node.name: width for width in widths if width.bits > _NARROW}
     for name, width in kept.items():
         if name not in named:

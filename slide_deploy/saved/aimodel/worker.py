@@ -27,16 +27,7 @@ _OUTPUT = "coreai.output"
 
 
 def compile_program(asset: Path, folder: Path, with_intermediates: bool) -> dict[str, Any]:
-    """Compile an asset for the library's own runtime.
-
-    Args:
-        asset: the folder.
-        folder: where the compiled program goes.
-        with_intermediates: add the program's floating-point intermediates to its outputs.
-
-    Returns:
-        The outputs of the compiled program, in order, with the name of the value of each.
-    """
+    """Compile the asset in a folder for the library's own runtime; see ``apart.compiled``."""
     from coreai._compiler._mlir_libs._coreaiIR._bindings.compiler import (
         compile_to_binary,
         serialize_module,

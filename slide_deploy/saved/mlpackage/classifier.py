@@ -29,11 +29,6 @@ def as_arrays(
 ) -> tuple[Function, tuple[Feature, ...], tuple[str, ...]]:
     """Replace the outputs of a classifier by an array; any other function stays as it is.
 
-    Args:
-        path: of the package, for messages.
-        function: of the program.
-        outputs: of the description.
-
     Returns:
         The function, which outputs the probabilities under the name of the dictionary; the outputs
         with the same change; the names of the classes, in the order of the probabilities.

@@ -28,11 +28,6 @@ class DType:
     storage: str
     blob: int | None
 
-    @property
-    def is_float(self) -> bool:
-        """Whether elements are floating-point numbers."""
-        return "float" in self.name
-
 
 _TABLE = (
     DType("bool", 1, 8, "bool", None),

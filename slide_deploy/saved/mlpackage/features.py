@@ -61,11 +61,7 @@ _COLOURS = {10: "L", 40: "L", 30: "BGR"}
 
 
 def read_features(messages: Iterable[Any]) -> tuple[Feature, ...]:
-    """Return the features of a description, in its order.
-
-    Args:
-        messages: ``FeatureDescription`` messages.
-    """
+    """Return the features of ``FeatureDescription`` messages, in their order."""
     return tuple(_feature(message) for message in messages)
 
 

@@ -110,16 +110,7 @@ class PteDelegate:
 
 @dataclass(frozen=True)
 class Method:
-    """A method of a file.
-
-    Attributes:
-        name: in the file.
-        values: the content of its values, by index.
-        inputs: indices of values.
-        outputs: indices of values.
-        instructions: in order.
-        delegates: by index.
-    """
+    """A method of a file; its inputs and outputs are indices of its values."""
 
     name: str
     values: tuple[Held, ...]
@@ -158,10 +149,7 @@ class PteProgram:
 
 
 def read_program(content: NDArray[np.uint8]) -> PteProgram:
-    """Read a file.
-
-    Args:
-        content: its bytes, shape (bytes,).
+    """Read a file from its bytes, shape (bytes,).
 
     Raises:
         ValueError: if it is not a ``.pte`` file, or damaged; the message is a clause.

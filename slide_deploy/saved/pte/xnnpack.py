@@ -116,15 +116,10 @@ class XnnValue:
 
 @dataclass(frozen=True)
 class XnnNode:
-    """An operator of the graph.
+    """An operator of the graph, named as in the schema, without the prefix XNN.
 
-    Attributes:
-        operator: its name in the schema, without the prefix XNN.
-        inputs: indices of values; ``MISSING`` for an optional one that it does not have.
-        output: index of the value that it computes.
-        integers: by name.
-        lists: lists of integers, by name.
-        floats: by name.
+    Its inputs and its output are indices of values; an optional input may be ``MISSING``. Its
+    parameters are integers, lists of integers and floats, by name.
     """
 
     operator: str
@@ -157,10 +152,7 @@ class XnnGraph:
 
 
 def read_xnnpack(payload: NDArray[np.uint8]) -> XnnGraph:
-    """Read the payload of a delegate.
-
-    Args:
-        payload: shape (bytes,).
+    """Read the payload of a delegate, shape (bytes,).
 
     Raises:
         ValueError: if it is not such a payload, or damaged; the message is a clause.

@@ -36,15 +36,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Subgraph:
-    """The network, or a body of control flow.
-
-    Attributes:
-        table: in the file.
-        tensors: their tables, in order.
-        inputs: indices of tensors.
-        outputs: indices of tensors.
-        name: in the file.
-    """
+    """The network, or a body of control flow; inputs and outputs are indices of its tensors."""
 
     table: FlatTable
     tensors: tuple[FlatTable, ...]
