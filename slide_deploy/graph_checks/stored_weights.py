@@ -8,7 +8,7 @@ weight.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,24 +41,27 @@ class StoredWeight:
     """One low-precision weight.
 
     Attributes:
-        name: name of the value that holds its floats.
+        graph: its graph.
         node: the last operator of its chain.
         data: the stored numbers.
         scales: factors; the ends of a FakeQuantize do not count.
         zeros: zero points.
         palette: the floats that ``data`` indexes; None if ``data`` holds the numbers themselves.
-        graph: its graph.
         length: number of operators in its chain.
     """
 
-    name: str
+    graph: Graph
     node: Node
     data: Constant
-    scales: tuple[Constant, ...]
-    zeros: tuple[Constant, ...]
-    palette: Constant | None
-    graph: Graph
+    scales: tuple[Constant, ...] = ()
+    zeros: tuple[Constant, ...] = ()
+    palette: Constant | None = None
     length: int = 1
+
+    @property
+    def name(self) -> str:
+        """The name of the value that holds its floats."""
+        return self.node.outputs[0]
 
     @property
     def shape(self) -> Shape | None:
@@ -113,10 +116,11 @@ def stored_weights(graph: Graph) -> Mapping[str, StoredWeight]:
     """
     found: dict[str, StoredWeight] = {}
     for node in graph.order:
-        if len(node.outputs) == 1 and node.inputs and _is_constant(graph, node.inputs, found):
+        are_constant = all(name in graph.constants or name in found for name in node.inputs if name)
+        if len(node.outputs) == 1 and node.inputs and are_constant:
             weight = _next(graph, node, found)
             if weight is not None and _is_kept(weight):
-                found[node.outputs[0]] = weight
+                found[weight.name] = weight
     return found
 
 
@@ -147,32 +151,27 @@ def _is_kept(weight: StoredWeight) -> bool:
     return elements_of(sizes) <= MAX_DENSE_ELEMENTS
 
 
-def _is_constant(graph: Graph, names: Iterable[str], found: Mapping[str, StoredWeight]) -> bool:
-    return all(name in graph.constants or name in found for name in names if name)
-
-
 def _next(graph: Graph, node: Node, found: Mapping[str, StoredWeight]) -> StoredWeight | None:
     """The weight that an operator computes from constants and weights; None if it computes none."""
     before = [found.get(name) for name in node.inputs]
     stored = [graph.constants.get(name) for name in node.inputs]
     kind = kind_of(graph, node)
+    made = None if stored[0] is None else StoredWeight(graph, node, stored[0])
     if node.operator in graph.dialect.expand:
-        data, first = stored[0], before[0]
         parts = [each for each in stored[1:] if each is not None]
         if node.operator in graph.dialect.palettes:
-            return _made(graph, node, data, palette=parts[0] if parts else None)
-        if first is not None:  # a cast before a FakeQuantize
-            return _passed_on(node, first)
-        if node.operator in graph.dialect.ranges:
-            return _made(graph, node, data)
-        return _made(graph, node, data, tuple(parts[:1]), tuple(parts[1:2]))
+            return made and replace(made, palette=parts[0] if parts else None)
+        if before[0] is not None:  # a cast before a FakeQuantize
+            return _passed_on(node, before[0])
+        if made is None or node.operator in graph.dialect.ranges:
+            return made
+        return replace(made, scales=tuple(parts[:1]), zeros=tuple(parts[1:2]))
     origin = next((weight for weight in before if weight is not None), None)
     narrow = next((each for each in stored if each is not None and is_narrow(each)), None)
     if kind in (Kind.CAST, Kind.RESHAPE, Kind.TRANSPOSE):
         if before[0] is not None:
             return _passed_on(node, before[0])
-        data = stored[0]
-        return _made(graph, node, data) if data is not None and is_narrow(data) else None
+        return made if made is not None and is_narrow(made.data) else None
     other = _other(graph, node, origin, found)
     if origin is None or other is None or narrow is not None:
         return None
@@ -185,7 +184,7 @@ def _next(graph: Graph, node: Node, found: Mapping[str, StoredWeight]) -> Stored
 
 def _passed_on(node: Node, weight: StoredWeight) -> StoredWeight:
     """The same weight after one more operator of its chain."""
-    return replace(weight, name=node.outputs[0], node=node, length=weight.length + 1)
+    return replace(weight, node=node, length=weight.length + 1)
 
 
 def _other(
@@ -198,19 +197,6 @@ def _other(
     if names[0] in found:
         return found[names[0]].data if found[names[0]].is_cast_only else None
     return graph.constants.get(names[0])
-
-
-def _made(
-    graph: Graph,
-    node: Node,
-    data: Constant | None,
-    scales: tuple[Constant, ...] = (),
-    zeros: tuple[Constant, ...] = (),
-    palette: Constant | None = None,
-) -> StoredWeight | None:
-    if data is None:
-        return None
-    return StoredWeight(node.outputs[0], node, data, scales, zeros, palette, graph)
 
 
 def is_narrow(constant: Constant) -> bool:

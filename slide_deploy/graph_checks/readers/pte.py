@@ -150,16 +150,13 @@ class _Reader:
 
     def _kernel(self, step: Instruction) -> None:
         """Add an operator of ExecuTorch, whose outputs are its last arguments, listed twice."""
-        if step.operator.startswith(_SIZES) and not any(
-            any(tensors_in(self.method, number)) for number in step.arguments[-1:]
-        ):
+        tensors = [tuple(tensors_in(self.method, number)) for number in step.arguments]
+        outputs = tensors[-1] if tensors else ()
+        if step.operator.startswith(_SIZES) and not outputs:
             return  # it computes a size
         name = step.operator.partition(".")[0]
         held = [self.method.values[number] for number in step.arguments]
-        outputs = list(tensors_in(self.method, step.arguments[-1])) if step.arguments else []
-        written = set(outputs)
-        tensors = [tuple(tensors_in(self.method, number)) for number in step.arguments]
-        read = [list(each) for each in tensors if not written.intersection(each)]
+        read = (each for each in tensors if not set(outputs).intersection(each))
         inputs = [self._value(number) for number in chain.from_iterable(read)]
         attributes = dict(aten_parameters(self.method, name, held))
         if name == "aten::convolution":

@@ -32,8 +32,8 @@ def _suite(root: ElementTree.Element, report: Report) -> None:
     suite = ElementTree.SubElement(root, "testsuite", name=_clean(report.path.as_posix()))
     if report.unusable:
         case = _case(suite, report, "readable")
-        error = ElementTree.SubElement(case, "error", message=_clean(report.unusable))
-        error.set("type", "InputError")
+        message = _clean(report.unusable)
+        ElementTree.SubElement(case, "error", message=message, type="InputError")
     for rule in () if report.unusable else RULES:
         _rule(suite, report, rule)
     for key, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error")):
@@ -45,8 +45,8 @@ def _rule(suite: ElementTree.Element, report: Report, rule: Rule) -> None:
     found = [violation for violation in report.violations if violation.rule == rule.id]
     errors = [violation for violation in found if violation.severity == "error"]
     if errors:
-        failure = ElementTree.SubElement(case, "failure", message=_clean(errors[0].message))
-        failure.set("type", rule.id)
+        message = _clean(errors[0].message)
+        failure = ElementTree.SubElement(case, "failure", message=message, type=rule.id)
         failure.text = _lines(rule, errors)
     warnings = [violation for violation in found if violation.severity == "warning"]
     if warnings:

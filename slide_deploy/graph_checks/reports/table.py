@@ -7,7 +7,6 @@ from rich.table import Table
 
 from slide_deploy.graph_checks.check import Report
 from slide_deploy.graph_checks.readers.limits import short
-from slide_deploy.graph_checks.rules import Violation
 from slide_deploy.terminal.console import table
 
 _COLOURS = {"error": "bold red", "warning": "yellow"}
@@ -20,7 +19,12 @@ def report_table(report: Report) -> Table:
         [("rule", False), ("where", False), ("what is wrong, and what to do", False)],
     )
     for violation in report.violations:
-        grid.add_row(_rule(violation), escape(violation.node or "the file"), _text(violation))
+        colour = _COLOURS[violation.severity]
+        grid.add_row(
+            f"{violation.rule}\n[{colour}]{violation.severity}[/]",
+            escape(violation.node or "the file"),
+            f"{escape(violation.message)}\n[dim]{escape(violation.remedy)}[/]",
+        )
     return grid
 
 
@@ -38,12 +42,3 @@ def _line(report: Report) -> str:
     counts = f"{errors} errors, {warnings} warnings" if report.violations else "no violations"
     policy = escape(short(report.policy, 80))
     return f"{verdict} {escape(short(str(report.path), 200))}: {counts} of {policy}"
-
-
-def _rule(violation: Violation) -> str:
-    colour = _COLOURS[violation.severity]
-    return f"{violation.rule}\n[{colour}]{violation.severity}[/]"
-
-
-def _text(violation: Violation) -> str:
-    return f"{escape(violation.message)}\n[dim]{escape(violation.remedy)}[/]"

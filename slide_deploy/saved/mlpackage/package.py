@@ -62,8 +62,9 @@ def open_package(path: str | os.PathLike[str]) -> Package:
     spec = _parse(package, model)
     kind = spec.WhichOneof("Type")
     if kind != "mlProgram":
+        what = f"a model of kind {kind}" if kind else "no model"
         raise InputError(
-            f"{package} holds {_article(kind)}, not an ML program: convert the model again with "
+            f"{package} holds {what}, not an ML program: convert the model again with "
             f'convert_to="mlprogram".'
         )
     folder = model.parent.relative_to(package.resolve())
@@ -75,7 +76,8 @@ def open_package(path: str | os.PathLike[str]) -> Package:
     main = functions.get(spec.description.defaultFunctionName or "main")
     if main is None:
         raise damaged(package, "its program has no main function")
-    description = _description(spec.description, main.name)
+    whole = spec.description
+    description = next((each for each in whole.functions if each.name == main.name), whole)
     if max(len(description.input), len(description.output)) > MAX_FEATURES:
         raise damaged(package, f"it has more than {MAX_FEATURES} inputs or outputs")
     main, outputs, classes = as_arrays(package, main, read_features(description.output))
@@ -98,12 +100,3 @@ def _parse(package: Path, model: Path) -> Any:
         return parse_model(read_limited(package, model, MAX_MODEL_BYTES))
     except ValueError as error:
         raise damaged(package, f"{model.name} is not a whole Core ML model") from error
-
-
-def _article(kind: str | None) -> str:
-    return f"a model of kind {kind}" if kind else "no model"
-
-
-def _description(description: Any, function: str) -> Any:
-    """Return the part of the model's description that declares a function."""
-    return next((each for each in description.functions if each.name == function), description)

@@ -18,22 +18,11 @@ from slide_deploy.saved.flatbuffer import Flatbuffer, FlatTable
 MISSING = 0xFFFFFFFF
 """The index of an optional input that an operator does not have."""
 
-_TYPES = {
-    1: "float32",
-    2: "float16",
-    3: "int8",
-    4: "uint8",
-    5: "int32",
-    6: "int8",
-    7: "int32",
-    8: "int4",
-    9: "int8",
-    10: "int4",
-    11: "int8",
-    12: "int32",
-    13: "float32",
-    14: "bfloat16",
-}
+_TYPES = """
+float32 float16 int8 uint8 int32 int8 int32 int4 int8 int4 int8 int32 float32 bfloat16
+"""
+# Element types by their number, from 1.
+_DTYPES = dict(enumerate(_TYPES.split(), 1))
 
 
 @dataclass(frozen=True)
@@ -199,7 +188,7 @@ def _value(table: FlatTable) -> tuple[int, XnnValue]:
         held = held.table(0)
     if held is None:
         raise ValueError("a value of XNNPACK has no type and no shape")
-    dtype = _TYPES.get(held.number(0, "int16"), "undefined")
+    dtype = _DTYPES.get(held.number(0, "int16"), "undefined")
     return held.number(6), XnnValue(dtype, held.numbers(2, "uint32"), held.number(3))
 
 
