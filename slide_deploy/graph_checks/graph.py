@@ -26,19 +26,13 @@ Dimension: TypeAlias = int | str | None
 Shape: TypeAlias = tuple[Dimension, ...]
 Attribute: TypeAlias = int | float | str | bool | tuple["Attribute", ...]
 
+# Types that numpy has too; files are little endian.
 _NUMPY_TYPES = {
-    "float16": "<f2",
-    "float32": "<f4",
-    "float64": "<f8",
-    "int8": "i1",
-    "uint8": "u1",
-    "int16": "<i2",
-    "uint16": "<u2",
-    "int32": "<i4",
-    "uint32": "<u4",
-    "int64": "<i8",
-    "uint64": "<u8",
-    "bool": "?",
+    name: np.dtype(name).newbyteorder("<")
+    for name in (
+        *("float16", "float32", "float64", "int8", "int16", "int32", "int64"),
+        *("bool", "uint8", "uint16", "uint32", "uint64"),
+    )
 }
 _MIXING = (Kind.CONVOLUTION, Kind.MATMUL, Kind.LINEAR, Kind.ATTENTION, Kind.CONTROL_FLOW)
 

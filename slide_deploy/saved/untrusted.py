@@ -48,11 +48,7 @@ def file_inside(model: Path, folder: Path, name: str, purpose: str) -> Path:
 
 
 def map_file(model: Path, path: Path) -> NDArray[np.uint8]:
-    """Map the bytes of a file, read-only; the system loads them on first access.
-
-    Args:
-        model: the file or folder that the user named, for messages.
-        path: the file to map.
+    """Map the bytes of a file of a model, read-only; the system loads them on first access.
 
     Raises:
         InputError: it cannot be read.

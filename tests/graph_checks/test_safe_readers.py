@@ -14,7 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import convert_model_to_external_data
 
 from slide_deploy.errors import InputError
-from slide_deploy.graph_checks import check_file, read_graph
+from slide_deploy.graph_checks import check_file, check_graph, read_graph, standard_ops
+from slide_deploy.saved.pte import xnnpack
 from tests.graph_checks.measure import command_line, on_linux
 from tests.graph_checks.small_models import Files
 from tests.mutants.editing import (
@@ -476,3 +477,14 @@ def test_a_crafted_constant_is_not_expanded(tmp_path: Path) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]), path)
     with pytest.raises(InputError, match="absurd shape"):
         check_file(path)
+
+
+def test_weights_of_four_bits_in_a_part_for_xnnpack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numpy has no type of four bits, and one byte of a file is enough to claim it."""
+    floats = 1
+    monkeypatch.setitem(xnnpack._DTYPES, floats, "int4")
+    graph = read_graph(Path(__file__).parents[1] / "fuzz/corpus/executorch/seed.pte")
+    narrow = [each for each in graph.constants.values() if each.dtype == "int4"]
+    assert narrow
+    assert all(each.size == (each.elements + 1) // 2 for each in narrow)
+    assert {violation.rule for violation in check_graph(graph, standard_ops())} >= {"SD021"}

@@ -47,12 +47,7 @@ _INTEGER_FIELDS = ("ints", "longInts")
 
 
 class Decoder:
-    """Decodes the messages of one package.
-
-    Args:
-        package: its folder, for messages.
-        weights: its weight files.
-    """
+    """Decodes the messages of one package, whose folder is named in errors."""
 
     def __init__(self, package: Path, weights: PackageWeights) -> None:
         self._package = package

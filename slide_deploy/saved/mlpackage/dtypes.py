@@ -63,15 +63,9 @@ def packed_bytes(count: int, dtype: DType) -> int:
 
 
 def unpack(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.uint8]:
-    """Unpack elements of 1 to 8 bits to one byte each.
+    """Unpack elements of 1 to 8 bits to one byte each, shape (count,).
 
-    Args:
-        packed: at least ``ceil(count * bits / 8)`` bytes, shape (bytes,).
-        bits: width of an element.
-        count: number of elements to read.
-
-    Returns:
-        Shape (count,), values from 0 to 2**bits - 1.
+    ``packed`` has at least ``ceil(count * bits / 8)`` bytes, shape (bytes,).
     """
     single_bits = np.unpackbits(packed, count=count * bits, bitorder="little")
     # (count, bits) -> (count, 1): packbits fills the missing high bits with zeros.

@@ -36,9 +36,7 @@ _MODEL_FOLDER = "@model_path"
 class PackageWeights:
     """The weight files of one package, each opened when the program first refers to it.
 
-    Args:
-        package: folder of the package.
-        model_folder: folder of its model file, below ``package``.
+    The model file is in ``model_folder``, which is below the folder ``package``.
     """
 
     package: Path
@@ -55,14 +53,9 @@ class PackageWeights:
     def read(self, file_name: str, offset: int, dtype: DType, count: int) -> NDArray[np.uint8]:
         """Return the stored bytes of one blob, as a read-only view of the file.
 
-        Args:
-            file_name: in the program, for example ``@model_path/weights/weight.bin``.
-            offset: of the blob's header.
-            dtype: element type that the program declares.
-            count: number of elements that the program declares.
-
-        Returns:
-            Shape (``packed_bytes(count, dtype)``,).
+        The program gives the file, for example ``@model_path/weights/weight.bin``, the offset of
+        the blob's header, and the type and number of the elements. The view has the shape
+        (``packed_bytes(count, dtype)``,).
 
         Raises:
             InputError: if the file or the blob does not match the program.
