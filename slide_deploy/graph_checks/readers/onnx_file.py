@@ -183,7 +183,8 @@ class _Reader:
         inputs = list(node.input)
         attributes: dict[str, Attribute] = {}
         for attribute in node.attribute:
-            for body in (attribute.g, *attribute.graphs) if _has_graph(attribute) else ():
+            single = [attribute.g] if attribute.HasField("g") else []
+            for body in (*single, *attribute.graphs):
                 self._body(body, f"{name}/", depth + 1)
                 self._bound.update(value.name for value in body.input)
                 # The node that runs a body reads the body's outputs.
@@ -243,10 +244,6 @@ def _merged(inferred: Value, declared: Value | None) -> Value:
         for ours, theirs in zip(inferred.shape, declared.shape, strict=True)
     )
     return Value(inferred.name, inferred.dtype, shape)
-
-
-def _has_graph(attribute: Any) -> bool:
-    return attribute.HasField("g") or bool(attribute.graphs)
 
 
 def _attribute(attribute: Any) -> Attribute | None:

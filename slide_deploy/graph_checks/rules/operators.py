@@ -43,9 +43,8 @@ OPERATORS = Rule(
 
 
 def _domains(graph: Graph, policy: Policy) -> Iterator[Violation]:
-    section = policy.formats.get(graph.format)
-    if section is not None:
-        yield from _foreign(graph, section.operators)
+    if graph.format in policy.formats:
+        yield from _foreign(graph, policy.formats[graph.format].operators)
     for function in graph.functions:
         yield DOMAINS.broken(
             "The file itself defines this operator.",
