@@ -57,11 +57,7 @@ def names_an_average(path: Iterable[str]) -> bool:
 
 
 def averaged_by_framework(content: Any, root: Path) -> bool | None:
-    """Whether weights are averages, in files of frameworks that swap both kinds when saving.
-
-    Args:
-        content: the whole file, which shows the framework.
-        root: the path to the weights.
+    """Whether weights are averages, in whole files of frameworks that swap both kinds when saving.
 
     Returns:
         None if the framework does not swap, or if the weights are under neither of the two keys.
@@ -79,12 +75,7 @@ def averaged_by_framework(content: Any, root: Path) -> bool | None:
 
 
 def averaging_began(content: Any, root: Path) -> bool:
-    """Whether averaging had begun when the file was saved; else the average is the initial state.
-
-    Args:
-        content: the whole file.
-        root: the path to the averages.
-    """
+    """Whether averaging had begun when the file was saved; else it is the initial state."""
     if isinstance(content, dict) and averaged_by_framework(content, root):
         counter = _number(_entry(content.get("averaging_state"), "n_averaged"))
         return counter is None or counter > 0
@@ -121,10 +112,8 @@ def unreadable_average(
 
 def _first_average(path: Path) -> str:
     """The keys up to the first one that names an average."""
-    for end in range(1, len(path) + 1):
-        if names_an_average(path[:end]):
-            return ".".join(path[:end])
-    return ".".join(path)
+    end = next(place for place, part in enumerate(path, 1) if names_an_average([part]))
+    return ".".join(path[:end])
 
 
 def _on_the_way(content: Any, root: Path) -> Iterator[Any]:

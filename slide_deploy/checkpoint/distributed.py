@@ -27,9 +27,6 @@ _Place = tuple[str, int, int]
 def read_distributed(folder: Path) -> dict[Any, Any]:
     """Read the structure of a distributed checkpoint.
 
-    Args:
-        folder: holds ``.metadata`` and the files that it names.
-
     Returns:
         Nested dicts as they were saved, with a ``StoredTensor`` for each tensor.
 

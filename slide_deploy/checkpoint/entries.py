@@ -51,11 +51,7 @@ class CheckpointEntry:
 
 
 def tensors_of(content: Any) -> Iterator[CheckpointEntry]:
-    """Yield all tensors of a file, in its order.
-
-    Args:
-        content: the result of a reader.
-    """
+    """Yield all tensors of a file, in its order."""
     for keys, name, value in _walk(content):
         if not isinstance(value, StoredTensor | NumpyArray):
             continue

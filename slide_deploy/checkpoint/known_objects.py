@@ -7,7 +7,7 @@ is never imported.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -46,9 +46,7 @@ def tensor_type(value: Any) -> torch.dtype | None:
 
 
 def _integers(values: Any) -> tuple[int, ...]:
-    if not isinstance(values, tuple | list):
-        raise Rejected
-    if len(values) > _MAX_RANK:
+    if not isinstance(values, tuple | list) or len(values) > _MAX_RANK:
         raise Rejected
     if any(type(value) is not int or not 0 <= value < _MAX_INDEX for value in values):
         raise Rejected
@@ -78,19 +76,16 @@ def _typed_tensor(
     offset: Any,
     shape: Any,
     strides: Any,
-    _grad: Any,
-    _hooks: Any,
+    grad: Any,
+    hooks: Any,
     dtype: Any,
     bits: Any = None,
     *_: Any,
 ) -> StoredTensor:
     """``torch._utils._rebuild_tensor_v3``, which has the dtype among its arguments."""
-    if bits:
-        return StoredTensor(_integers(shape), unsupported="lazily negated")
-    kind = tensor_type(dtype)
-    if not isinstance(storage, Storage) or kind is None or type(offset) is not int:
-        raise Rejected
-    return storage.view(kind, offset, _integers(shape), _integers(strides))
+    if isinstance(storage, Storage):
+        storage = replace(storage, dtype=tensor_type(dtype))
+    return _tensor(storage, offset, shape, strides, grad, hooks, bits)
 
 
 def _inner_tensor(data: Any, *_: Any) -> StoredTensor:
@@ -210,10 +205,6 @@ def _numpy_type(code: Any, *_: Any) -> NumpyType:
     return NumpyType(code if isinstance(code, str) else "")
 
 
-def _numpy_array(*_: Any) -> NumpyArray:
-    return NumpyArray()
-
-
 def _numpy_buffer(data: Any, kind: Any, shape: Any, order: Any = "C", *_: Any) -> NumpyArray:
     """An array, as numpy pickles it with protocol 5."""
     if not isinstance(kind, NumpyType) or not isinstance(data, bytes | bytearray):
@@ -264,7 +255,7 @@ BUILDERS: dict[str, Callable[..., Any]] = {
         f"numpy.{core}.{name}": builder
         for core in ("core", "_core")
         for name, builder in (
-            ("multiarray._reconstruct", _numpy_array),
+            ("multiarray._reconstruct", lambda *_: NumpyArray()),
             ("multiarray.scalar", _numpy_number),
             ("numeric._frombuffer", _numpy_buffer),
         )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from slide_deploy.checkpoint.entries import WRAPPERS, CheckpointEntry, Path
-from slide_deploy.checkpoint.networks import StoredNetwork, below_roots, some
+from slide_deploy.checkpoint.networks import StoredNetwork, below_roots, network_below, some
 from slide_deploy.checkpoint.stated import Stated
 from slide_deploy.checkpoint.stored_tensor import StoredTensor
 from slide_deploy.checkpoint.unexpected import may_be_absent
@@ -103,23 +103,12 @@ class ModuleNetworks:
         return sum(1 + self.slots[name].fits(entry.tensor) for name, entry in held.items())
 
     def _network(self, root: Path, entries: Sequence[CheckpointEntry]) -> StoredNetwork:
-        tensors: dict[str, StoredTensor] = {}
-        unexpected: dict[str, CheckpointEntry] = {}
-        doubled: list[str] = []
-        for entry in entries:
-            relative = entry.path[len(root) :]
-            name = self._name(relative)
-            if name is None:
-                unexpected[".".join(relative)] = entry
-                continue
-            if name in tensors:
-                doubled.append(name)
-            tensors[name] = entry.tensor
+        network = network_below(root, entries, self._name)
         for name, slot in self.slots.items():
-            one = next((other for other in slot.shared if other in tensors), None)
+            one = next((other for other in slot.shared if other in network.tensors), None)
             if one is not None:  # a file may store a shared tensor once
-                tensors.setdefault(name, tensors[one])
-        return StoredNetwork(root, tensors, unexpected, tuple(doubled))
+                network.tensors.setdefault(name, network.tensors[one])
+        return network
 
     def refuse_absent(self, path: FilePath, names: list[str]) -> None:
         """Report that a file with tensors of these names holds none of the module.

@@ -6,7 +6,7 @@ A :class:`NetworkFinder` has the names: ``module_networks`` for a user's module,
 family for its own networks.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, Protocol
@@ -54,9 +54,6 @@ class NetworkFinder(Protocol):
         self, entries: Sequence[CheckpointEntry]
     ) -> tuple[list[StoredNetwork], list[CheckpointEntry]]:
         """Find every such network of a file, in the file's order.
-
-        Args:
-            entries: all tensors of the file.
 
         Returns:
             The networks, and the tensors that belong to none.
@@ -107,6 +104,25 @@ def below_roots(
         else:
             outside.append(entry)
     return below, outside
+
+
+def network_below(
+    root: Path, entries: Iterable[CheckpointEntry], name_of: Callable[[Path], str | None]
+) -> StoredNetwork:
+    """Build a network of the tensors below its root; those without a ``name_of`` are unexpected."""
+    tensors: dict[str, StoredTensor] = {}
+    doubled: list[str] = []
+    unexpected: dict[str, CheckpointEntry] = {}
+    for entry in entries:
+        relative = entry.path[len(root) :]
+        name = name_of(relative)
+        if name is None:
+            unexpected[".".join(relative)] = entry
+            continue
+        if name in tensors:
+            doubled.append(name)
+        tensors[name] = entry.tensor
+    return StoredNetwork(root, tensors, unexpected, tuple(doubled))
 
 
 def some(names: list[str]) -> str:

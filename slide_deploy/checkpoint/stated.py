@@ -167,15 +167,12 @@ def _inside(content: Any) -> Iterator[Any]:
         if id(value) in entered or depth > _MAX_DEPTH:
             continue
         entered[id(value)] = value
-        inside: list[Any] = []
+        inside: list[Any]
         if isinstance(value, Placeholder):
             inside = [value.items, value.attributes, *value.elements, *value.arguments]
-        elif isinstance(value, dict):
-            yield value
-            inside = list(value.values())
         else:
             yield value
-            inside = list(value)
+            inside = list(value.values() if isinstance(value, dict) else value)
         waiting += [(each, depth + 1) for each in reversed(inside)]
 
 

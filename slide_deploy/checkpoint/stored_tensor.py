@@ -48,9 +48,6 @@ class StoredTensor:
     def read(self, name: str) -> Tensor:
         """Read the numbers.
 
-        Args:
-            name: name of the tensor, for messages.
-
         Raises:
             InputError: it is not a plain tensor, or the file does not hold its numbers.
         """

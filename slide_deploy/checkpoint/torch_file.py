@@ -26,10 +26,7 @@ _LOCAL_HEADER = 30
 
 
 def read_torch(path: Path) -> Any:
-    """Read the structure of a file that ``torch.save`` or ``pickle.dump`` wrote.
-
-    Args:
-        path: the file, not empty.
+    """Read the structure of a file, not empty, that ``torch.save`` or ``pickle.dump`` wrote.
 
     Returns:
         Plain data, with a ``StoredTensor`` for each tensor and a ``Placeholder`` for other objects.
@@ -44,10 +41,6 @@ def read_torch(path: Path) -> Any:
 
 def read_torch_bytes(path: Path, data: "mmap.mmap | memoryview") -> Any:
     """Read the structure of bytes that ``torch.save`` wrote, a whole file or part of one.
-
-    Args:
-        path: the file, for messages.
-        data: its bytes.
 
     Raises:
         InputError: as for ``read_torch``.
@@ -115,6 +108,7 @@ def _read_pickles(data: "mmap.mmap | memoryview") -> Any:
 def _read_legacy(stream: "_Reader", data: "mmap.mmap | memoryview") -> Any:
     """Read a file of PyTorch before 1.6 after its first number."""
     places: dict[str, tuple[int, int]] = {}
+    sizes: dict[str, int] = {}
 
     def storage(identifier: Any) -> Storage:
         dtype, key = _storage_identifier(identifier)
@@ -122,6 +116,7 @@ def _read_legacy(stream: "_Reader", data: "mmap.mmap | memoryview") -> Any:
         skipped = view[1] if isinstance(view, tuple) and len(view) == 3 else 0
         item = (dtype or torch.uint8).itemsize
         shift = skipped * item if isinstance(skipped, int) else 0
+        sizes[key] = item
 
         def load(start: int, count: int) -> bytearray:
             begin = places[key][0] + shift + start
@@ -129,16 +124,9 @@ def _read_legacy(stream: "_Reader", data: "mmap.mmap | memoryview") -> Any:
 
         return Storage(dtype, lambda: places[key][1] - shift, load)
 
-    sizes: dict[str, int] = {}
-
-    def noted(identifier: Any) -> Storage:
-        found = storage(identifier)
-        sizes[identifier[2]] = (found.dtype or torch.uint8).itemsize
-        return found
-
     unpickle(stream, BUILDERS)  # the version of the format
     unpickle(stream, BUILDERS)  # byte order and sizes of integers of the machine
-    content = unpickle(stream, BUILDERS, noted)
+    content = unpickle(stream, BUILDERS, storage)
     keys = unpickle(stream, BUILDERS)
     for key in keys if isinstance(keys, list) else []:
         count = int.from_bytes(stream.read(8), "little")

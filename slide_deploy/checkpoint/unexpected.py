@@ -101,10 +101,7 @@ def sort_unexpected(
 def refuse_other_weights(path: Path, names: Iterable[str], beside: Iterable[str] = ()) -> None:
     """Refuse a file whose names show that its weights are stored in another form.
 
-    Args:
-        path: the file, for messages.
-        names: names of the tensors of the network.
-        beside: names of other tensors, which may be adapters of the network.
+    ``beside`` are names of tensors outside the network, which may be adapters of it.
 
     Raises:
         InputError: a name does; the message says which.
@@ -120,10 +117,6 @@ def grouped(network: StoredNetwork, names: Iterable[str]) -> str:
     """Summarise names in groups with counts, for a message.
 
     A group is named by the first part in which its path differs from that of the network.
-
-    Args:
-        network: the network to which they do not belong.
-        names: dotted names as in the file.
     """
     groups: dict[str, int] = {}
     for name in names:
@@ -149,13 +142,7 @@ def below_network(network: StoredNetwork, name: str) -> str:
 
 
 def is_preprocessing(name: str, entry: CheckpointEntry, channels: tuple[int, ...]) -> bool:
-    """Whether a tensor has a name of preprocessing, and one number or one for each image channel.
-
-    Args:
-        name: dotted name below the network's root.
-        entry: the tensor.
-        channels: number of image channels, as a shape.
-    """
+    """Whether a tensor has a name of preprocessing and one number, or one for each channel."""
     first = name.partition(".")[0].lower()
     return bool(_PREPROCESSING.fullmatch(first)) and entry.tensor.count in (1, *channels)
 

@@ -7,7 +7,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from slide_deploy.checkpoint.entries import CheckpointEntry, Path
-from slide_deploy.checkpoint.networks import StoredNetwork, below_roots
+from slide_deploy.checkpoint.networks import StoredNetwork, below_roots, network_below
 from slide_deploy.checkpoint.stated import Stated, Vocabulary, stated_in
 from slide_deploy.checkpoint.stored_tensor import StoredTensor
 from slide_deploy.errors import InputError
@@ -65,10 +65,6 @@ class NamedNetworks:
     ) -> tuple[dict[str, StoredTensor], frozenset[str]]:
         """Add a classifier that a framework stores beside its backbone.
 
-        Args:
-            tensors: tensors of the backbone, by the family's names.
-            beside: tensors beside the backbone, by name.
-
         Returns:
             The tensors of the complete network, and the names of those taken from ``beside``.
         """
@@ -86,24 +82,11 @@ class NamedNetworks:
         below, outside = below_roots(entries, flat)
         found = []
         for root in flat:
-            network, outside = self._completed(self._network(root, below[root]), outside)
+            stored = network_below(root, below[root], self.name_of)
+            stored = replace(stored, tensors=self.renamed(stored.tensors))
+            network, outside = self._completed(stored, outside)
             found.append(network)
         return found, outside
-
-    def _network(self, root: Path, entries: Sequence[CheckpointEntry]) -> StoredNetwork:
-        tensors: dict[str, StoredTensor] = {}
-        doubled: list[str] = []
-        unexpected: dict[str, CheckpointEntry] = {}
-        for entry in entries:
-            relative = entry.path[len(root) :]
-            name = self.name_of(relative)
-            if name is None:
-                unexpected[".".join(relative)] = entry
-                continue
-            if name in tensors:
-                doubled.append(name)
-            tensors[name] = entry.tensor
-        return StoredNetwork(root, self.renamed(tensors), unexpected, tuple(doubled))
 
     def _completed(
         self, network: StoredNetwork, outside: list[CheckpointEntry]
