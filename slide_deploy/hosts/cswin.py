@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from slide_deploy.checkpoint.choice import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
 from slide_deploy.errors import InputError
 from slide_deploy.hosts import staged
-from slide_deploy.hosts.host import Architecture, Host
+from slide_deploy.hosts.host import Architecture, Host, published_but_for
 from slide_deploy.hosts.named_networks import NamedNetworks
 from slide_deploy.hosts.shapes import BlockShapes, Stages
 from slide_deploy.models.cswin import Cswin, CswinConfig
@@ -30,13 +29,12 @@ def _from_shapes(stored: StoredWeights) -> Mapping[str, Any]:
     stages = _stages(stored)
     shapes = stages.shapes
     embed_dim = shapes["stage1_conv_embed.0.weight"][0]
-    hidden = [each[0] for each in stages.first_shapes("mlp.fc1.weight")]
     return {
         **staged.common_settings(stages),
         "in_channels": shapes["stage1_conv_embed.0.weight"][1],
         "embed_dim": embed_dim,
         # Hidden widths are rounded down, so the largest ratio is the closest.
-        "mlp_ratio": max(rows / (embed_dim * 2**stage) for stage, rows in enumerate(hidden)),
+        "mlp_ratio": max(rows / (embed_dim * 2**stage) for stage, rows in enumerate(stages.hidden)),
         "whole_map": tuple(_whole_map(stages, stage) for stage in range(len(stages))),
         "feature_norms": stages.feature_norms(first=1),
     }
@@ -99,42 +97,18 @@ def _infer(stored: StoredWeights, overrides: Overrides) -> tuple[CswinConfig, tu
     return config, (*remarks, remark)
 
 
-def _published_as(published: CswinConfig, settings: CswinConfig) -> CswinConfig:
-    """Replace the settings that another image size or a detector changes by the published ones."""
-    return replace(
-        settings,
-        image_size=published.image_size,
-        num_classes=published.num_classes,
-        stripes=published.stripes,
-        feature_norms=(),
-    )
-
-
-_SIZES: dict[str, dict[str, Any]] = {
-    "tiny": {},
-    "small": {"depths": (2, 4, 32, 2)},
-    "base": {"embed_dim": 96, "depths": (2, 4, 32, 2), "num_heads": (4, 8, 16, 32)},
-    "large": {"embed_dim": 144, "depths": (2, 4, 32, 2), "num_heads": (6, 12, 24, 24)},
-}
-
-
-def _plain(size: str, *figures: Any) -> Architecture:
-    return Architecture(f"cswin_{size}", CswinConfig(**_SIZES[size]), *figures)
-
-
-def _slide(size: str, *figures: Any) -> Architecture:
-    config = CswinConfig(**_SIZES[size], slide=(3, 3, 0, 0))
-    return Architecture(f"slide_cswin_{size}", config, *figures)
-
-
+_TINY = CswinConfig()
+_SMALL = CswinConfig(depths=(2, 4, 32, 2))
+_BASE = CswinConfig(depths=(2, 4, 32, 2), embed_dim=96, num_heads=(4, 8, 16, 32))
+_LARGE = CswinConfig(depths=(2, 4, 32, 2), embed_dim=144, num_heads=(6, 12, 24, 24))
 _PUBLISHED = (
-    _plain("tiny", 22_320_552, 4.32, "23M", 4.3),
-    _plain("small", 34_643_304, 6.80, "35M", 6.9),
-    _plain("base", 77_382_184, 14.96, "78M", 15.0),
-    _plain("large", 173_262_664, 33.1, "173M", 31.5),
-    _slide("tiny", 22_334_722, 4.35),
-    _slide("small", 34_671_644, 6.85, "35M", 6.9),
-    _slide("base", 77_398_864, 15.03, "78M", 15.0),
+    Architecture("cswin_tiny", _TINY, 22_320_552, 4.32, "23M", 4.3),
+    Architecture("cswin_small", _SMALL, 34_643_304, 6.80, "35M", 6.9),
+    Architecture("cswin_base", _BASE, 77_382_184, 14.96, "78M", 15.0),
+    Architecture("cswin_large", _LARGE, 173_262_664, 33.1, "173M", 31.5),
+    Architecture("slide_cswin_tiny", staged.slide(_TINY), 22_334_722, 4.35),
+    Architecture("slide_cswin_small", staged.slide(_SMALL), 34_671_644, 6.85, "35M", 6.9),
+    Architecture("slide_cswin_base", staged.slide(_BASE), 77_398_864, 15.03, "78M", 15.0),
 )
 
 CSWIN = Host(
@@ -156,7 +130,7 @@ CSWIN = Host(
     build=Cswin,
     summary=staged.summary,
     published=_PUBLISHED,
-    published_as=_published_as,
+    published_as=published_but_for("stripes", "feature_norms"),
     plain=staged.plain,
     options=("heads", "stripes"),
 )

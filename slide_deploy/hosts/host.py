@@ -83,9 +83,15 @@ OPTIONS = {
 """Options that only some families support: fields of ``Overrides``, and their option names."""
 
 
-def _same_settings(published: Any, settings: Any) -> Any:
-    """Replace the image size and the number of classes by the published ones."""
-    return replace(settings, image_size=published.image_size, num_classes=published.num_classes)
+def published_but_for(*more: str) -> Callable[[Any, Any], Any]:
+    """Return a ``Host.published_as`` that replaces image size, class count and these settings."""
+    names = ("image_size", "num_classes", *more)
+    return lambda published, settings: replace(
+        settings, **{name: getattr(published, name) for name in names}
+    )
+
+
+_same_network = published_but_for()
 
 
 def _no_changes(trained: Any, config: Any) -> tuple[str, ...]:
@@ -134,7 +140,7 @@ class Host:
     build: Callable[[Any, bool, bool], HostNetwork]
     summary: Callable[[Any], str]
     published: tuple[Architecture, ...] = ()
-    published_as: Callable[[Any, Any], Any] = _same_settings
+    published_as: Callable[[Any, Any], Any] = _same_network
     classifier_only: tuple[str, ...] = ("norm.weight", "norm.bias")
     resize: Callable[[Path, Any, Overrides], Any] = any_size
     resize_tensors: Callable[

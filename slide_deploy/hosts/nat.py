@@ -8,7 +8,7 @@ from typing import Any
 from slide_deploy.checkpoint.choice import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
 from slide_deploy.hosts import staged
-from slide_deploy.hosts.host import Architecture, Host
+from slide_deploy.hosts.host import Architecture, Host, published_but_for
 from slide_deploy.hosts.named_networks import NamedNetworks
 from slide_deploy.hosts.shapes import Stages
 from slide_deploy.models.nat import Nat, NatConfig
@@ -31,7 +31,7 @@ def _from_shapes(stored: StoredWeights) -> Mapping[str, Any]:
         **staged.common_settings(stages),
         "in_channels": shapes["patch_embed.proj.0.weight"][1],
         "embed_dim": dim,
-        "mlp_ratio": stages.first_shapes("mlp.fc1.weight")[0][0] / dim,
+        "mlp_ratio": stages[0][0]["mlp.fc1.weight"][0] / dim,
         # If all stages use slide attention, no layer has the host's kernel size.
         "kernel_size": (tables[0][2] + 1) // 2 if tables else _PUBLISHED_KERNEL,
         "layer_scale": "gamma1" in stages[0][0],
@@ -46,55 +46,23 @@ def _remaining(stored: StoredWeights, overrides: Overrides) -> Mapping[str, Any]
     return {"num_heads": staged.infer_heads(stages, dims, overrides, _PUBLISHED, hosts)}
 
 
-_SIZES: Mapping[str, Mapping[str, Any]] = {
-    "mini": {"depths": (3, 4, 6, 5)},
-    "tiny": {"depths": (3, 4, 18, 5)},
-    "small": {
-        "depths": (3, 4, 18, 5),
-        "embed_dim": 96,
-        "num_heads": (3, 6, 12, 24),
-        "mlp_ratio": 2.0,
-        "layer_scale": True,
-    },
-    "base": {
-        "depths": (3, 4, 18, 5),
-        "embed_dim": 128,
-        "num_heads": (4, 8, 16, 32),
-        "mlp_ratio": 2.0,
-        "layer_scale": True,
-    },
-}
-
-
-def _plain(size: str, file_gmacs: float, *figures: Any) -> Architecture:
-    found = Architecture(f"nat_{size}", NatConfig(**_SIZES[size]), *figures)
-    return replace(found, file_gmacs=file_gmacs)
-
-
-def _slide(size: str, file_gmacs: float, *figures: Any) -> Architecture:
-    config = NatConfig(**_SIZES[size], slide=(3, 0, 0, 0))
-    return replace(Architecture(f"slide_nat_{size}", config, *figures), file_gmacs=file_gmacs)
-
-
+_MINI = NatConfig(depths=(3, 4, 6, 5))
+_TINY = NatConfig(depths=(3, 4, 18, 5))
+_SMALL = replace(_TINY, embed_dim=96, num_heads=(3, 6, 12, 24), mlp_ratio=2.0, layer_scale=True)
+_BASE = replace(_SMALL, embed_dim=128, num_heads=(4, 8, 16, 32))
 _PUBLISHED = (
-    _plain("mini", 3.02, 19_984_174, 2.70, "20M", 2.7),
-    _plain("tiny", 4.80, 27_901_582, 4.30, "28M", 4.3),
-    _plain("small", 8.53, 50_743_297, 7.77, "51M", 7.8),
-    _plain("base", 14.69, 89_769_652, 13.68, "90M", 13.7),
-    _slide("mini", 2.92, 20_000_494, 2.74),
-    _slide("tiny", 4.70, 27_917_902, 4.35, "28M", 4.3),
-    _slide("small", 8.37, 50_759_137, 7.85, "51M", 7.8),
+    Architecture("nat_mini", _MINI, 19_984_174, 2.70, "20M", 2.7, file_gmacs=3.02),
+    Architecture("nat_tiny", _TINY, 27_901_582, 4.30, "28M", 4.3, file_gmacs=4.80),
+    Architecture("nat_small", _SMALL, 50_743_297, 7.77, "51M", 7.8, file_gmacs=8.53),
+    Architecture("nat_base", _BASE, 89_769_652, 13.68, "90M", 13.7, file_gmacs=14.69),
+    Architecture("slide_nat_mini", staged.slide(_MINI, 1), 20_000_494, 2.74, file_gmacs=2.92),
+    Architecture(
+        "slide_nat_tiny", staged.slide(_TINY, 1), 27_917_902, 4.35, "28M", 4.3, file_gmacs=4.70
+    ),
+    Architecture(
+        "slide_nat_small", staged.slide(_SMALL, 1), 50_759_137, 7.85, "51M", 7.8, file_gmacs=8.37
+    ),
 )
-
-
-def _published_as(published: NatConfig, settings: NatConfig) -> NatConfig:
-    """Replace the settings that another image size or a detector changes by the published ones."""
-    return replace(
-        settings,
-        image_size=published.image_size,
-        num_classes=published.num_classes,
-        feature_norms=(),
-    )
 
 
 def _changes(trained: NatConfig, config: NatConfig) -> tuple[str, ...]:
@@ -139,7 +107,7 @@ NAT = Host(
     build=Nat,
     summary=staged.summary,
     published=_PUBLISHED,
-    published_as=_published_as,
+    published_as=published_but_for("feature_norms"),
     changes=_changes,
     plain=staged.plain,
     options=("heads",),

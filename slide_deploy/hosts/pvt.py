@@ -67,32 +67,19 @@ def _resize_tensors(
     return result, tuple(resized)
 
 
-_DEPTHS = {
-    "tiny": (2, 2, 2, 2),
-    "small": (3, 4, 6, 3),
-    "medium": (3, 4, 18, 3),
-    "large": (3, 8, 27, 3),
-}
-
-
-def _plain(size: str, *figures: Any) -> Architecture:
-    return Architecture(f"pvt_{size}", PvtConfig(depths=_DEPTHS[size]), *figures)
-
-
-def _slide(size: str, *figures: Any) -> Architecture:
-    config = PvtConfig(depths=_DEPTHS[size], slide=(3, 3, 0, 0))
-    return Architecture(f"slide_pvt_{size}", config, *figures)
-
-
+_TINY = PvtConfig(depths=(2, 2, 2, 2))
+_SMALL = PvtConfig(depths=(3, 4, 6, 3))
+_MEDIUM = PvtConfig(depths=(3, 4, 18, 3))
+_LARGE = PvtConfig(depths=(3, 8, 27, 3))
 _PUBLISHED = (
-    _plain("tiny", 13_229_288, 1.93, "13.2M", 1.9),
-    _plain("small", 24_485_864, 3.82, "24.5M", 3.8),
-    _plain("medium", 44_208_104, 6.66, "44.2M", 6.7),
-    _plain("large", 61_369_320, 9.81, "61.4M", 9.8),
-    _slide("tiny", 12_225_694, 2.03, "12.2M", 2.0),
-    _slide("small", 22_729_483, 3.98, "22.7M", 4.0),
-    _slide("medium", 42_451_723, 6.82),
-    _slide("large", 58_608_979, 10.06),
+    Architecture("pvt_tiny", _TINY, 13_229_288, 1.93, "13.2M", 1.9),
+    Architecture("pvt_small", _SMALL, 24_485_864, 3.82, "24.5M", 3.8),
+    Architecture("pvt_medium", _MEDIUM, 44_208_104, 6.66, "44.2M", 6.7),
+    Architecture("pvt_large", _LARGE, 61_369_320, 9.81, "61.4M", 9.8),
+    Architecture("slide_pvt_tiny", staged.slide(_TINY), 12_225_694, 2.03, "12.2M", 2.0),
+    Architecture("slide_pvt_small", staged.slide(_SMALL), 22_729_483, 3.98, "22.7M", 4.0),
+    Architecture("slide_pvt_medium", staged.slide(_MEDIUM), 42_451_723, 6.82),
+    Architecture("slide_pvt_large", staged.slide(_LARGE), 58_608_979, 10.06),
 )
 
 PVT = Host(

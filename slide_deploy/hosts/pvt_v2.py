@@ -100,42 +100,26 @@ def _infer(stored: StoredWeights, overrides: Overrides) -> tuple[PvtV2Config, tu
     return config, remarks
 
 
-_DEPTHS = {
-    "b0": (2, 2, 2, 2),
-    "b1": (2, 2, 2, 2),
-    "b2": (3, 4, 6, 3),
-    "b3": (3, 4, 18, 3),
-    "b4": (3, 8, 27, 3),
-    "b5": (3, 6, 40, 3),
-}
-_CONFIGS = {size: PvtV2Config(depths=depths) for size, depths in _DEPTHS.items()}
-_CONFIGS["b0"] = replace(_CONFIGS["b0"], embed_dims=(32, 64, 160, 256))
-_CONFIGS["b5"] = replace(_CONFIGS["b5"], mlp_ratios=(4, 4, 4, 4))
-_CONFIGS["b2_li"] = replace(_CONFIGS["b2"], li=True)
-
-
-def _plain(size: str, *figures: Any) -> Architecture:
-    return Architecture(f"pvt_v2_{size}", _CONFIGS[size], *figures)
-
-
-def _slide(size: str, *figures: Any) -> Architecture:
-    config = replace(_CONFIGS[size], slide=(3, 3, 0, 0))
-    return Architecture(f"slide_pvt_v2_{size}", config, *figures)
-
-
+_B0 = PvtV2Config(depths=(2, 2, 2, 2), embed_dims=(32, 64, 160, 256))
+_B1 = PvtV2Config(depths=(2, 2, 2, 2))
+_B2 = PvtV2Config(depths=(3, 4, 6, 3))
+_B2_LI = replace(_B2, li=True)
+_B3 = PvtV2Config(depths=(3, 4, 18, 3))
+_B4 = PvtV2Config(depths=(3, 8, 27, 3))
+_B5 = PvtV2Config(depths=(3, 6, 40, 3), mlp_ratios=(4, 4, 4, 4))
 _PUBLISHED = (
-    _plain("b0", 3_666_760, 0.57, "3.7M", 0.6),
-    _plain("b1", 14_009_000, 2.11, "14.0M", 2.1),
-    _plain("b2", 25_362_856, 4.03, "25.4M", 4.0),
-    _plain("b2_li", 22_553_512, 3.89, "22.6M", 3.9),
-    _plain("b3", 45_238_696, 6.90, "45.2M", 6.9),
-    _plain("b4", 62_556_072, 10.10, "62.6M", 10.1),
-    _plain("b5", 81_956_008, 11.72, "82.0M", 11.8),
-    _slide("b0", 3_427_134, 0.60),
-    _slide("b1", 13_005_406, 2.21, "13.0M", 2.2),
-    _slide("b2", 23_606_475, 4.19, "22.8M", 4.2),
-    _slide("b3", 43_482_315, 7.06),
-    _slide("b4", 59_795_731, 10.34),
+    Architecture("pvt_v2_b0", _B0, 3_666_760, 0.57, "3.7M", 0.6),
+    Architecture("pvt_v2_b1", _B1, 14_009_000, 2.11, "14.0M", 2.1),
+    Architecture("pvt_v2_b2", _B2, 25_362_856, 4.03, "25.4M", 4.0),
+    Architecture("pvt_v2_b2_li", _B2_LI, 22_553_512, 3.89, "22.6M", 3.9),
+    Architecture("pvt_v2_b3", _B3, 45_238_696, 6.90, "45.2M", 6.9),
+    Architecture("pvt_v2_b4", _B4, 62_556_072, 10.10, "62.6M", 10.1),
+    Architecture("pvt_v2_b5", _B5, 81_956_008, 11.72, "82.0M", 11.8),
+    Architecture("slide_pvt_v2_b0", staged.slide(_B0), 3_427_134, 0.60),
+    Architecture("slide_pvt_v2_b1", staged.slide(_B1), 13_005_406, 2.21, "13.0M", 2.2),
+    Architecture("slide_pvt_v2_b2", staged.slide(_B2), 23_606_475, 4.19, "22.8M", 4.2),
+    Architecture("slide_pvt_v2_b3", staged.slide(_B3), 43_482_315, 7.06),
+    Architecture("slide_pvt_v2_b4", staged.slide(_B4), 59_795_731, 10.34),
 )
 
 PVT_V2 = Host(

@@ -37,12 +37,11 @@ def stage_widths(stages: Stages) -> tuple[int, ...]:
 def pyramid_settings(stages: Stages) -> dict[str, Any]:
     """Read the settings of a ``PyramidConfig`` from shapes, except the heads."""
     dims = stage_widths(stages)
-    hidden = [each[0] for each in stages.first_shapes("mlp.fc1.weight")]
     return {
         **staged.common_settings(stages),
         "in_channels": stages.shapes["patch_embed1.proj.weight"][1],
         "embed_dims": dims,
-        "mlp_ratios": tuple(rows / dim for rows, dim in zip(hidden, dims, strict=True)),
+        "mlp_ratios": tuple(rows / dim for rows, dim in zip(stages.hidden, dims, strict=True)),
         "sr_ratios": tuple(_ratio(stage, blocks) for stage, blocks in enumerate(stages)),
     }
 

@@ -118,6 +118,7 @@ class Stages:
             for stage in self._blocks
         ]
 
-    def first_shapes(self, name: str) -> list[Shape]:
-        """Return the shapes of a tensor in the first block of each stage."""
-        return [stage[0][name] for stage in self._blocks]
+    @property
+    def hidden(self) -> list[int]:
+        """Hidden width of the MLP in the first block of each stage."""
+        return [stage[0]["mlp.fc1.weight"][0] for stage in self._blocks]

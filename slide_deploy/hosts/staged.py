@@ -33,6 +33,11 @@ def plain(config: Any) -> Any:
     return replace(config, slide=(0,) * len(config.depths))
 
 
+def slide(config: Any, stages: int = 2) -> Any:
+    """Return the same settings with 3x3 slide attention in the first stages."""
+    return replace(config, slide=(3,) * stages + (0,) * (len(config.depths) - stages))
+
+
 def common_settings(stages: Stages) -> dict[str, Any]:
     """Read the settings of a ``StagedConfig`` from shapes, except the heads."""
     qkv = [block for stage in stages for block in stage if block.slide_kernel]

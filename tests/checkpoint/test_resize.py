@@ -10,7 +10,8 @@ from torch import Tensor
 from slide_deploy.errors import InputError
 from slide_deploy.folding.model import reparameterize
 from slide_deploy.hosts import Checkpoint, Overrides, load_checkpoint
-from slide_deploy.hosts.slide_swin.resize import resize_embedding, resize_window_table
+from slide_deploy.hosts.resize import resize_table
+from slide_deploy.hosts.slide_swin.resize import resize_window_table
 from slide_deploy.models.slide_swin import SlideSwin
 from tests.support import GOLDEN, random_swin, save_folded
 
@@ -191,7 +192,7 @@ def test_a_position_embedding_is_interpolated_on_request_only(save: Save) -> Non
     assert "--keep-windows" not in said
     loaded = at(path, 64, 96, resize_position_tables=True)
     assert loaded.resized == ("absolute_pos_embed",)
-    wanted = resize_embedding(trained.absolute_pos_embed, (8, 8), (16, 24))
+    wanted = resize_table(trained.absolute_pos_embed, (8, 8), (16, 24), "bicubic")
     assert torch.equal(loaded.model.absolute_pos_embed, wanted)
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from slide_deploy.hosts.slide_swin.resize import resize_embedding, resize_window_table
+from slide_deploy.hosts.resize import resize_table
+from slide_deploy.hosts.slide_swin.resize import resize_window_table
 
 
 @pytest.mark.parametrize(("old", "new"), [(4, 7), (7, 4), (2, 14)])
@@ -28,12 +29,12 @@ def test_the_bias_of_a_position_with_itself_stays_in_the_middle() -> None:
 def test_equal_sizes_change_nothing() -> None:
     table, embedding = torch.randn(49, 2), torch.randn(1, 24, 5)
     assert torch.equal(resize_window_table(table, 4), table)
-    assert torch.equal(resize_embedding(embedding, (4, 6), (4, 6)), embedding)
+    assert torch.equal(resize_table(embedding, (4, 6), (4, 6), "bicubic"), embedding)
 
 
 def test_a_position_embedding_is_resized_as_an_image() -> None:
     embedding = torch.randn(1, 4 * 6, 5)
-    resized = resize_embedding(embedding, (4, 6), (8, 3))
+    resized = resize_table(embedding, (4, 6), (8, 3), "bicubic")
     picture = embedding.reshape(1, 4, 6, 5).permute(0, 3, 1, 2)
     wanted = functional.interpolate(picture, size=(8, 3), mode="bicubic")
     assert torch.allclose(resized, wanted.permute(0, 2, 3, 1).reshape(1, 24, 5), atol=1e-6)

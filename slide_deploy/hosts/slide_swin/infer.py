@@ -111,7 +111,6 @@ def _from_shapes(stages: Stages) -> dict[str, Any]:
     embed_dim, in_channels, patch_size, _ = shapes["patch_embed.proj.weight"]
     dims = [embed_dim * 2**stage for stage in range(len(stages))]
     slide_stages = sum(_slides(blocks) for blocks in stages)
-    hidden = [each[0] for each in stages.first_shapes("mlp.fc1.weight")]
     first = stages[0][0]
     settings: dict[str, Any] = {
         "embed_dim": embed_dim,
@@ -121,7 +120,7 @@ def _from_shapes(stages: Stages) -> dict[str, Any]:
         "depths": stages.depths,
         "num_slide_stages": slide_stages,
         # Hidden widths are rounded down, so the largest ratio is the closest.
-        "mlp_ratio": max(rows / dim for rows, dim in zip(hidden, dims, strict=True)),
+        "mlp_ratio": max(rows / dim for rows, dim in zip(stages.hidden, dims, strict=True)),
         "qkv_bias": "attn.qkv.bias" in first,
         "ape": "absolute_pos_embed" in shapes,
         "patch_norm": "patch_embed.norm.weight" in shapes,

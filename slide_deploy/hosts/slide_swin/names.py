@@ -20,35 +20,12 @@ _NAMES = re.compile(
     r"|head\.(?:fc\.)?(?:weight|bias)"
 )
 _COMPONENTS = frozenset(
-    [
-        "patch_embed",
-        "proj",
-        "norm",
-        "weight",
-        "bias",
-        "absolute_pos_embed",
-        "layers",
-        "blocks",
-        "norm1",
-        "norm2",
-        "mlp",
-        "fc1",
-        "fc2",
-        "attn",
-        "qkv",
-        "dep_conv",
-        "dep_conv1",
-        "dep_conv2",
-        "key_conv",
-        "value_conv",
-        "relative_position_bias_table",
-        "relative_position_index",
-        "attn_mask",
-        "downsample",
-        "reduction",
-        "head",
-        "fc",
-    ]
+    {
+        *("patch_embed", "proj", "norm", "weight", "bias", "absolute_pos_embed", "layers"),
+        *("blocks", "norm1", "norm2", "mlp", "fc1", "fc2", "attn", "qkv", "dep_conv"),
+        *("dep_conv1", "dep_conv2", "key_conv", "value_conv", "relative_position_bias_table"),
+        *("relative_position_index", "attn_mask", "downsample", "reduction", "head", "fc"),
+    }
 )
 _DOWNSAMPLE = re.compile(r"layers\.(\d+)\.downsample\.(.+)")
 

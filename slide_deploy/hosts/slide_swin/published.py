@@ -1,8 +1,9 @@
 """The published sizes of Slide-Swin."""
 
 from dataclasses import replace
+from typing import Any
 
-from slide_deploy.hosts.host import Architecture
+from slide_deploy.hosts.host import Architecture, published_but_for
 from slide_deploy.models.slide_swin import SlideSwinConfig
 
 # The window size of the published Swin-T, -S and -B.
@@ -28,21 +29,13 @@ ARCHITECTURES = (
     Architecture("swin_small", plain_swin(_SMALL), 49_606_258, 8.74, "50M", 8.7),
     Architecture("swin_base", plain_swin(_BASE), 87_768_224, 15.43, "88M", 15.4),
 )
+# Another image size or a detector changes these as well.
+_but_for_another_size = published_but_for("window_size", "kept_windows", "feature_norms")
 
 
-def published_as(published: SlideSwinConfig, config: SlideSwinConfig) -> SlideSwinConfig:
-    """Replace the settings that may differ within a published size by the published ones.
+def published_as(published: SlideSwinConfig, config: SlideSwinConfig) -> Any:
+    """See ``Host``.
 
-    Args:
-        published: settings of the published size.
-        config: settings to compare with it.
+    A scale of 0 is the default as well.
     """
-    return replace(
-        config,
-        image_size=published.image_size,
-        num_classes=published.num_classes,
-        window_size=published.window_size,
-        kept_windows=(),
-        feature_norms=(),
-        qk_scale=config.qk_scale or None,  # 0 is the default as well
-    )
+    return _but_for_another_size(published, replace(config, qk_scale=config.qk_scale or None))

@@ -30,11 +30,6 @@ LARGEST_ADVICE = 64
 def resized_settings(path: Path, trained: SlideSwinConfig, overrides: Overrides) -> SlideSwinConfig:
     """Return the settings of a trained model with the user's changes.
 
-    Args:
-        path: the checkpoint, for messages.
-        trained: its settings in training.
-        overrides: the user's changes.
-
     Raises:
         InputError: if the windows do not tile the feature maps, or if the changes have no exact
             adaptation and the user did not choose an inexact one.
@@ -70,13 +65,7 @@ def resized_settings(path: Path, trained: SlideSwinConfig, overrides: Overrides)
 def resized_tensors(
     tensors: Mapping[str, Tensor], trained: SlideSwinConfig, target: SlideSwinConfig
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Return tensors for the new settings, and the names of the interpolated ones.
-
-    Args:
-        tensors: tensors of the trained model, by name.
-        trained: its settings.
-        target: the settings that ``resized_settings`` returned.
-    """
+    """Return tensors for the new settings, and the names of the interpolated ones."""
     result, resized = dict(tensors), []
     for stage in _stages(trained):
         if trained.window(stage) == target.window(stage):
@@ -88,7 +77,7 @@ def resized_tensors(
     old, new = trained.resolution(0), target.resolution(0)
     if trained.ape and old != new:
         name = "absolute_pos_embed"
-        result[name] = resize_embedding(tensors[name], old, new)
+        result[name] = resize_table(tensors[name], old, new, "bicubic")
         resized.append(name)
     return result, tuple(resized)
 
@@ -97,11 +86,6 @@ def resize_window_table(table: Tensor, window: int) -> Tensor:
     """Interpolate a table of offsets: ((2w - 1)^2, heads) to ((2 * window - 1)^2, heads)."""
     old, new = math.isqrt(table.shape[0]), 2 * window - 1
     return resize_table(table[None], (old, old), (new, new), "bicubic")[0]
-
-
-def resize_embedding(embedding: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
-    """Interpolate an absolute embedding, (1, h * w, C), from one grid of patches to another."""
-    return resize_table(embedding, old, new, "bicubic")
 
 
 def changes(trained: SlideSwinConfig, config: SlideSwinConfig) -> tuple[str, ...]:
