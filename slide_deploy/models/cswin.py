@@ -184,13 +184,7 @@ class StripedBlock(CSWinBlock):
 
 
 class Cswin(HostNetwork):
-    """The classifier or the backbone.
-
-    Args:
-        config: its settings.
-        folded: build ``FoldedSlideAttention`` instead of the branched form.
-        features: build the backbone.
-    """
+    """The classifier or the backbone; see ``HostNetwork``."""
 
     def __init__(self, config: CswinConfig, folded: bool = False, features: bool = False) -> None:
         super().__init__(config, features)

@@ -18,6 +18,8 @@ class HostNetwork(nn.Module):
     It takes an image, (batch, channels, H, W). A classifier outputs logits, (batch, classes). A
     backbone outputs a tuple of feature maps, (batch, C, h, w), one per stage. A family implements
     ``stages``. Its classifier has a ``norm`` and a ``head``, and is the same class as its backbone.
+    The constructor of a family takes ``folded`` before ``features``: whether slide attentions are
+    ``FoldedSlideAttention`` instead of the branched form.
 
     Args:
         config: its settings, see ``slide_deploy.hosts.host.Settings``.
@@ -30,11 +32,7 @@ class HostNetwork(nn.Module):
         self.features = features
 
     def add_ends(self, eps: float) -> None:
-        """Add a classifier's last layers, or the normalisations of a backbone's feature maps.
-
-        Args:
-            eps: epsilon of the normalisations.
-        """
+        """Add a classifier's last layers, or the normalisations of a backbone's feature maps."""
         config = self.config
         if self.features:
             for stage in config.feature_norms:

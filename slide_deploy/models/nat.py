@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from slide_deploy.errors import InputError
 from slide_deploy.models.host_network import HostNetwork
 from slide_deploy.models.neighbourhood import NeighbourhoodAttention
-from slide_deploy.models.parts import Mlp, as_nchw, as_tokens, hidden_width
+from slide_deploy.models.parts import Level, Mlp, as_nchw, as_tokens, hidden_width, run_levels
 from slide_deploy.models.staged import Slide, StagedConfig
 
 # Epsilon of every normalisation.
@@ -77,12 +77,7 @@ class NatConfig(StagedConfig):
 
 
 class Tokenizer(nn.Module):
-    """Two convolutions of stride 2 and a normalisation.
-
-    Args:
-        channels: channels of the image.
-        dim: channels of the tokens.
-    """
+    """Two convolutions of stride 2 and a normalisation."""
 
     def __init__(self, channels: int, dim: int) -> None:
         super().__init__()
@@ -151,44 +146,22 @@ class NATBlock(nn.Module):
         return tokens + (hidden if self.gamma2 is None else self.gamma2 * hidden)
 
 
-class Level(nn.Module):
-    """Holds the blocks of one stage and the downsampling after them. It has no ``forward``."""
-
-    def __init__(self, config: NatConfig, stage: int, folded: bool) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(
-            NATBlock(config, stage, block, folded) for block in range(config.depths[stage])
-        )
-        last = stage == len(config.depths) - 1
-        self.downsample = None if last else Downsampler(config.dim(stage), config.resolution(stage))
-
-
 class Nat(HostNetwork):
-    """The classifier or the backbone.
-
-    Args:
-        config: its settings.
-        folded: build ``FoldedSlideAttention`` instead of the branched form.
-        features: build the backbone.
-    """
+    """The classifier or the backbone; see ``HostNetwork``."""
 
     def __init__(self, config: NatConfig, folded: bool = False, features: bool = False) -> None:
         super().__init__(config, features)
         self.patch_embed = Tokenizer(config.in_channels, config.embed_dim)
+        last = len(config.depths) - 1
         self.levels = nn.ModuleList(
-            Level(config, stage, folded) for stage in range(len(config.depths))
+            Level(
+                [NATBlock(config, stage, block, folded) for block in range(depth)],
+                Downsampler(config.dim(stage), config.resolution(stage)) if stage < last else None,
+            )
+            for stage, depth in enumerate(config.depths)
         )
         self.add_ends(EPS)
 
     def stages(self, image: Tensor) -> list[Tensor]:
         """See ``HostNetwork``."""
-        tokens = self.patch_embed(image)
-        outputs = []
-        for level in self.levels:
-            assert isinstance(level, Level)
-            for block in level.blocks:
-                tokens = block(tokens)
-            outputs.append(tokens)
-            if level.downsample is not None:
-                tokens = level.downsample(tokens)
-        return outputs
+        return run_levels(self.levels, self.patch_embed(image))

@@ -1,6 +1,7 @@
 """Parts that the transformers of several families have in common."""
 
 import math
+from collections.abc import Iterable
 
 from torch import Tensor, nn
 
@@ -19,6 +20,28 @@ class Mlp(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Transform tokens of shape (..., dim), which is kept."""
         return self.fc2(self.act(self.fc1(tokens)))
+
+
+class Level(nn.Module):
+    """Holds the blocks of a stage and the downsampling after them. It has no ``forward``."""
+
+    def __init__(self, blocks: Iterable[nn.Module], downsample: nn.Module | None) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.downsample = downsample
+
+
+def run_levels(levels: Iterable[nn.Module], tokens: Tensor) -> list[Tensor]:
+    """Return the tokens (batch, positions, C) after the blocks of each stage."""
+    outputs = []
+    for level in levels:
+        assert isinstance(level, Level)
+        for block in level.blocks:
+            tokens = block(tokens)
+        outputs.append(tokens)
+        if level.downsample is not None:
+            tokens = level.downsample(tokens)
+    return outputs
 
 
 def hidden_width(dim: int, ratio: float) -> int:
@@ -51,9 +74,6 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, bias: Tensor | None = No
 
 def check_scale(qk_scale: float | None) -> None:
     """Check the setting of the factor on the logits.
-
-    Args:
-        qk_scale: the setting; None for the default.
 
     Raises:
         InputError: if it is neither None nor a finite number.

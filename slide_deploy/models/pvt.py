@@ -60,13 +60,7 @@ def _block(config: PvtConfig, stage: int, block: int, folded: bool) -> PyramidBl
 
 
 class Pvt(HostNetwork):
-    """The classifier or the backbone.
-
-    Args:
-        config: its settings.
-        folded: build ``FoldedSlideAttention`` instead of the branched form.
-        features: build the backbone, whose last stage has no class token.
-    """
+    """The classifier or the backbone, which has no class token; see ``HostNetwork``."""
 
     def __init__(self, config: PvtConfig, folded: bool = False, features: bool = False) -> None:
         super().__init__(config, features)

@@ -57,14 +57,7 @@ class PointwiseConv(nn.Conv2d):
 
 
 class PooledAttention(ReducedAttention):
-    """Attention of all tokens to a feature map pooled to 7x7, in the linear version.
-
-    Args:
-        dim: number of channels.
-        num_heads: number of heads.
-        resolution: height and width of the feature map.
-        bias: whether the projections of q, k and v have a bias.
-    """
+    """Attention of all tokens to a feature map pooled to 7x7, in the linear version."""
 
     sr: PointwiseConv
     norm: nn.LayerNorm
@@ -95,14 +88,7 @@ class DepthwiseConv(nn.Module):
 
 
 class ConvMlp(nn.Module):
-    """Two projections with a depthwise convolution and the exact GELU between them.
-
-    Args:
-        dim: number of channels.
-        hidden: number of channels between the projections.
-        resolution: height and width of the feature map.
-        relu: whether there is a ReLU before the convolution.
-    """
+    """Two projections with an optional ReLU, a depthwise convolution and the exact GELU between."""
 
     def __init__(self, dim: int, hidden: int, resolution: tuple[int, int], relu: bool) -> None:
         super().__init__()
@@ -130,13 +116,7 @@ def _block(config: PvtV2Config, stage: int, block: int, folded: bool) -> Pyramid
 
 
 class PvtV2(HostNetwork):
-    """The classifier or the backbone.
-
-    Args:
-        config: its settings.
-        folded: build ``FoldedSlideAttention`` instead of the branched form.
-        features: build the backbone.
-    """
+    """The classifier or the backbone; see ``HostNetwork``."""
 
     def __init__(self, config: PvtV2Config, folded: bool = False, features: bool = False) -> None:
         super().__init__(config, features)

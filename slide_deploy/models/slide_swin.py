@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from slide_deploy.errors import InputError
 from slide_deploy.models.host_network import HostNetwork
-from slide_deploy.models.parts import Mlp, as_tokens, check_scale, hidden_width
+from slide_deploy.models.parts import Level, Mlp, as_tokens, check_scale, hidden_width, run_levels
 from slide_deploy.models.slide_attention import (
     FoldedSlideAttention,
     PaddingMode,
@@ -261,28 +261,8 @@ class SwinBlock(nn.Module):
         return nhwc.flatten(1, 2)
 
 
-class Stage(nn.Module):
-    """Holds the blocks of one stage and the merging after them. It has no ``forward``."""
-
-    def __init__(self, config: SlideSwinConfig, stage: int, folded: bool) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(
-            SwinBlock(config, stage, block, folded) for block in range(config.depths[stage])
-        )
-        last = stage == len(config.depths) - 1
-        self.downsample = (
-            None if last else PatchMerging(config.dim(stage), config.resolution(stage))
-        )
-
-
 class SlideSwin(HostNetwork):
-    """The classifier or the backbone.
-
-    Args:
-        config: its settings.
-        folded: build ``FoldedSlideAttention`` instead of the branched form.
-        features: build the backbone.
-    """
+    """The classifier or the backbone; see ``HostNetwork``."""
 
     def __init__(
         self, config: SlideSwinConfig, folded: bool = False, features: bool = False
@@ -293,8 +273,13 @@ class SlideSwin(HostNetwork):
         self.absolute_pos_embed = (
             nn.Parameter(torch.zeros(1, height * width, config.embed_dim)) if config.ape else None
         )
+        last = len(config.depths) - 1
         self.layers = nn.ModuleList(
-            Stage(config, stage, folded) for stage in range(len(config.depths))
+            Level(
+                [SwinBlock(config, stage, block, folded) for block in range(depth)],
+                PatchMerging(config.dim(stage), config.resolution(stage)) if stage < last else None,
+            )
+            for stage, depth in enumerate(config.depths)
         )
         self.add_ends(LAYER_NORM_EPS)
 
@@ -303,12 +288,4 @@ class SlideSwin(HostNetwork):
         tokens = self.patch_embed(image)
         if self.absolute_pos_embed is not None:
             tokens = tokens + self.absolute_pos_embed
-        outputs = []
-        for stage in self.layers:
-            assert isinstance(stage, Stage)
-            for block in stage.blocks:
-                tokens = block(tokens)
-            outputs.append(tokens)
-            if stage.downsample is not None:
-                tokens = stage.downsample(tokens)
-        return outputs
+        return run_levels(self.layers, tokens)

@@ -111,14 +111,7 @@ class StagedConfig:
     def attention(
         self, stage: int, block: int, folded: bool, host: Callable[[], nn.Module]
     ) -> nn.Module:
-        """Build the attention of a block, on tokens.
-
-        Args:
-            stage: stage of the block.
-            block: index of the block in the stage.
-            folded: build ``FoldedSlideAttention`` instead of the branched form.
-            host: builds the host's own attention.
-        """
+        """Build the attention of a block, on tokens."""
         if not self.slide_kernel(stage, block):
             return host()
         return self.slide_module(stage, block, folded)
