@@ -19,10 +19,9 @@ from slide_deploy.lowerings import Chooser, Lowering, lower
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 from slide_deploy.precisions import precision_named
 from slide_deploy.verification.cases import example_case, verification_cases
-from slide_deploy.verification.parity import verify
 from slide_deploy.verification.reference_outputs.making import interface_of, store_reference
 from slide_deploy.verification.trained_outputs import trained_outputs
-from slide_deploy.verification.verify import outputs_of
+from slide_deploy.verification.verify import verify_session
 
 
 class Alone(nn.Module):
@@ -143,17 +142,12 @@ class AttentionFiles:
 
     def _prove(self, path: Path) -> None:
         session = open_file(path, self._precision)
-        limit = precision_named(self._precision).limit
-        verification = verify(
-            lambda feeds: outputs_of(session, self._whole, feeds),
-            self._cases,
-            self._references,
-            runtime=session.runtime,
-            version=session.version,
-            limit=limit,
+        precision = precision_named(self._precision)
+        verification = verify_session(
+            session, self._whole, self._cases, self._references, precision
         )
         for case in verification.cases:
-            if not case.agreement.within(limit):
+            if not case.agreement.within(precision.limit):
                 raise InputError(
                     f"{path.name} disagrees with the folded attention on {case.name} "
                     f"({case.agreement.snr_db:.0f} dB on {session.runtime} {session.version})."

@@ -40,14 +40,14 @@ from slide_deploy.precisions import precision_named
 from slide_deploy.process import interruption
 from slide_deploy.terminal.progress import expect
 from slide_deploy.verification.cases import Case
-from slide_deploy.verification.parity import Verification, verify
+from slide_deploy.verification.parity import Verification
 from slide_deploy.verification.reference_outputs.making import (
     FileInterface,
     interface_of,
     store_reference,
 )
 from slide_deploy.verification.trained_outputs import TrainedReference
-from slide_deploy.verification.verify import open_to_prove, outputs_of
+from slide_deploy.verification.verify import open_to_prove, verify_session
 
 Progress = Callable[[str], None]
 
@@ -302,14 +302,9 @@ def _verified(
         own copy of the weights, is released.
     """
     session = open_to_prove(path, request.precision, target)
-    verdict = verify(
-        lambda feeds: outputs_of(session, request.deployable, feeds),
-        proof.cases,
-        proof.reference.outputs,
-        runtime=session.runtime,
-        version=session.version,
-        limit=precision_named(request.precision).limit,
-    )
+    precision = precision_named(request.precision)
+    references = proof.reference.outputs
+    verdict = verify_session(session, request.deployable, proof.cases, references, precision)
     return verdict, interface_of(session)
 
 

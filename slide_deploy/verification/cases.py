@@ -40,21 +40,12 @@ class Case:
 
     @staticmethod
     def drawn(name: str, recipes: Mapping[str, Recipe]) -> "Case":
-        """Build a case whose inputs are drawn.
-
-        Args:
-            name: what the case tests.
-            recipes: one recipe per input, by name.
-        """
+        """Build a case whose inputs are drawn."""
         inputs = {each: recipe.tensor() for each, recipe in recipes.items()}
         return Case(name, inputs, recipes=recipes)
 
     def run(self, call: Callable[[Mapping[str, np.ndarray]], NamedOutputs]) -> NamedOutputs:
-        """Run the case and return all outputs.
-
-        Args:
-            call: maps inputs to outputs, both by name.
-        """
+        """Run the case and return all outputs."""
         parts = [call(inputs) for inputs in self.parts()]
         if len(parts) == 1:
             return parts[0]

@@ -109,12 +109,7 @@ def _tensors(
 
 
 def layer_outputs(deployable: Deployable, case: Case) -> list[LayerOutput]:
-    """Run a network in float64 and record the output of every layer.
-
-    Args:
-        deployable: the trained network; it is not changed.
-        case: the inputs.
-    """
+    """Run a network in float64 and record the output of every layer."""
     try:
         return _layer_outputs(deployable, case, recorded=True)
     except Exception:  # some operations on tensors are allowed only while no gradient is recorded

@@ -14,7 +14,7 @@ from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.graph_checks.interface import read_interface
 from slide_deploy.images.description import ImageDescription, Preprocessing, read_description
-from slide_deploy.precisions import precision_named
+from slide_deploy.precisions import Precision, precision_named
 from slide_deploy.process.torch_defaults import torch_defaults
 from slide_deploy.verification import parity
 from slide_deploy.verification.cases import Case, NamedOutputs, verification_cases
@@ -53,13 +53,24 @@ def verify_file(
     cases = (
         verification_cases(adapted.inputs, adapted.sizes) if examples is None else tuple(examples)
     )
+    return verify_session(session, adapted, cases, trained_outputs(adapted, cases).outputs, record)
+
+
+def verify_session(
+    session: Session,
+    deployable: Deployable,
+    cases: Sequence[Case],
+    references: Sequence[NamedOutputs],
+    precision: Precision,
+) -> Verification:
+    """Run an opened file and compare its outputs with the reference of each case."""
     return parity.verify(
-        lambda feeds: outputs_of(session, adapted, feeds),
+        lambda feeds: outputs_of(session, deployable, feeds),
         cases,
-        trained_outputs(adapted, cases).outputs,
+        references,
         runtime=session.runtime,
         version=session.version,
-        limit=record.limit,
+        limit=precision.limit,
     )
 
 
@@ -67,11 +78,6 @@ def open_to_prove(path: Path, precision: str, target: str | None = None) -> Sess
     """Open a file on a target, with the file's own metadata.
 
     A runtime of another format drops the exporter's metadata, so it is read from the graph.
-
-    Args:
-        path: the written file.
-        precision: precision of the file.
-        target: name of the target; None for the format's own.
 
     Raises:
         InputError: if the file cannot be opened there, or if the target is not available.
@@ -84,24 +90,13 @@ def outputs_of(session: Session, deployable: Deployable, feeds: Feeds) -> NamedO
     """Run a file and return its outputs under the network's names.
 
     Inputs and outputs with other names are matched by order, if there are as many.
-
-    Args:
-        session: the opened file.
-        deployable: the network whose names are used.
-        feeds: one array per input of the network.
     """
     given = session(feeds_of(session, deployable, feeds))
     return {name: given[output] for name, output in paired(deployable.outputs, session.outputs)}
 
 
 def feeds_of(session: Session, deployable: Deployable, feeds: Feeds) -> Feeds:
-    """Convert a network's inputs to the names and the image layout of a file.
-
-    Args:
-        session: the opened file.
-        deployable: the network whose names are used.
-        feeds: one array per input of the network.
-    """
+    """Convert a network's inputs to the names and the image layout of a file."""
     names = [each.name for each in deployable.inputs]
     ports = [port.name for port in session.inputs]
     return _as_taken(session, {port: feeds[name] for name, port in paired(names, ports)})
@@ -142,11 +137,6 @@ def paired(ours: Sequence[str], theirs: Sequence[str]) -> list[tuple[str, str]]:
 
 def with_sizes_of(path: Path, session: Session, deployable: Deployable) -> Deployable:
     """Give the network the open sizes and the fixed batch of a file.
-
-    Args:
-        path: the file, for messages.
-        session: the opened file.
-        deployable: the network.
 
     Raises:
         InputError: if the file has other inputs or outputs than the network.

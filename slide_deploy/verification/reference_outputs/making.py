@@ -123,13 +123,6 @@ def store_reference_of(
 ) -> Path | None:
     """Run the trained network and write its outputs beside a file of it.
 
-    Args:
-        path: the written file.
-        session: the opened file.
-        deployable: the network.
-        cases: the cases to run.
-        precision: precision of the file.
-
     Returns:
         Path of the reference outputs; None if no case is small enough to be stored.
     """

@@ -110,11 +110,7 @@ def prove(
 
 
 def worst_failure(verdict: Verification) -> str:
-    """Describe the worst case of a failed verification, as in "23 dB on border".
-
-    Args:
-        verdict: a verification that did not pass.
-    """
+    """Describe the worst case of a failed verification, as in "23 dB on border"."""
     failed = [each for each in verdict.cases if not each.agreement.within(verdict.limit)]
     worst = min(failed, key=lambda each: _order(each.agreement))
     agreement = worst.agreement

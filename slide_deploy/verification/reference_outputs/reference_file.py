@@ -55,12 +55,7 @@ def reference_path(path: Path) -> Path:
 
 
 def write_reference(path: Path, reference: Reference) -> None:
-    """Write reference outputs. The same content gives the same bytes.
-
-    Args:
-        path: the file to write, see ``reference_path``.
-        reference: its content.
-    """
+    """Write reference outputs. The same content gives the same bytes."""
     from safetensors.numpy import save
 
     tensors: dict[str, np.ndarray] = {}
@@ -75,9 +70,6 @@ def write_reference(path: Path, reference: Reference) -> None:
 
 def read_reference(path: Path) -> Reference | None:
     """Read the reference outputs beside a file; None if there are none.
-
-    Args:
-        path: the file that they belong to.
 
     Raises:
         InputError: if they are damaged, if they allow larger errors than the file's precision, if
