@@ -17,7 +17,7 @@ from slide_deploy.cli.options import (
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.source import Source
 from slide_deploy.cli.source_options import against_source
-from slide_deploy.cli.verify_two import describe_divergence, finish, verify_two
+from slide_deploy.cli.verify_two import conclude, precision_line, verify_two
 from slide_deploy.errors import InputError
 from slide_deploy.formats import find_format, suffixes
 from slide_deploy.terminal.printable import echo
@@ -84,7 +84,6 @@ def verify(
     from slide_deploy.backends import open_file
     from slide_deploy.models.host_network import are_features
     from slide_deploy.tasks.proofs import examples_to_prove, precision_to_prove
-    from slide_deploy.terminal.console import case_table, noise_line, noise_table, stdout
     from slide_deploy.terminal.progress import Steps
 
     source.require("the checkpoint with --against")
@@ -98,7 +97,6 @@ def verify(
         trained = source.load(features=of_stages)
         title = trained.origin.name
 
-        from exporters.plain import to_json
         from slide_deploy.verification.verify import locate as find_divergence
         from slide_deploy.verification.verify import names_another_origin, verify_file
 
@@ -111,33 +109,19 @@ def verify(
             step("compare layer by layer")
             divergence = find_divergence(file, trained, record.name)
     report = {
-        "passed": result.passed,
         "precision": record.name,
         "target": target,
         "verification": result,
         "locate": divergence,
         "names_another_source": foreign,
     }
-    outputs.write("--json", lambda: to_json(report))
-    if not outputs.quiet:
-        stdout().print(case_table(result))
-        claimed = ", as the file claims" if precision is None else ""
-        echo(f"precision: {record.name}{claimed}: {record.meaning}")
-        for remark in (*trained.origin.remarks, *remarks):
-            echo(f"note: {remark}")
-        if foreign:
-            echo(f"note: the metadata of {file.name} names other weights as its source")
-        if divergence is not None:
-            if divergence.noise:
-                stdout().print(noise_table(divergence.noise))
-                echo(noise_line(divergence.noise))
-            echo(describe_divergence(divergence))
-    finish(outputs, file, title, result)
+    other = f"the metadata of {file.name} names other weights as its source"
+    notes = (*trained.origin.remarks, *remarks, *([other] if foreign else []))
+    lines = (precision_line(record, precision), *(f"note: {note}" for note in notes))
+    conclude(outputs, file, title, result, report, lines, divergence)
 
 
 def _verify_by_reference(file: Path, target: str | None, quiet: bool, json_to: Path | None) -> None:
-    from exporters.plain import to_json
-    from slide_deploy.terminal.console import case_table, stdout
     from slide_deploy.verification.reference_outputs.checking import (
         reference_beside,
         verify_by_reference,
@@ -147,17 +131,9 @@ def _verify_by_reference(file: Path, target: str | None, quiet: bool, json_to: P
     outputs = Outputs({"--json": json_to}, quiet, [file, reference_path(file)])
     reference = reference_beside(file)
     result = verify_by_reference(file, reference, target)
-    report = {
-        "passed": result.passed,
-        "precision": reference.precision,
-        "target": target,
-        "verification": result,
-    }
-    outputs.write("--json", lambda: to_json(report))
-    if not outputs.quiet:
-        stdout().print(case_table(result))
-        echo(f"precision: {reference.precision}, from {reference_path(file).name}")
-    finish(outputs, file, "its reference outputs", result)
+    report = {"precision": reference.precision, "target": target, "verification": result}
+    line = f"precision: {reference.precision}, from {reference_path(file).name}"
+    conclude(outputs, file, "its reference outputs", result, report, [line])
 
 
 def predict(

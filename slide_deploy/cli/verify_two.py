@@ -1,9 +1,9 @@
 """``verify A --against B`` for two files, and how a verdict is printed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from slide_deploy.terminal.printable import echo
 
 if TYPE_CHECKING:
     from slide_deploy.deployable.inputs import Input
+    from slide_deploy.precisions import Precision
     from slide_deploy.verification.divergence import Divergence
     from slide_deploy.verification.parity import Verification
 
@@ -30,22 +31,13 @@ def verify_two(
 ) -> None:
     """Compare a file with another file, print the figures, and exit with code 1 if they differ.
 
-    Args:
-        file: the judged file.
-        source: ``--against`` as its checkpoint, and ``--input``.
-        precision: precision of the judged file; None for the one in its metadata.
-        calibration: refused.
-        target: target that runs the judged file; None for the format's own.
-        locate: whether to name the first value that differs.
-        quiet: whether to print errors only.
-        json_to: where to write the figures.
+    The other file is the checkpoint of ``source``. ``precision`` and ``target`` are those of the
+    judged file; None means what its metadata and its format say. ``calibration`` is refused.
 
     Raises:
         InputError: a file or an option cannot be used.
     """
-    from exporters.plain import to_json
     from slide_deploy.tasks.proofs import precision_to_prove
-    from slide_deploy.terminal.console import case_table, stdout
     from slide_deploy.terminal.progress import Steps
     from slide_deploy.verification.two_files.verify import (
         locate_difference,
@@ -68,24 +60,19 @@ def verify_two(
         if locate:
             step("compare value by value")
             divergence = locate_difference(files, result, record.name)
+    truth = files.reference.session
+    lines = (
+        precision_line(record, precision),
+        f"reference: {against} on {truth.runtime} {truth.version}",
+    )
     report = {
-        "passed": result.passed,
         "precision": record.name,
         "target": target,
         "against": str(against),
         "verification": result,
         "locate": divergence,
     }
-    outputs.write("--json", lambda: to_json(report))
-    if not outputs.quiet:
-        truth = files.reference.session
-        stdout().print(case_table(result))
-        claimed = ", as the file claims" if precision is None else ""
-        echo(f"precision: {record.name}{claimed}: {record.meaning}")
-        echo(f"reference: {against} on {truth.runtime} {truth.version}")
-        if divergence is not None:
-            echo(describe_divergence(divergence))
-    finish(outputs, file, str(against), result)
+    conclude(outputs, file, str(against), result, report, lines, divergence)
 
 
 def _refuse_options_of_networks(against: Path, source: Source, calibration: Path | None) -> None:
@@ -126,8 +113,38 @@ def _given_inputs(texts: Sequence[str]) -> "list[Input]":
     return found
 
 
-def finish(outputs: Outputs, file: Path, expected: str, result: "Verification") -> None:
-    """Print which cases disagree, finish the outputs, and exit with code 1 if any does."""
+def precision_line(record: "Precision", requested: str | None) -> str:
+    """Return the line about the precision in which a file was judged."""
+    claimed = ", as the file claims" if requested is None else ""
+    return f"precision: {record.name}{claimed}: {record.meaning}"
+
+
+def conclude(
+    outputs: Outputs,
+    file: Path,
+    expected: str,
+    result: "Verification",
+    report: Mapping[str, Any],
+    lines: Sequence[str],
+    divergence: "Divergence | None" = None,
+) -> None:
+    """Write and print a verdict, and exit with code 1 if a case disagrees.
+
+    ``expected`` names what the file was compared with. ``--json`` gets the report, and ``passed``.
+    """
+    from exporters.plain import to_json
+    from slide_deploy.terminal.console import case_table, noise_line, noise_table, stdout
+
+    outputs.write("--json", lambda: to_json({"passed": result.passed, **report}))
+    if not outputs.quiet:
+        stdout().print(case_table(result))
+        for line in lines:
+            echo(line)
+        if divergence is not None:
+            if divergence.noise:
+                stdout().print(noise_table(divergence.noise))
+                echo(noise_line(divergence.noise))
+            echo(_described(divergence))
     if not result.passed:
         failures = ", ".join(result.failures)
         echo(f"slide-deploy: {file} disagrees with {expected} on: {failures}.", err=True)
@@ -136,7 +153,7 @@ def finish(outputs: Outputs, file: Path, expected: str, result: "Verification") 
         raise typer.Exit(1)
 
 
-def describe_divergence(divergence: "Divergence") -> str:
+def _described(divergence: "Divergence") -> str:
     """Return a line that names the first layer or value that differs."""
     if divergence.first_wrong is None:
         return f"{divergence.searched}: all {divergence.layers} agree"
