@@ -22,12 +22,7 @@ def as_terminal(result: ExportResult) -> str:
         _title(result),
         [(file.format, each) for file in result.files for each in file.verifications],
     )
-    lines = [_fold(result), *branch_lines(result.certificate)]
-    for file in result.files:
-        lines += lowering_lines(file)
-        lines += kept_lines(file)
-    lines += preprocessing_lines(result.files)
-    lines += price_lines(result.files)
+    lines = [_fold(result), *branch_lines(result.certificate), *file_lines(result.files)]
     lines += rewrite_lines(result.files, "explain()")
     lines += [f"note: {remark}" for remark in (*left_lines(result.certificate), *result.remarks)]
     lines += [f"problem: {problem}" for problem in result.problems]
@@ -40,15 +35,15 @@ def as_html(result: ExportResult) -> str:
     rows = "".join(
         _row(_cells(file, each), "td") for file in result.files for each in file.verifications
     )
-    lowerings = (
-        line for file in result.files for line in (*lowering_lines(file), *kept_lines(file))
+    notes = (
+        _fold(result),
+        *branch_lines(result.certificate),
+        *left_lines(result.certificate),
+        *file_lines(result.files),
+        *rewrite_lines(result.files, "explain()"),
+        *result.remarks,
+        f"manifest: {result.manifest}",
     )
-    left = left_lines(result.certificate)
-    rewrites = rewrite_lines(result.files, "explain()")
-    folds = (_fold(result), *branch_lines(result.certificate))
-    manifest = f"manifest: {result.manifest}"
-    pixels, prices = preprocessing_lines(result.files), price_lines(result.files)
-    notes = (*folds, *left, *lowerings, *pixels, *prices, *rewrites, *result.remarks, manifest)
     problems = "".join(f"<p><b>{escape(problem)}</b></p>" for problem in result.problems)
     small = "<br>".join(map(escape, notes))
     return (
@@ -67,26 +62,19 @@ def lowering_lines(file: ExportedFile) -> Iterator[str]:
         yield f"{file.format}: {attentions} {lowering}{_why(sources)}"
 
 
-def kept_lines(file: ExportedFile) -> Iterator[str]:
-    """Yield the operators of a float16 file that stay in float32; nothing if there are none."""
-    if file.kept:
-        some, others = file.kept[:_NAMED], len(file.kept) - _NAMED
-        more = f" and {others} others; the manifest has them all" if others > 0 else ""
-        yield f"float32 in {file.format}: {', '.join(some)}{more}, as float16 would overflow"
-
-
-def preprocessing_lines(files: Sequence[ExportedFile]) -> Iterator[str]:
-    """Yield where the arithmetic on pixels went, one line for each group of formats."""
-    alike: dict[str, list[str]] = {}
+def file_lines(files: Sequence[ExportedFile]) -> Iterator[str]:
+    """Lines about what is in the files: forms, float32 operators, pixels and lost accuracy."""
+    pixels: dict[str, list[str]] = {}
     for file in files:
-        alike.setdefault(file.preprocessing, []).append(file.format)
-    for sentence, formats in alike.items():
+        yield from lowering_lines(file)
+        if file.kept:
+            some, others = file.kept[:_NAMED], len(file.kept) - _NAMED
+            more = f" and {others} others; the manifest has them all" if others > 0 else ""
+            yield f"float32 in {file.format}: {', '.join(some)}{more}, as float16 would overflow"
+        pixels.setdefault(file.preprocessing, []).append(file.format)
+    for sentence, formats in pixels.items():
         if sentence:
             yield f"pixels in {listed(formats)}: {sentence}"
-
-
-def price_lines(files: Sequence[ExportedFile]) -> Iterator[str]:
-    """Yield the accuracy loss of quantised files, and the layers that returned to float."""
     for file in files:
         if file.price is not None:
             yield from file.price.lines(file.format)
@@ -162,14 +150,13 @@ def _fold(result: ExportResult) -> str:
 
 
 def _cells(file: ExportedFile, ran: Verification) -> tuple[str, ...]:
+    name = file.paths[0].name if file.paths else "removed"
+    first = (file.format, name, f"{file.size / 1e6:.1f} MB")
     if not ran.cases:
-        name = file.paths[0].name if file.paths else "removed"
-        return (file.format, name, f"{file.size / 1e6:.1f} MB", ran.runtime, "–", "–", "unproven")
+        return (*first, ran.runtime, "–", "–", "unproven")
     worst = ran.worst
     return (
-        file.format,
-        file.paths[0].name if file.paths else "removed",
-        f"{file.size / 1e6:.1f} MB",
+        *first,
         f"{ran.runtime} {ran.version}",
         f"{worst.max_relative:.1e}",
         f"{worst.snr_db:.0f}",

@@ -143,7 +143,7 @@ def export(
     """
     from exporters.base import exporter_for, require_targets
     from exporters.explained import explanation, rewrite_lines
-    from exporters.shown import kept_lines, lowering_lines, preprocessing_lines, price_lines
+    from exporters.shown import file_lines
     from slide_deploy.files.publishing import refuse_occupied, require_names
     from slide_deploy.graph_checks import named_policy
     from slide_deploy.images.description import parse_channels
@@ -243,9 +243,7 @@ def export(
         for remark in (*result.remarks[len(trained.origin.remarks) :], *unraced):
             echo(f"note: {remark}")
         lines = [
-            *(line for file in result.files for line in (*lowering_lines(file), *kept_lines(file))),
-            *preprocessing_lines(result.files),
-            *price_lines(result.files),
+            *file_lines(result.files),
             *(() if explain else rewrite_lines(result.files, "--explain")),
         ]
         for line in lines:
