@@ -139,11 +139,7 @@ class Exporter:
         return self.record.suffix
 
     def passes(self, precision: str = "float32") -> tuple[str, ...]:
-        """Return the names of the passes for this format, in order.
-
-        Args:
-            precision: precision of the file.
-        """
+        """Return the names of the passes for this format, in order."""
         return self.record.other_passes.get(precision, self.record.passes)
 
     def paths(self, stem: Path) -> tuple[Path, ...]:
@@ -259,10 +255,6 @@ def exporter_for(format: str, delegate: str | None = None) -> Exporter:
 
 def require_targets(exporters: Sequence[Exporter], names: Sequence[str]) -> None:
     """Check, before anything is written, that each target is available and runs one of the files.
-
-    Args:
-        exporters: exporters of the formats to write.
-        names: names of the targets to verify on.
 
     Raises:
         InputError: if a target is not available here, or runs none of the formats.

@@ -14,12 +14,7 @@ _NAMESPACE = uuid.UUID("6f1d6b0c-2c0a-5e0b-9d52-6d1c7c2d7b1e")
 
 
 def save(model: Any, path: Path) -> None:
-    """Save a coremltools model as a package.
-
-    Args:
-        model: an ``MLModel``.
-        path: path of the package, a folder; ends in ``.mlpackage``.
-    """
+    """Save a coremltools model as a package."""
     from coremltools.proto import Model_pb2
 
     model.save(str(path))

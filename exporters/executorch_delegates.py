@@ -25,9 +25,6 @@ def xnnpack(precision: str) -> Partitioning:
 def coreml(precision: str) -> Partitioning:
     """Return the partitioning for Apple's devices.
 
-    Args:
-        precision: precision of weights and arithmetic.
-
     Raises:
         MissingExtra: if coremltools is not installed.
     """

@@ -16,11 +16,7 @@ LEAST_INPUTS = 64
 
 
 def clip_matmuls(model: Any) -> None:
-    """Insert a clip behind each matmul of tokens that it makes faster.
-
-    Args:
-        model: an OpenVINO model; it is changed.
-    """
+    """Insert a clip behind each matmul of tokens that it makes faster. The model is changed."""
     from openvino import opset13
 
     for matmul in model.get_ordered_ops():

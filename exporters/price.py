@@ -56,11 +56,7 @@ class Price:
         return self.drop <= self.max_drop + _ROUNDING
 
     def failure(self, network: str) -> str:
-        """Return why the file fails, as a clause.
-
-        Args:
-            network: name of the network.
-        """
+        """Return why the file fails, as a clause."""
         returned = len(self.returned)
         tried = f" with {returned} of {returned + self.quantised} operators in float"
         return (
@@ -69,11 +65,7 @@ class Price:
         )
 
     def lines(self, format: str) -> tuple[str, ...]:
-        """Return the lines for the terminal, each a sentence without a full stop.
-
-        Args:
-            format: format of the file.
-        """
+        """Return the lines for the terminal, each a sentence without a full stop."""
         total = self.quantised + len(self.returned)
         lost = "loses" if self.drop >= 0 else "gains"
         unread = f", {self.damaged} more cannot be read" if self.damaged else ""

@@ -24,11 +24,6 @@ _NAMED = (
 def refuse_ranks(program: ExportedProgram, most: int, format: str) -> None:
     """Check that no tensor of a program has too many axes.
 
-    Args:
-        program: the traced program.
-        most: largest number of axes that the format allows.
-        format: name of the format, for the message.
-
     Raises:
         InputError: if a tensor has more; the message names the layer that computes it.
     """
@@ -55,15 +50,7 @@ def refuse_node(node: torch.fx.Node, why: str, advice: str) -> InputError:
 def converter_failed(
     error: Exception, program: ExportedProgram, deployable: Deployable, file: str, format: str
 ) -> InputError:
-    """Return the error for any exception of a converter.
-
-    Args:
-        error: the exception of the converter.
-        program: the program that it converted.
-        deployable: the network.
-        file: name of the file.
-        format: format of the file.
-    """
+    """Return the error for any exception of a converter."""
     if is_out_of_memory(error):
         return InputError(
             f"{file} could not be written as {format}: memory ran out; close other programs, "

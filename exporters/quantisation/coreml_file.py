@@ -21,13 +21,7 @@ BITS = 6
 
 
 def quantise_weights(source: Path, target: Path, plan: QuantisationPlan) -> None:
-    """Write a package with 8-bit weights that computes in float16.
-
-    Args:
-        source: path of the float16 package.
-        target: path of the package to write.
-        plan: the weights of its ``others`` are not compressed.
-    """
+    """Quantise the weights of a float16 package to 8 bits; it still computes in float16."""
     from coremltools.optimize.coreml import OpLinearQuantizerConfig, linear_quantize_weights
 
     config = OpLinearQuantizerConfig("linear_symmetric", "int8", weight_threshold=_THRESHOLD)
@@ -35,13 +29,7 @@ def quantise_weights(source: Path, target: Path, plan: QuantisationPlan) -> None
 
 
 def palettise(source: Path, target: Path, plan: QuantisationPlan) -> None:
-    """Write a package with palettised weights that computes in float16.
-
-    Args:
-        source: path of the float16 package.
-        target: path of the package to write.
-        plan: the weights of its ``others`` are not compressed.
-    """
+    """Palettise the weights of a float16 package; it still computes in float16."""
     from coremltools.optimize.coreml import OpPalettizerConfig, palettize_weights
 
     config = OpPalettizerConfig("kmeans", BITS, weight_threshold=_THRESHOLD)

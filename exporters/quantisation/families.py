@@ -40,13 +40,10 @@ class Family(Enum):
 
 
 def families(graph: Graph) -> dict[str, Family]:
-    """Return the family of each quantisable operator, by the name of its node.
+    """Return the family of each quantisable operator of a float32 file, by the name of its node.
 
     Operators with a weight of fewer than ``LEAST_WEIGHT`` elements, and matmuls with a weight of
     more than two axes, belong to no family.
-
-    Args:
-        graph: graph of a float32 file.
     """
     found = dict(_found(graph))
     weighted = [

@@ -99,12 +99,7 @@ def labelled_pictures(
 
 
 def judge_of(deployable: Deployable, options: ExportOptions, pictures: Collection) -> Judge:
-    """Measure the accuracy of the trained network, the baseline of every file.
-
-    Args:
-        deployable: the network as trained.
-        options: options of the export, with ``max_drop``.
-        pictures: labelled images.
+    """Measure the accuracy of the trained network on labelled images, the baseline of every file.
 
     Raises:
         InputError: if the network takes no images, or a label is not one of its classes.

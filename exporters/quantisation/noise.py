@@ -20,12 +20,7 @@ SEED = 0
 
 
 def noise(deployable: Deployable, seed: int = 0) -> Calibration:
-    """Return noise as the calibration set of a single layer, which is raced on its own.
-
-    Args:
-        deployable: the layer as a network.
-        seed: seed of the random numbers.
-    """
+    """Return noise as the calibration set of a single layer, which is raced on its own."""
 
     def make(place: int) -> Feeds:
         random = np.random.default_rng((seed, place))

@@ -32,13 +32,7 @@ __all__ = ["halve", "quantise", "quantise_weights"]
 
 
 def quantise(source: Path, target: Path, plan: QuantisationPlan) -> None:
-    """Write a file with 8-bit weights and activations.
-
-    Args:
-        source: path of the float32 file.
-        target: path of the file to write.
-        plan: the operators to quantise, and the examples.
-    """
+    """Quantise weights and activations of a float32 file to 8 bits."""
     from onnxruntime.quantization import (
         CalibrationDataReader,
         CalibrationMethod,
@@ -82,13 +76,7 @@ def quantise(source: Path, target: Path, plan: QuantisationPlan) -> None:
 
 
 def quantise_weights(source: Path, target: Path, plan: QuantisationPlan) -> None:
-    """Write a file with 8-bit weights that computes in float32.
-
-    Args:
-        source: path of the float32 file.
-        target: path of the file to write.
-        plan: the weights of its ``others`` are not compressed.
-    """
+    """Quantise the weights of a float32 file to 8 bits; it still computes in float32."""
     graph = read_graph(source)
     kept = {name for node in graph.nodes if node.name in plan.others for name in node.inputs}
     weights = {name: axis for name, axis in weights_of(graph).items() if name not in kept}

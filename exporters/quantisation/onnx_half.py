@@ -38,12 +38,7 @@ _HALF, _FLOAT = "float16", "float32"
 
 
 def halve(source: Path, target: Path, plan: QuantisationPlan) -> None:
-    """Write a file with float16 weights and arithmetic.
-
-    Args:
-        source: path of the float32 file.
-        target: path of the file to write.
-        plan: the operators that compute in float16, and the others.
+    """Convert weights and arithmetic of a float32 file to float16.
 
     Raises:
         InputError: if the file has control flow.

@@ -22,12 +22,7 @@ from slide_deploy.graph_checks.weight_widths import float_operators
 
 
 def quantise(source: Path, target: Path, plan: QuantisationPlan) -> None:
-    """Write a file with 8-bit weights and activations.
-
-    Args:
-        source: path of the float32 file.
-        target: path of the file to write.
-        plan: the operators to quantise, and the examples.
+    """Quantise weights and activations of a float32 file to 8 bits.
 
     Raises:
         MissingExtra: if NNCF is not installed.
@@ -57,13 +52,7 @@ def quantise(source: Path, target: Path, plan: QuantisationPlan) -> None:
 
 
 def quantise_weights(source: Path, target: Path, plan: QuantisationPlan) -> None:
-    """Write a file with 8-bit weights that computes in float32.
-
-    Args:
-        source: path of the float32 file.
-        target: path of the file to write.
-        plan: the weights of its ``others`` are not compressed.
-    """
+    """Quantise the weights of a float32 file to 8 bits; it still computes in float32."""
     import openvino
 
     model, graph = openvino.Core().read_model(source), read_graph(source)

@@ -36,11 +36,7 @@ Array = NDArray[np.floating]
 
 
 def overflowing(path: Path, inputs: Iterable[Feeds]) -> tuple[str, ...]:
-    """Return the names of the operators that may overflow float16, in the order of the file.
-
-    Args:
-        path: path of a float32 file.
-        inputs: inputs to run the file on.
+    """Return the operators of a float32 file that may overflow float16, in the order of the file.
 
     Raises:
         InputError: if the file cannot be run.

@@ -17,6 +17,9 @@ ALL: Final = "all"  # operators of every kind
 class QuantisationPlan:
     """The operators of a file to quantise, and the calibration examples.
 
+    Every quantiser takes the path of a source file, the path to write, and a plan. What it writes
+    computes ``others`` as the source does, with their weights as they are.
+
     Attributes:
         operators: names of the nodes to quantise, in the order of the file.
         others: names of all other nodes.

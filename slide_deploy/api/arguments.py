@@ -105,12 +105,7 @@ def texts_of(value: str | Sequence[str]) -> tuple[str, ...]:
 
 @contextmanager
 def steps(progress: Progress, total: int) -> Iterator[Callable[[str], None]]:
-    """Provide the function to call with each step as it starts.
-
-    Args:
-        progress: the argument of the public function.
-        total: number of steps of the progress bar.
-    """
+    """Provide the function to call with each step as it starts."""
     from slide_deploy.terminal.progress import Steps
 
     if callable(progress):

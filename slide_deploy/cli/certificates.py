@@ -11,12 +11,7 @@ if TYPE_CHECKING:
 
 
 def print_branches(certificate: "Certificate", title: str) -> None:
-    """Print a table of the merged branches, and lines about the layers that keep their branches.
-
-    Args:
-        certificate: certificate of the fold.
-        title: title of the table.
-    """
+    """Print a table of the merged branches, and lines about the layers that keep their branches."""
     from exporters.shown import grouped
     from slide_deploy.terminal.console import figures, stdout, table, texts
 

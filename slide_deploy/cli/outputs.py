@@ -38,10 +38,6 @@ class Outputs:
         """Write content to the path of an option, if the option was given.
 
         A failure does not prevent the other outputs; :meth:`finish` reports it.
-
-        Args:
-            option: name of the option.
-            make: returns the content.
         """
         place = self._places.get(option)
         if place is None:

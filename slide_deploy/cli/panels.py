@@ -63,10 +63,6 @@ class PanelCommand(TyperCommand):
 def panel_of(command: str, options: list[str]) -> str:
     """Return the panel of an option.
 
-    Args:
-        command: name of the command.
-        options: all spellings of the option.
-
     Raises:
         KeyError: the option has no panel.
     """

@@ -66,9 +66,5 @@ def takes_source(command: Callable[..., None], against: str = "") -> Callable[..
 
 
 def against_source(help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add the options that name a network to a command, the checkpoint as ``--against``.
-
-    Args:
-        help: of ``--against``.
-    """
+    """Add the options that name a network to a command, the checkpoint as ``--against``."""
     return lambda command: takes_source(command, help)

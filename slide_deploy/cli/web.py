@@ -113,13 +113,7 @@ class Elsewhere:
                 raise InputError(f"{option} cannot be combined with {chosen}: leave one out.")
 
     def run(self, plan: "RacePlan", threads: int | None, quiet: bool) -> "Run":
-        """Measure there.
-
-        Args:
-            plan: what to measure.
-            threads: threads of one call; None lets the device choose.
-            quiet: print only the address that has to be opened.
-        """
+        """Measure there, with the threads that the device chooses if ``threads`` is None."""
         from benchmarks.web.acceptance import with_paths
         from benchmarks.web.plan import page_plan
         from benchmarks.web.serving import LOOPBACK, waiting

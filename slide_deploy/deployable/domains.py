@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from slide_deploy.deployable.inputs import Input
@@ -87,11 +87,7 @@ class _EmbeddingTables(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten.embedding.default:
             table, indices = args[:2]
-            name = self._names.get(_storage(indices))
+            name = self._names.get(indices.untyped_storage().data_ptr())
             if name is not None:
                 self.rows[name] = min(table.shape[0], self.rows.get(name, table.shape[0]))
         return func(*args, **(kwargs or {}))
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()

@@ -13,14 +13,10 @@ from slide_deploy.models.slide_attention import SlideAttentionBase
 
 
 def set_feature_map_sizes(deployable: Deployable, folded: nn.Module) -> None:
-    """Set ``resolution`` of the attentions that do not have one yet.
+    """Set ``resolution`` of the folded attentions that do not have one yet, in place.
 
     An attention that is called several times gets its largest feature map, which takes most of the
     time.
-
-    Args:
-        deployable: the network.
-        folded: its folded model. The attributes are set in place.
 
     Raises:
         InputError: if the network uses the layers inside its attentions, which folding removes.

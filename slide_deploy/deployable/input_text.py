@@ -65,11 +65,7 @@ class InputText:
         return cls(name, tuple(sizes), names, dtype)
 
     def example(self, seed: int = 0) -> np.ndarray:
-        """Return example values: normal numbers, or zeros for types that may be indices.
-
-        Args:
-            seed: seed of the random numbers.
-        """
+        """Return example values: normal numbers, or zeros for types that may be indices."""
         if self.dtype in ("float32", "float16"):
             draw = np.random.default_rng(seed).standard_normal(self.shape)
             return draw.astype(self.dtype)

@@ -1,6 +1,6 @@
 """The inputs of a network: their names, example values and open sizes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -40,19 +40,10 @@ class Input:
         return bool(self.example.size and (self.example != self.example.flat[0]).any())
 
     def resized(self, sizes: Mapping[str, int]) -> "Input":
-        """Return the input at other sizes, with its example repeated or cut.
-
-        Args:
-            sizes: new sizes of open dimensions, by name.
-        """
+        """Return the input with other open sizes, by name, and its example repeated or cut."""
         example = self.example
         for axis, name in self.open.items():
             if name in sizes:
                 places = np.arange(sizes[name]) % max(1, example.shape[axis])
                 example = example.take(places, axis=axis)
         return replace(self, example=example)
-
-
-def open_names(inputs: Sequence[Input]) -> tuple[str, ...]:
-    """Return the names of all inputs' open sizes, each once, in order."""
-    return tuple(dict.fromkeys(name for each in inputs for _, name in sorted(each.open.items())))

@@ -283,11 +283,7 @@ def _output_names(
 
 
 def unique_names(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
-    """Return unique names that all formats allow.
-
-    Args:
-        names: names of inputs or outputs.
-        taken: names that are not free.
+    """Return unique names, and none of ``taken``, that all formats allow.
 
     Raises:
         InputError: if a name is no string.

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from slide_deploy.deployable.inputs import Input, open_names
+from slide_deploy.deployable.inputs import Input
 from slide_deploy.deployable.network import Network, NetworkCall
 from slide_deploy.deployable.processing import Processing
 from slide_deploy.deployable.reasons import reason_of
@@ -86,8 +86,9 @@ class Deployable:
 
     @property
     def open_names(self) -> tuple[str, ...]:
-        """Names of the open sizes of written files."""
-        return open_names(self.inputs)
+        """Names of the open sizes of written files, each once, in the order of the inputs."""
+        names = (name for each in self.inputs for _, name in sorted(each.open.items()))
+        return tuple(dict.fromkeys(names))
 
     @property
     def examples(self) -> tuple[Tensor, ...]:
@@ -118,12 +119,7 @@ class Deployable:
 
 
 def resized(deployable: Deployable, sizes: Mapping[str, int]) -> Deployable:
-    """Return a network whose example inputs have other sizes.
-
-    Args:
-        deployable: the network. It is not changed.
-        sizes: new sizes of open dimensions, by name.
-    """
+    """Return a network whose example inputs have other open sizes, by name."""
     inputs = tuple(each.resized(sizes) for each in deployable.inputs)
     return replace(deployable, inputs=inputs)
 

@@ -16,9 +16,6 @@ _STEPS = (1, 2, 4, 8, 16, 32, 64)
 def with_sizes(deployable: Deployable) -> Deployable:
     """Find further sizes of every open dimension that the network takes.
 
-    Args:
-        deployable: network with or without open dimensions.
-
     Returns:
         The same network with ``sizes``: up to two per dimension, a larger and a smaller one. The
         only size of a batch is 3.

@@ -26,11 +26,7 @@ def require_limit(max_drop: float) -> None:
 
 
 def require_use(collection: Collection, files: int) -> None:
-    """Reject an evaluation that could show nothing: one file, and images without classes.
-
-    Args:
-        collection: the images.
-        files: number of files, including the trained network.
+    """Reject an evaluation that could show nothing: one file or network, images without classes.
 
     Raises:
         InputError: if there is neither a class nor a second file.
@@ -81,12 +77,7 @@ def require_gated(record: Record) -> None:
 
 
 def failures(record: Record, max_drop: float) -> tuple[str, ...]:
-    """One sentence, without a full stop, for each file that loses too much.
-
-    Args:
-        record: a whole evaluation.
-        max_drop: limit in percentage points of top-1.
-    """
+    """One sentence, without a full stop, for each file that loses more points of top-1."""
     first, *others = rows_of(record)
     # Losses against a broken baseline mean nothing.
     found = [_broken(first)] if first.not_finite else []

@@ -9,10 +9,7 @@ from slide_deploy.evaluation.record import Outcomes, Record
 
 
 def merge(records: Mapping[str, Record]) -> Record:
-    """Merge the results of all shards of one data set.
-
-    Args:
-        records: records by path; the paths appear in messages.
+    """Merge the results of all shards of one data set, by path for messages.
 
     Returns:
         The record of a single run over all images.

@@ -75,10 +75,6 @@ class Collection:
         Images are ordered by a hash of their names. So the sample does not depend on a random
         number generator, and one more image in the folder changes at most one drawn image.
 
-        Args:
-            count: number of images to draw.
-            seed: changes the sample.
-
         Raises:
             InputError: ``count`` is less than 1.
         """
@@ -183,12 +179,7 @@ def _above(source: Path) -> set[str]:
 
 
 def _walked(folder: Path, closed: set[str]) -> Iterator[Path]:
-    """Yield every file below a folder. Links are followed, and no folder is entered twice.
-
-    Args:
-        folder: where the walk begins.
-        closed: real paths of folders that are not entered.
-    """
+    """Yield every file below a folder and its links, entering no folder twice and no closed one."""
     entered = set(closed)
     waiting = [folder]
     while waiting:

@@ -174,9 +174,6 @@ class ImageDescription:
 def read_description(metadata: Mapping[str, str]) -> ImageDescription | None:
     """Read a file's description of its image; None if it has none.
 
-    Args:
-        metadata: metadata of the file, by key.
-
     Raises:
         InputError: the exporters do not write such a description.
     """

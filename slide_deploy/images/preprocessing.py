@@ -122,10 +122,6 @@ class ImageInput:
 def image_input(file: ImageSession, size: tuple[int, int] | None = None) -> ImageInput:
     """The preprocessing for an opened file.
 
-    Args:
-        file: an opened file that takes images.
-        size: height and width, if the file leaves them open.
-
     Raises:
         InputError: the file takes no colour images, or images of other sizes.
     """
