@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.record import Configuration, OperatorTime
 from slide_deploy.backends.base import untimed
+from slide_deploy.backends.inputs import random_arrays
 from slide_deploy.backends.onnxruntime import providers, session
 from slide_deploy.backends.onnxruntime.options import pool_size
 from slide_deploy.backends.onnxruntime.profile import operator_times
@@ -44,7 +45,7 @@ def test_the_bound_outputs_hold_the_result(tmp_path, monkeypatch) -> None:
     first, second = files.bound(loaded), files.bound(loaded)
     first.run()
     first.run()
-    (x,) = session.random_arrays(loaded.inputs).values()
+    (x,) = random_arrays(loaded.inputs).values()
     output, other = memory  # one a stream, though the file leaves the batch open
     np.testing.assert_allclose(output.numpy(), np.maximum(x @ files.WEIGHTS, 0), rtol=1e-5)
     np.testing.assert_array_equal(first.read()[0], output.numpy())

@@ -9,6 +9,7 @@ from slide_deploy.backends.base import Feeds
 from slide_deploy.backends.native_messages import line_of
 from slide_deploy.backends.onnxruntime import large_models
 from slide_deploy.backends.onnxruntime.half_arithmetic import has_float16, with_rounding
+from slide_deploy.backends.onnxruntime.session import TYPES
 from slide_deploy.errors import InputError
 
 # With the fallback enabled, a failed session is tried a second time and prints to stdout.
@@ -42,7 +43,8 @@ def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
         with large_models.openable(model, path.parent, options) as content:
             session = onnxruntime.InferenceSession(content, options, **_CPU)
         names = [output.name for output in session.get_outputs()]
-        given = {each.name: feeds[each.name].astype(_dtype(each)) for each in session.get_inputs()}
+        dtypes = {each.name: TYPES.get(each.type, each.type) for each in session.get_inputs()}
+        given = {name: feeds[name].astype(dtype) for name, dtype in dtypes.items()}
         values = session.run(names, given)
     except Exception as error:  # onnx and onnxruntime have no base class for their errors
         raise InputError(f"{path} does not load on onnxruntime:cpu ({line_of(error)}).") from error
@@ -51,9 +53,3 @@ def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
         for name, value in zip(names, values, strict=True)
         if isinstance(value, np.ndarray) and value.dtype.kind == "f"  # others are sequences
     }
-
-
-def _dtype(value: Any) -> str:
-    """Return the dtype of an input in numpy's spelling."""
-    name = str(value.type).removeprefix("tensor(").removesuffix(")")
-    return {"float": "float32", "double": "float64"}.get(name, name)

@@ -2,29 +2,38 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from slide_deploy.backends.base import Configuration, OperatorTime, Stream
+from slide_deploy.backends.base import Configuration, OperatorTime
+from slide_deploy.backends.inputs import random_arrays
+from slide_deploy.backends.onnxruntime.options import session_options
+from slide_deploy.backends.onnxruntime.provider import Provider
+from slide_deploy.backends.onnxruntime.session import SUFFIXES, BoundStream, open_session, ports_of
+from slide_deploy.backends.refusals import refuse_unusable
 from slide_deploy.files.scratch import temporary_folder
-
-# Opens a file with the profiler enabled. Arguments: path, configuration, prefix of the profile.
-Open = Callable[[Path, Configuration, Path], tuple[Any, Stream]]
 
 _SUFFIX = "_kernel_time"
 
 
 def profile(
-    open_file: Open, path: Path, configuration: Configuration, calls: int
+    provider: Provider, path: Path, configuration: Configuration, calls: int
 ) -> Sequence[OperatorTime]:
     """Return the mean time of each node over ``calls`` calls after a warm-up call, slowest first.
 
     Raises:
         InputError: for a file or a configuration that cannot run there.
     """
+    refuse_unusable(path, provider.target, SUFFIXES)
+    options = session_options(provider, configuration)
+    options.enable_profiling = True
     with temporary_folder() as folder:
-        session, stream = open_file(path, configuration, folder / "profile")
+        options.profile_file_prefix = str(folder / "profile")
+        session = open_session(provider, path, configuration, options)
+        ports = ports_of(path, session, configuration)
+        stream = BoundStream(provider, session, ports, 0)
+        stream.bind(random_arrays(ports))
         for _ in range(calls + 1):
             stream.run()
         events = json.loads(Path(session.end_profiling()).read_text())

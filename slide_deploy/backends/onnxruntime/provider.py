@@ -10,10 +10,6 @@ from slide_deploy.backends.base import Availability, Configuration
 _PLATFORMS = {"darwin": "macOS", "win32": "Windows", "linux": "Linux"}
 
 
-def _no_options(configuration: Configuration) -> dict[str, str]:
-    return {}
-
-
 @dataclass(frozen=True)
 class Provider:
     """An execution provider and how it is used.
@@ -40,12 +36,12 @@ class Provider:
     name: str
     library_name: str
     package: str = "onnxruntime"
-    options: Callable[[Configuration], dict[str, str]] = _no_options
+    options: Callable[[Configuration], dict[str, str]] = lambda _: {}
     option_names: tuple[str, ...] = ()
     precisions: tuple[str, ...] = ("float32", "default")
     device: str = "cpu"
     platforms: tuple[str, ...] = ()
-    helpers: Callable[[Configuration], list[tuple[str, dict[str, str]]]] | None = None
+    helpers: Callable[[Configuration], list[tuple[str, dict[str, str]]]] = lambda _: []
     hardware: Callable[[], str | None] | None = None
     optimise: bool = True
     memory_pattern: bool = True

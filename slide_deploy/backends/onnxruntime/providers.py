@@ -79,10 +79,6 @@ def _coreml_options(configuration: Configuration) -> dict[str, str]:
     }
 
 
-def _directml_options(configuration: Configuration) -> dict[str, str]:
-    return {"device_id": "0"}
-
-
 def _openvino_options(configuration: Configuration) -> dict[str, str]:
     """Set OpenVINO's own properties through ``load_config``, as JSON with one entry per device.
 
@@ -159,7 +155,7 @@ DIRECTML = Provider(
     "directml",
     "DmlExecutionProvider",
     package="onnxruntime-directml",
-    options=_directml_options,
+    options=lambda _: {"device_id": "0"},
     option_names=(
         *("device_filter", "device_id", "disable_metacommands", "enable_graph_capture"),
         "performance_preference",

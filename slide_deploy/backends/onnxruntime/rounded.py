@@ -13,15 +13,9 @@ from slide_deploy.backends.native_messages import line_of
 from slide_deploy.backends.onnxruntime import large_models
 from slide_deploy.backends.onnxruntime.half_arithmetic import has_float16, with_rounding
 from slide_deploy.backends.onnxruntime.intermediates import intermediates
-from slide_deploy.backends.onnxruntime.options import session_options
 from slide_deploy.backends.onnxruntime.provider import Provider
 from slide_deploy.backends.onnxruntime.providers import CPU
-from slide_deploy.backends.onnxruntime.session import (
-    SUFFIXES,
-    open_session,
-    require,
-    session_of,
-)
+from slide_deploy.backends.onnxruntime.session import SUFFIXES, open_as, require
 from slide_deploy.backends.refusals import refuse_unusable
 from slide_deploy.errors import InputError, MissingExtra
 
@@ -55,11 +49,8 @@ def _open(path: Path, configuration: Configuration, stage: Stage) -> Session:
             raise MissingExtra("onnx", "onnx")
     with stage("read"):
         model = _with_rounding(path)
-    options = session_options(PROVIDER, configuration)
-    with stage("compile"):
-        session = open_session(PROVIDER, path, configuration, options, model)
     name = session_name(CPU.target, "float32" if model is None else "float16")
-    return session_of(name, PROVIDER, path, session, configuration, options)
+    return open_as(name, PROVIDER, path, configuration, stage, model)
 
 
 def _with_rounding(path: Path) -> Any:

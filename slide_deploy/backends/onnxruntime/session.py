@@ -21,20 +21,18 @@ from slide_deploy.backends.base import (
     Port,
     Session,
     Stage,
-    Target,
     session_name,
+    untimed,
 )
-from slide_deploy.backends.inputs import random_arrays, sized
+from slide_deploy.backends.inputs import sized
 from slide_deploy.backends.native_messages import line_of
 from slide_deploy.backends.onnxruntime.half_arithmetic import OTHER_FLOATS, file_in_float32
-from slide_deploy.backends.onnxruntime.intermediates import intermediates
 from slide_deploy.backends.onnxruntime.large_models import openable
 from slide_deploy.backends.onnxruntime.options import (
     provider_options,
     reported,
     session_options,
 )
-from slide_deploy.backends.onnxruntime.profile import profile
 from slide_deploy.backends.onnxruntime.provider import Provider
 from slide_deploy.backends.refusals import refuse_precision, refuse_unusable
 from slide_deploy.errors import InputError, MissingExtra
@@ -42,7 +40,8 @@ from slide_deploy.errors import InputError, MissingExtra
 SUFFIXES = (".onnx",)
 _UNOPTIMISED = {"graph_optimization_level": "ORT_DISABLE_ALL"}
 _CPU = "CPUExecutionProvider"
-_TYPES = {
+# numpy's spelling of the types of inputs and outputs.
+TYPES = {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
     **{
@@ -53,21 +52,6 @@ _TYPES = {
         )
     },
 }
-
-
-def target(provider: Provider) -> Target:
-    """Return the target of a provider."""
-    is_cpu = provider.name == "cpu"
-    return Target(
-        name=provider.target,
-        suffixes=SUFFIXES,
-        find=provider.find,
-        open=partial(open_on, provider),
-        intermediates=intermediates if is_cpu else None,
-        profile=partial(profile, partial(open_file, provider)) if provider.profiled else None,
-        processor=is_cpu,
-        open_exactly=partial(_open_exactly, provider) if is_cpu else None,
-    )
 
 
 def open_on(provider: Provider, path: Path, configuration: Configuration, stage: Stage) -> Session:
@@ -83,19 +67,16 @@ def open_on(provider: Provider, path: Path, configuration: Configuration, stage:
     reason = provider.missing()
     if reason is not None:
         raise InputError(f"{provider.target} cannot run here: {reason}.")
-    options = session_options(provider, configuration)
-    with stage("compile"):
-        session = open_session(provider, path, configuration, options)
     name = session_name(provider.target, configuration.precision)
     try:
-        return session_of(name, provider, path, session, configuration, options)
+        return open_as(name, provider, path, configuration, stage)
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} has a name or an entry that is no text: export the model again."
         ) from error
 
 
-def _open_exactly(
+def open_exactly(
     provider: Provider, path: Path, configuration: Configuration, dtypes: Collection[str]
 ) -> Session:
     """Open a file without optimising its graph; all of it runs in float32 if it has no branches.
@@ -107,11 +88,8 @@ def _open_exactly(
     refuse_unusable(path, provider.target, SUFFIXES)
     require()
     configuration = replace(configuration, options=_UNOPTIMISED)
-    options = session_options(provider, configuration)
     model = None if OTHER_FLOATS.keys().isdisjoint(dtypes) else file_in_float32(path)
-    session = open_session(provider, path, configuration, options, model)
-    name = session_name(provider.target)
-    return session_of(name, provider, path, session, configuration, options)
+    return open_as(session_name(provider.target), provider, path, configuration, model=model)
 
 
 def require() -> None:
@@ -125,27 +103,21 @@ def require() -> None:
     import onnxruntime  # noqa: F401
 
 
-def session_of(
+def open_as(
     name: str,
     provider: Provider,
     path: Path,
-    session: Any,
     configuration: Configuration,
-    options: Any,
+    stage: Stage = untimed,
+    model: Any = None,
 ) -> Session:
-    """Return the `Session` of an opened ``onnxruntime.InferenceSession``.
-
-    Args:
-        name: of the session in tables.
-        provider: that runs it.
-        path: of the file.
-        session: of the library.
-        configuration: in which the session was opened.
-        options: with which the session was opened.
-    """
+    """Open a file as a session with this name in tables; see `open_session`."""
     import onnxruntime
 
-    ports = sized(path, _ports(path, session), configuration)
+    options = session_options(provider, configuration)
+    with stage("compile"):
+        session = open_session(provider, path, configuration, options, model)
+    ports = ports_of(path, session, configuration)
     device_id = int(provider_options(provider, configuration).get("device_id", "0"))
     return Session(
         runtime=name,
@@ -164,21 +136,6 @@ def session_of(
         },
         metadata=session.get_modelmeta().custom_metadata_map,
     )
-
-
-def open_file(
-    provider: Provider, path: Path, configuration: Configuration, prefix: Path
-) -> tuple[Any, "BoundStream"]:
-    """Return a session that writes its profile to a file that begins with ``prefix``; a stream."""
-    refuse_unusable(path, provider.target, SUFFIXES)
-    options = session_options(provider, configuration)
-    options.enable_profiling = True
-    options.profile_file_prefix = str(prefix)
-    session = open_session(provider, path, configuration, options)
-    ports = sized(path, _ports(path, session), configuration)
-    stream = BoundStream(provider, session, ports, 0)
-    stream.bind(random_arrays(ports))
-    return session, stream
 
 
 def open_session(
@@ -207,7 +164,7 @@ def open_session(
         raise InputError(f"{provider.target} runs one call at a time: use --streams 1.")
     providers = [
         (provider.library_name, provider_options(provider, configuration)),
-        *(provider.helpers(configuration) if provider.helpers else ()),
+        *provider.helpers(configuration),
     ]
     if provider.library_name != _CPU:
         providers.append((_CPU, {}))
@@ -256,16 +213,21 @@ def _placement(session: Any) -> dict[str, str]:
     return {"providers": ", ".join(session.get_providers()), **({"nodes": nodes} if nodes else {})}
 
 
-def _ports(path: Path, session: Any) -> list[Port]:
+def ports_of(path: Path, session: Any, configuration: Configuration) -> tuple[Port, ...]:
+    """Return the inputs of a session of the library, with the sizes of the configuration.
+
+    Raises:
+        InputError: if an input is no tensor, or a size is not settled; see `sized`.
+    """
     found = []
     for value in session.get_inputs():
-        if value.type not in _TYPES:
+        if value.type not in TYPES:
             raise InputError(
                 f"{path} takes {value.name} as {value.type}: export it with tensors as inputs."
             )
         shape = tuple(size if isinstance(size, int) else None for size in value.shape)
-        found.append(Port(value.name, shape, _TYPES[value.type]))
-    return found
+        found.append(Port(value.name, shape, TYPES[value.type]))
+    return sized(path, found, configuration)
 
 
 class BoundStream:
@@ -301,7 +263,7 @@ class BoundStream:
         sizes = self._open_sizes(feeds)
         for output in self._session.get_outputs():
             shape = [sizes.get(size, size) for size in output.shape or ()]
-            dtype = _TYPES.get(output.type, "")
+            dtype = TYPES.get(output.type, "")
             known = (
                 self._is_settled
                 and all(isinstance(size, int) for size in shape)
