@@ -14,30 +14,14 @@ from torch import Tensor
 from slide_deploy.backends.mil_interpreter.call import OperatorCall
 from slide_deploy.backends.mil_interpreter.errors import UnsupportedOperator, faulty
 from slide_deploy.backends.mil_interpreter.operators import OPERATORS
-from slide_deploy.backends.mil_interpreter.plan import (
-    MAX_ALIVE_ELEMENTS,
-    make_plan,
-    too_large,
-)
-from slide_deploy.backends.mil_interpreter.values import (
-    Value,
-    held_as,
-    settle,
-    to_numpy,
-    to_value,
-)
+from slide_deploy.backends.mil_interpreter.plan import MAX_ALIVE_ELEMENTS, make_plan, too_large
+from slide_deploy.backends.mil_interpreter.values import Value, held_as, settle, to_numpy, to_value
+from slide_deploy.backends.native_messages import message_lines
 from slide_deploy.errors import InputError
 from slide_deploy.saved.mlpackage import Function, Operation, TensorType
 
 # Errors that torch and Python raise for an operand with a bad shape, index or size.
-_OPERAND_ERRORS = (
-    RuntimeError,
-    ValueError,
-    IndexError,
-    TypeError,
-    ArithmeticError,
-    MemoryError,
-)
+_OPERAND_ERRORS = (RuntimeError, ValueError, IndexError, TypeError, ArithmeticError, MemoryError)
 
 
 class Engine:
@@ -113,9 +97,10 @@ class Engine:
         except InputError:
             raise
         except _OPERAND_ERRORS as error:
-            reason = str(error).strip().splitlines() or [type(error).__name__]
             name = operation.outputs[0].name
-            raise faulty(self._path, operation.type, name, f"fails ({reason[0]})") from error
+            raise faulty(
+                self._path, operation.type, name, f"fails ({message_lines(error)[0]})"
+            ) from error
 
     def _result(self, name: str, value: Value) -> NDArray[np.generic]:
         dtype = self.types[name].dtype
@@ -141,9 +126,9 @@ def _declared_types(path: Path, function: Function) -> dict[str, TensorType]:
     for named in function.inputs:
         if not isinstance(named.type, TensorType):
             raise UnsupportedOperator(path, "input", named.name, f"type {named.type.kind}")
-        if held_as(named.type.dtype.name) is None:
-            option = f"type {named.type.dtype.name}"
-            raise UnsupportedOperator(path, "input", named.name, option)
+        dtype = named.type.dtype.name
+        if held_as(dtype) is None:
+            raise UnsupportedOperator(path, "input", named.name, f"type {dtype}")
         types[named.name] = named.type
     for operation in function.block.operations:
         for named in operation.outputs:

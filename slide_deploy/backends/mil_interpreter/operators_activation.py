@@ -1,13 +1,13 @@
 """Activations: functions of each element, some with a parameter per channel."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
+from slide_deploy.backends.mil_interpreter.operators_elementwise import unary
 
 
 def leaky_relu(call: OperatorCall) -> Tensor:
@@ -72,10 +72,6 @@ def softplus_parametric(call: OperatorCall) -> Tensor:
     return alpha * torch.logaddexp(beta * x, torch.zeros(()))
 
 
-def _plain(function: Callable[[Tensor], Tensor]) -> Operator:
-    return Operator(lambda call: function(call.tensor("x")), ("x",))
-
-
 def _of_channels(call: OperatorCall, name: str, x: Tensor) -> Tensor:
     """Return a parameter per channel (axis 1), reshaped to broadcast with x."""
     values = call.tensor(name)
@@ -90,14 +86,14 @@ OPERATORS: Operators = {
     "leaky_relu": Operator(leaky_relu, ("x", "alpha")),
     "linear_activation": Operator(linear_activation, ("x", "alpha", "beta")),
     "prelu": Operator(prelu, ("x", "alpha")),
-    "relu": _plain(torch.relu),
+    "relu": unary(torch.relu),
     "relu6": Operator(relu6, ("x",)),
-    "sigmoid": _plain(torch.sigmoid),
+    "sigmoid": unary(torch.sigmoid),
     "sigmoid_hard": Operator(sigmoid_hard, ("x", "alpha", "beta")),
-    "silu": _plain(functional.silu),
-    "softplus": _plain(functional.softplus),
+    "silu": unary(functional.silu),
+    "softplus": unary(functional.softplus),
     "softplus_parametric": Operator(softplus_parametric, ("x", "alpha", "beta")),
-    "softsign": _plain(functional.softsign),
-    "tanh": _plain(torch.tanh),
+    "softsign": unary(functional.softsign),
+    "tanh": unary(torch.tanh),
     "thresholded_relu": Operator(thresholded_relu, ("x", "alpha")),
 }

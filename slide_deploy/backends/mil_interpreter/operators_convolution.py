@@ -6,7 +6,6 @@ from torch import Tensor
 from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
 from slide_deploy.backends.mil_interpreter.windows import (
     Windows,
-    custom_padding,
     pad_constant,
     read_padding,
     read_windows,
@@ -80,10 +79,8 @@ def _surplus(
 ) -> list[tuple[int, int]]:
     """Return how many elements to crop before and after each spatial axis."""
     kind = call.text("pad_type", "valid")
-    if kind == "valid":
-        return [(0, 0)] * windows.rank
-    if kind == "custom":
-        return custom_padding(call, windows.rank)
+    if kind in ("valid", "custom"):
+        return read_padding(call, windows, x.shape[2:])
     if kind != "same":
         raise call.unsupported(f"pad_type {kind}")
     totals = [

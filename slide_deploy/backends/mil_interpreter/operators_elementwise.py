@@ -84,7 +84,8 @@ def select(call: OperatorCall) -> Tensor:
     return torch.where(condition, a, b)
 
 
-def _unary(function: Callable[[Tensor], Tensor]) -> Operator:
+def unary(function: Callable[[Tensor], Tensor]) -> Operator:
+    """Return the operator ``function(x)``."""
     return Operator(lambda call: function(call.tensor("x")), ("x",))
 
 
@@ -94,32 +95,32 @@ def _binary(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
 
 OPERATORS: Operators = {
     # one operand
-    "abs": _unary(torch.abs),
-    "acos": _unary(torch.acos),
-    "asin": _unary(torch.asin),
-    "atan": _unary(torch.atan),
-    "atanh": _unary(torch.atanh),
+    "abs": unary(torch.abs),
+    "acos": unary(torch.acos),
+    "asin": unary(torch.asin),
+    "atan": unary(torch.atan),
+    "atanh": unary(torch.atanh),
     "cast": Operator(cast, ("x", "dtype")),
-    "ceil": _unary(torch.ceil),
+    "ceil": unary(torch.ceil),
     "clip": Operator(clip, ("x", "alpha", "beta")),
-    "cos": _unary(torch.cos),
-    "cosh": _unary(torch.cosh),
-    "erf": _unary(torch.erf),
-    "exp": _unary(torch.exp),
-    "exp2": _unary(torch.exp2),
-    "floor": _unary(torch.floor),
+    "cos": unary(torch.cos),
+    "cosh": unary(torch.cosh),
+    "erf": unary(torch.erf),
+    "exp": unary(torch.exp),
+    "exp2": unary(torch.exp2),
+    "floor": unary(torch.floor),
     "identity": Operator(identity, ("x",)),
     "inverse": Operator(inverse, ("x",), ("epsilon",)),
     "log": Operator(log, ("x",), ("epsilon",)),
-    "logical_not": _unary(torch.logical_not),
-    "round": _unary(torch.round),
+    "logical_not": unary(torch.logical_not),
+    "round": unary(torch.round),
     "rsqrt": Operator(rsqrt, ("x",), ("epsilon",)),
-    "sign": _unary(torch.sign),
-    "sin": _unary(torch.sin),
-    "sinh": _unary(torch.sinh),
-    "sqrt": _unary(torch.sqrt),
-    "square": _unary(torch.square),
-    "tan": _unary(torch.tan),
+    "sign": unary(torch.sign),
+    "sin": unary(torch.sin),
+    "sinh": unary(torch.sinh),
+    "sqrt": unary(torch.sqrt),
+    "square": unary(torch.square),
+    "tan": unary(torch.tan),
     "threshold": Operator(threshold, ("x", "alpha")),
     # two operands
     "add": _binary(torch.add),

@@ -8,9 +8,7 @@ from torch import Tensor
 from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
 
 
-def reduction(
-    function: Callable[[Tensor, list[int], bool], Tensor],
-) -> Callable[[OperatorCall], Tensor]:
+def _reduction(function: Callable[[Tensor, list[int], bool], Tensor]) -> Operator:
     """Return the operator ``function(x, axes, keep_dims)``; by default it reduces all axes."""
 
     def run(call: OperatorCall) -> Tensor:
@@ -20,7 +18,7 @@ def reduction(
             raise call.unsupported("no axis to reduce")
         return function(x, axes, call.flag("keep_dims"))
 
-    return run
+    return Operator(run, ("x",), ("axes", "keep_dims"))
 
 
 def reduce_l2_norm(x: Tensor, axes: list[int], keep_dims: bool) -> Tensor:
@@ -35,7 +33,7 @@ def reduce_prod(x: Tensor, axes: list[int], keep_dims: bool) -> Tensor:
     return x
 
 
-def index_of(function: Callable[..., Tensor]) -> Callable[[OperatorCall], Tensor]:
+def _index(function: Callable[..., Tensor]) -> Operator:
     """Return the operator that finds an index along one axis, by default the last."""
 
     def run(call: OperatorCall) -> Tensor:
@@ -44,7 +42,7 @@ def index_of(function: Callable[..., Tensor]) -> Callable[[OperatorCall], Tensor
             raise call.unsupported(f"output_dtype {call.text('output_dtype')}")
         return function(x, call.axis("axis", x.dim(), -1), keepdim=call.flag("keep_dims"))
 
-    return run
+    return Operator(run, ("x",), ("axis", "keep_dims", "output_dtype"))
 
 
 def cumsum(call: OperatorCall) -> Tensor:
@@ -61,14 +59,6 @@ def cumsum(call: OperatorCall) -> Tensor:
         zero = torch.zeros_like(sums.narrow(axis, 0, 1))
         sums = torch.cat([zero, sums.narrow(axis, 0, x.shape[axis] - 1)], axis)
     return sums.flip(axis) if call.flag("reverse") else sums
-
-
-def _reduction(function: Callable[[Tensor, list[int], bool], Tensor]) -> Operator:
-    return Operator(reduction(function), ("x",), ("axes", "keep_dims"))
-
-
-def _index(function: Callable[..., Tensor]) -> Operator:
-    return Operator(index_of(function), ("x",), ("axis", "keep_dims", "output_dtype"))
 
 
 OPERATORS: Operators = {

@@ -83,20 +83,15 @@ def read_padding(
     if kind == "valid":
         return [(0, 0)] * windows.rank
     if kind == "custom":
-        return custom_padding(call, windows.rank)
+        flat = call.integers("pad", [0] * (2 * windows.rank))
+        if len(flat) != 2 * windows.rank or min(flat) < 0:
+            raise call.faulty(f"has pad {flat} for {windows.rank} spatial axes")
+        return list(zip(flat[::2], flat[1::2], strict=True))
     if kind == "same":
         return [(total // 2, total - total // 2) for total in windows.same_totals(sizes)]
     if kind == "same_lower":
         return [(total - total // 2, total // 2) for total in windows.same_totals(sizes)]
     raise call.unsupported(f"pad_type {kind}")
-
-
-def custom_padding(call: OperatorCall, rank: int) -> list[tuple[int, int]]:
-    """Read the parameter ``pad``: the padding before and after each spatial axis."""
-    flat = call.integers("pad", [0] * (2 * rank))
-    if len(flat) != 2 * rank or min(flat) < 0:
-        raise call.faulty(f"has pad {flat} for {rank} spatial axes")
-    return list(zip(flat[::2], flat[1::2], strict=True))
 
 
 def pad_constant(
