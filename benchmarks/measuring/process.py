@@ -7,15 +7,15 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from benchmarks.measuring.limits import ENVIRONMENT
 from benchmarks.measuring.worker import WorkerFailed
 from slide_deploy.process.child_python import python_environment
 
 _ROOT = Path(__file__).resolve().parents[2]
-# Libraries read these when they are loaded, so they must be set when the process starts.
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 class Process:
@@ -38,7 +38,8 @@ class Process:
             stderr=self._stderr,
             env={
                 **python_environment(_ROOT),
-                **dict.fromkeys(_THREADS, str(threads)),
+                # Libraries read these when they are loaded.
+                **dict.fromkeys(ENVIRONMENT, str(threads)),
                 **environment,
             },
             # Ctrl-C must reach only the race, which ends its workers itself.
@@ -83,10 +84,8 @@ class Process:
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._stderr):
             if stream is not None:
-                try:
+                with suppress(OSError):  # closing flushes data for a process that has ended
                     stream.close()
-                except OSError:  # closing flushes data for a process that has ended
-                    continue
 
     def _exit_reason(self) -> str:
         code = self._process.wait()

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
+from slide_deploy.backends.native_messages import message_lines
 from slide_deploy.errors import InputError, MissingExtra
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
@@ -85,7 +86,8 @@ class DrivenPage:
         except Exception as error:
             self.close()
             raise InputError(
-                f"{browser} does not start ({_first_line(error)}): check that it starts by hand."
+                f"{browser} does not start ({message_lines(error)[0]}): check that it starts by "
+                f"hand."
             ) from error
 
     def send(self, command: str, argument: object = None) -> Any:
@@ -101,7 +103,9 @@ class DrivenPage:
                 )
             )
         except Exception as error:
-            raise InputError(f"The browser ended ({_first_line(error)}): try again.") from error
+            raise InputError(
+                f"The browser ended ({message_lines(error)[0]}): try again."
+            ) from error
         if "error" in reply:
             raise InputError(reply["error"])
         return reply.get("result")
@@ -140,8 +144,3 @@ def _sandbox() -> tuple[str, ...]:
     """Turn off the sandbox for root, as in a container: Chromium does not start with it."""
     is_root = sys.platform != "win32" and os.geteuid() == 0
     return ("--no-sandbox",) if is_root else ()
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

@@ -72,7 +72,7 @@ def open_file(device: str, path: Path, configuration: Configuration, stage: Stag
             version=version,
             inputs=sized(path, tuple(map(_port, opened["inputs"])), configuration),
             outputs=tuple(opened["outputs"]),
-            new_stream=calls.new_stream,
+            new_stream=lambda: _Stream(calls),
             facts={
                 "library": "onnxruntime-web",
                 "version": version,
@@ -104,17 +104,13 @@ class _Calls:
         """Return the total time of the page's calls in nanoseconds."""
         return round(self._nanoseconds)
 
-    def spend(self, milliseconds: float) -> None:
-        """Advance the clock by the time of a call."""
-        self._nanoseconds += milliseconds * 1e6
-
-    def new_stream(self) -> "_Stream":
-        """Return a stream of the page. All streams share its one session."""
-        return _Stream(self)
+    def run(self) -> None:
+        """Run one inference, and advance the clock by its time, which the page returns."""
+        self._nanoseconds += self.page.send("run") * 1e6
 
 
 class _Stream:
-    """See `slide_deploy.backends.base.Stream`."""
+    """See `slide_deploy.backends.base.Stream`. All streams share the page's one session."""
 
     def __init__(self, calls: _Calls) -> None:
         self._calls = calls
@@ -131,7 +127,7 @@ class _Stream:
         self._calls.page.send("bind", tensors)
 
     def run(self) -> None:
-        self._calls.spend(self._calls.page.send("run"))
+        self._calls.run()
 
     def read(self) -> Sequence[np.ndarray]:
         return [_array(each) for each in self._calls.page.send("read")]
