@@ -223,9 +223,10 @@ class Target:
         open: reads and compiles a file. Raises `InputError` for a file or a configuration that it
             cannot run, `MissingExtra` without its library; other errors are the runtime's own.
         intermediates: returns every floating-point intermediate of a file for some inputs, by its
-            name in the common graph; None if the runtime does not expose them.
+            name in the common graph; None if the runtime does not expose them. Raises `InputError`
+            if the runtime refuses the file.
         profile: runs a file for some calls and returns each operator's time; None if the runtime
-            has no profiler.
+            has no profiler. Raises as ``open`` does.
         runs: whether it runs a given file with one of its suffixes; None if it runs all of them.
         processor: whether it runs on the CPU, whose limits are known.
         is_timed: whether its speed is meaningful; False for a target that only proves files.

@@ -59,12 +59,9 @@ def open_session(path: Path, configuration: Configuration, stage: Stage) -> Sess
 
 
 def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
-    """Return every floating-point value that the program computes, by its name in the graph.
+    """Return every floating-point value that the program computes, by its name; see `Target`.
 
     Values inside composite operators are left out.
-
-    Raises:
-        InputError: if the asset is damaged, or Core AI cannot run it.
     """
     function, named = load(open_asset(path), with_intermediates=True)
     try:

@@ -32,12 +32,7 @@ _HINTS = {
 
 
 def open_on(units: Units, path: Path, configuration: Configuration, stage: Stage) -> Session:
-    """Read and compile a package, which Core ML does in one stage.
-
-    Raises:
-        InputError: for a package or a configuration that cannot run there.
-        MissingExtra: without coremltools.
-    """
+    """Read and compile a package, which Core ML does in one stage; see `Target`."""
     refuse_unusable(path, units.target, SUFFIXES)
     with stage("import"):
         if find_spec("coremltools") is None:

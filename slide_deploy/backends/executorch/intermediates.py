@@ -26,12 +26,7 @@ _SPARE = 1 << 20
 
 
 def intermediates(delegate: ExecuTorchDelegate, path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
-    """Return every floating-point value that one instruction passes to another, by its name.
-
-    Raises:
-        InputError: if ExecuTorch refuses the file.
-        MissingExtra: without ExecuTorch or torch.
-    """
+    """Return every floating-point value that one instruction passes to another; see `Target`."""
     method, companion = described(path, delegate, Configuration())
     names = value_names(method, companion)
     library = load_library()

@@ -31,12 +31,7 @@ _open: "WeakSet[OpenedMethod]" = WeakSet()
 def open_on(
     delegate: ExecuTorchDelegate, path: Path, configuration: Configuration, stage: Stage
 ) -> Session:
-    """Read a file and initialise its delegate.
-
-    Raises:
-        InputError: for a file or a configuration that cannot run there.
-        MissingExtra: without ExecuTorch or torch.
-    """
+    """Read a file and initialise its delegate; see `Target`."""
     name = delegate.target
     with stage("import"):
         refuse_unusable(path, name, SUFFIXES)

@@ -20,12 +20,7 @@ _NATIVE = "native_call_"
 def profile(
     delegate: ExecuTorchDelegate, path: Path, configuration: Configuration, calls: int
 ) -> Sequence[OperatorTime]:
-    """Return the mean time of each operator over ``calls`` calls after a warm-up, slowest first.
-
-    Raises:
-        InputError: for a file or a configuration that cannot run there.
-        MissingExtra: without ExecuTorch or torch.
-    """
+    """Return the mean time of each operator after a warm-up call, slowest first; see `Target`."""
     session = open_on(delegate, path, replace(configuration, streams=1), untimed)
     opened = open_program(load_library(), path, delegate.target, timed=True)
     stream = MethodCalls(opened, [port.name for port in session.inputs])

@@ -12,12 +12,7 @@ from slide_deploy.saved.tflite.model import opened
 
 
 def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
-    """Return every floating-point value that the file's operators compute, by name.
-
-    Raises:
-        InputError: if LiteRT refuses the file.
-        MissingExtra: without LiteRT.
-    """
+    """Return every floating-point value that the file's operators compute; see `Target`."""
     require()
     interpreter = open_interpreter(path, usable_threads(), xnnpack=False, keep_values=True)
     names = opened(path).names[0]

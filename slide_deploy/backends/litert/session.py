@@ -27,7 +27,7 @@ Open = Callable[[], Any]
 def open_on_cpu(
     target: str, xnnpack: bool, path: Path, configuration: Configuration, stage: Stage
 ) -> Session:
-    """Open a file on the CPU.
+    """Open a file on the CPU; see `Target`.
 
     Args:
         target: its name.
@@ -35,10 +35,6 @@ def open_on_cpu(
         path: of the file.
         configuration: how to run it.
         stage: times reading and compiling, which are one stage in LiteRT.
-
-    Raises:
-        InputError: for a file or a configuration that cannot run there.
-        MissingExtra: without LiteRT.
     """
     refuse_unusable(path, target, SUFFIXES)
     refuse_options(target, configuration.options, ())

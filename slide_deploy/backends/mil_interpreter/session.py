@@ -73,11 +73,7 @@ def _outputs(program: MilProgram, feeds: Feeds) -> list[np.ndarray]:
 
 
 def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
-    """Return every floating-point value that the package computes for these inputs, by name.
-
-    Raises:
-        InputError: if the package is damaged or uses an unsupported operator.
-    """
+    """Return every floating-point value that the package computes; see `Target`."""
     program = MilProgram.load(path)
     values = program.run(dict(feeds), keep=program.computed_floats)
     return {name: np.asarray(value) for name, value in values.items()}

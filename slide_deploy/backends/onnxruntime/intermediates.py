@@ -17,12 +17,9 @@ _CPU: Any = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}
 
 
 def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
-    """Return every floating-point value that the file computes for these inputs, by name.
+    """Return every floating-point value that the file computes; see `Target`.
 
     The graph runs unoptimised, and float16 values are rounded; see `half_arithmetic`.
-
-    Raises:
-        InputError: if ONNX Runtime refuses the file.
     """
     import onnx
     import onnxruntime

@@ -20,11 +20,7 @@ _SUFFIX = "_kernel_time"
 def profile(
     provider: Provider, path: Path, configuration: Configuration, calls: int
 ) -> Sequence[OperatorTime]:
-    """Return the mean time of each node over ``calls`` calls after a warm-up call, slowest first.
-
-    Raises:
-        InputError: for a file or a configuration that cannot run there.
-    """
+    """Return the mean time of each node after a warm-up call, slowest first; see `Target`."""
     refuse_unusable(path, provider.target, SUFFIXES)
     options = session_options(provider, configuration)
     options.enable_profiling = True

@@ -36,12 +36,7 @@ PROVIDER = Provider(
 
 
 def _open(path: Path, configuration: Configuration, stage: Stage) -> Session:
-    """Read a file, add the rounding to a copy in memory, and compile the copy.
-
-    Raises:
-        InputError: for a file or a configuration that cannot run there.
-        MissingExtra: without ONNX Runtime or onnx.
-    """
+    """Read a file, add the rounding to a copy in memory, and compile the copy; see `Target`."""
     refuse_unusable(path, PROVIDER.target, SUFFIXES)
     with stage("import"):
         require()

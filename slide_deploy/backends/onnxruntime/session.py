@@ -55,12 +55,7 @@ TYPES = {
 
 
 def open_on(provider: Provider, path: Path, configuration: Configuration, stage: Stage) -> Session:
-    """Read and compile a file, which ONNX Runtime does in one stage.
-
-    Raises:
-        InputError: for a file or a configuration that cannot run there.
-        MissingExtra: without ONNX Runtime.
-    """
+    """Read and compile a file, which ONNX Runtime does in one stage; see `Target`."""
     refuse_unusable(path, provider.target, SUFFIXES)
     with stage("import"):
         require()
@@ -79,11 +74,9 @@ def open_on(provider: Provider, path: Path, configuration: Configuration, stage:
 def open_exactly(
     provider: Provider, path: Path, configuration: Configuration, dtypes: Collection[str]
 ) -> Session:
-    """Open a file without optimising its graph; all of it runs in float32 if it has no branches.
+    """Open a file without optimising its graph; see `Target`.
 
-    Raises:
-        InputError: for a file that cannot run there.
-        MissingExtra: without ONNX Runtime, or without onnx for a file that is not in float32.
+    All of it runs in float32 if it has no branches. A file in another type needs onnx.
     """
     refuse_unusable(path, provider.target, SUFFIXES)
     require()

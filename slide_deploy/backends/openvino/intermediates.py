@@ -17,11 +17,7 @@ from slide_deploy.machine import usable_threads
 
 
 def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
-    """Return every floating-point value that the file computes for these inputs, by name.
-
-    Raises:
-        InputError: if OpenVINO refuses the file.
-    """
+    """Return every floating-point value that the file computes; see `Target`."""
     import openvino
 
     with refusals(path, target_name("CPU")):

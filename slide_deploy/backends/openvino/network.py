@@ -52,12 +52,7 @@ def version() -> str:
 
 
 def open_on(device: str, path: Path, configuration: Configuration, stage: Stage) -> Session:
-    """Read and compile a file.
-
-    Raises:
-        InputError: for a file or a configuration that cannot run there.
-        MissingExtra: without OpenVINO.
-    """
+    """Read and compile a file; see `Target`."""
     network = compile_file(device, path, configuration, stage)
     return Session(
         runtime=session_name(target_name(device), configuration.precision),

@@ -19,12 +19,7 @@ _MICROSECOND = timedelta(microseconds=1)
 def profile(
     device: str, path: Path, configuration: Configuration, calls: int
 ) -> Sequence[OperatorTime]:
-    """Return the mean time of each node over ``calls`` calls after a warm-up call, slowest first.
-
-    Raises:
-        InputError: for a file or a configuration that cannot run there.
-        MissingExtra: without OpenVINO.
-    """
+    """Return the mean time of each node after a warm-up call, slowest first; see `Target`."""
     alone = replace(configuration, streams=1)  # each stream of the CPU has separate counters
     network = compile_file(device, path, alone, extra={"PERF_COUNT": "YES"})
     stream = Request(network)

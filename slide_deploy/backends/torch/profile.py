@@ -12,14 +12,10 @@ from slide_deploy.backends.torch.run import ModuleCalls, prepare
 def profile(
     device: TorchDevice, path: Path, configuration: Configuration, calls: int
 ) -> Sequence[OperatorTime]:
-    """Return the mean time per call of each kind of operator over ``calls`` calls, slowest first.
+    """Return the mean time of each kind of operator after a warm-up, slowest first; see `Target`.
 
     PyTorch reports kinds of operators, not nodes: all convolutions of a call are one entry. On CUDA
     the entries are kernels. The time of an operator excludes the operators that it calls.
-
-    Raises:
-        InputError: for a file or a configuration that cannot run there.
-        MissingExtra: without torch.
     """
     ready = prepare(device, path, configuration)
     import torch

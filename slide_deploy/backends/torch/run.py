@@ -43,12 +43,7 @@ class Ready:
 
 
 def open_on(device: TorchDevice, path: Path, configuration: Configuration, stage: Stage) -> Session:
-    """Read a file, and compile it if the target compiles.
-
-    Raises:
-        InputError: for a file or a configuration that cannot run there.
-        MissingExtra: without torch.
-    """
+    """Read a file, and compile it if the target compiles; see `Target`."""
     ready = prepare(device, path, configuration, stage)
     import torch
 

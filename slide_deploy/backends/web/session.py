@@ -30,12 +30,7 @@ RUNTIME, MODEL = "runtime/", "model/"
 
 
 def open_file(device: str, path: Path, configuration: Configuration, stage: Stage) -> Session:
-    """Open a file on "wasm", "webgpu" or "webnn".
-
-    Raises:
-        InputError: for a file or a configuration that cannot run there.
-        MissingExtra: without playwright.
-    """
+    """Open a file on "wasm", "webgpu" or "webnn"; see `Target`."""
     _refuse_unusable(device, path, configuration)
     folder = assets.require()
     names = assets.runtime_files(device)
