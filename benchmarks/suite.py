@@ -103,18 +103,13 @@ class SuiteEntry(_Strict):
             raise ValueError('a model needs its input, as ["1x3x224x224"]')
         if self.model is None and (self.model_args is not None or self.weights_file is not None):
             raise ValueError("model_args and weights_file require a model")
-        if self.model is None and self.input and not self._is_onnx:
+        if self.model is None and self.input and not is_source(Path(self.checkpoint or "")):
             raise ValueError("input requires a model, or a checkpoint that is an .onnx file")
         if self.baseline is not None and self.architecture is None and self.attention is None:
             raise ValueError("a baseline requires an architecture or an attention")
         if self.accuracy is not None and self.published_accuracy is not None:
             raise ValueError("give accuracy (of this file) or published_accuracy, not both")
         return self
-
-    @property
-    def _is_onnx(self) -> bool:
-        """Whether the checkpoint is a model file that networks are read from."""
-        return self.checkpoint is not None and is_source(Path(self.checkpoint))
 
 
 class Suite(_Strict):

@@ -45,7 +45,7 @@ def examine() -> tuple[Finding, ...]:
         _library("torch", "to load checkpoints and to export"),
         *_runtimes(),
         *_machine(),
-        *_targets(),
+        *(_finding(each.name, each, MEASURED_ON) for each in TARGETS if each.is_timed),
     )
 
 
@@ -86,11 +86,6 @@ def _runtimes() -> list[Finding]:
     """Return whether the runtimes that verify the files of each format are usable."""
     named = [target_named(name) for format in known_formats() for name in format.targets]
     return [_finding(target.name.rpartition(":")[0], target, INSTALLATION) for target in named]
-
-
-def _targets() -> list[Finding]:
-    """Return whether each target that ``bench`` can measure is usable here."""
-    return [_finding(each.name, each, MEASURED_ON) for each in TARGETS if each.is_timed]
 
 
 def _finding(subject: str, target: Target, part: str) -> Finding:
