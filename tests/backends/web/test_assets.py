@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import BytesIO
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
@@ -154,17 +153,3 @@ def test_a_registry_address_must_be_http(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("NPM_CONFIG_REGISTRY", "file:///etc")
     with pytest.raises(InputError, match="is not an http address"):
         assets.fetch()
-
-
-def test_a_download_says_how_much_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    content = archive(monkeypatch)
-    monkeypatch.setattr(assets, "_PIECE", 1000)
-
-    class Answer(BytesIO):
-        headers: ClassVar = {"Content-Length": str(len(content))}
-
-    monkeypatch.setattr(assets.urllib.request, "urlopen", lambda *_, **__: Answer(content))
-    seen: list[tuple[int, int]] = []
-    assets.fetch(received=lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (len(content), len(content))
-    assert [done for done, _ in seen[:-1]] == list(range(1000, len(content), 1000))
