@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks.web.pages import FACE, PAGE, WORKER, script
 from benchmarks.web.plan import PagePlan
@@ -35,7 +34,7 @@ def single_file(plan: PagePlan) -> str:
     names |= {"worker": joined(WORKER).encode()}
     # In this page, the plan's addresses are ids of elements.
     document = plan.document | {"runtime": {"wasm": ["library", "binary"]}}
-    held = [_script("plan", "application/json", _json(document))]
+    held = [_script("plan", "application/json", json.dumps(document).replace("<", "\\u003c"))]
     held += [_script(name, "text/plain", _base64(each)) for name, each in names.items()]
     licence = (folder / assets.LICENCE).read_text(encoding="utf-8")
     html = (PAGE / "index.html").read_text(encoding="utf-8")
@@ -73,10 +72,6 @@ def _script(name: str, kind: str, content: str) -> str:
     """Return a script element with data. Its name is an address, which may contain any letters."""
     shown = name.replace("&", "&amp;").replace('"', "&quot;")
     return f'<script type="{kind}" id="{shown}">{content}</script>'
-
-
-def _json(document: dict[str, Any]) -> str:
-    return json.dumps(document).replace("<", "\\u003c")
 
 
 def _base64(resource: Resource) -> str:

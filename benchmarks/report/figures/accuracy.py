@@ -279,14 +279,17 @@ def _mark(point: _Point, lines: Lines, cost: _Cost) -> Spec:
         size = 18  # letters are narrower than numbers, and members of families lie close together
         colour, fill = lines.colour(point.line), lines.fill(point.line)
         ink, edge = (colour, colour) if lines.is_host(point.line) else (ink, edge)
-    ends = (point.share, point.low, point.high)
-    bar = {"error_y": error_bar(*ends, colour, thickness=1.5, width=5)}
+    bar, interval = {}, ""
+    if point.low < point.high:
+        ends = (point.share, point.low, point.high)
+        bar = {"error_y": error_bar(*ends, colour, thickness=1.5, width=5)}
+        interval = f", {point.low:.1%} to {point.high:.1%}"
     return {
         "type": "scatter",
         "mode": "markers+text",
         "x": [point.cost / cost.unit.size],
         "y": [point.share],
-        **(bar if point.low < point.high else {}),
+        **bar,
         "text": [label(point.letters)],
         "textfont": {"color": ink, "size": 11},
         "marker": {"color": fill, "size": size, "line": {"color": edge, "width": 1.5}},
@@ -296,10 +299,6 @@ def _mark(point: _Point, lines: Lines, cost: _Cost) -> Spec:
         "hovertext": hover(
             row.name,
             cost.text(point.cost),
-            f"{point.share:.1%}{', as published' if point.is_published else ''}{_interval(point)}",
+            f"{point.share:.1%}{', as published' if point.is_published else ''}{interval}",
         ),
     }
-
-
-def _interval(point: _Point) -> str:
-    return f", {point.low:.1%} to {point.high:.1%}" if point.low < point.high else ""

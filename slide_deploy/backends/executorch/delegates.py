@@ -2,18 +2,13 @@
 
 import sys
 from dataclasses import dataclass
-from importlib.metadata import version as version_of
+from importlib.metadata import version
 from importlib.util import find_spec
 
 from slide_deploy.backends.base import Availability
 from slide_deploy.backends.native_messages import muted
 
 _EXTRA = "pip install 'slide-deploy[executorch]'"
-
-
-def version() -> str:
-    """Return the version of the library."""
-    return version_of("executorch")
 
 
 @dataclass(frozen=True)
@@ -44,11 +39,11 @@ class ExecuTorchDelegate:
         for package in ("executorch", "torch"):
             if find_spec(package) is None:
                 return Availability(False, f"{package} is not installed: {_EXTRA}")
-        registered = _registered()
+        library, registered = f"executorch {version('executorch')}", _registered()
         if self.id not in registered:
             has = ", ".join(registered) or "none"
-            return Availability(False, f"executorch {version()} has {has} only: {self.help}")
-        return Availability(True, f"executorch {version()}, {self.id}")
+            return Availability(False, f"{library} has {has} only: {self.help}")
+        return Availability(True, f"{library}, {self.id}")
 
 
 def _registered() -> list[str]:

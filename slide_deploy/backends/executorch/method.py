@@ -7,6 +7,7 @@ same number. The Python binding holds the GIL while a method runs, so a second s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from weakref import WeakSet
 import numpy as np
 
 from slide_deploy.backends.base import Configuration, Feeds, Port, Session, Stage, session_name
-from slide_deploy.backends.executorch.delegates import ExecuTorchDelegate, version
+from slide_deploy.backends.executorch.delegates import ExecuTorchDelegate
 from slide_deploy.backends.inputs import sized
 from slide_deploy.backends.native_messages import line_of, muted
 from slide_deploy.backends.refusals import refuse_options, refuse_precision, refuse_unusable
@@ -51,13 +52,13 @@ def open_on(
 
     return Session(
         runtime=session_name(name, configuration.precision),
-        version=version(),
+        version=version("executorch"),
         inputs=ports,
         outputs=_names(companion.outputs, len(method.outputs), "output"),
         new_stream=new_stream,
         facts={
             "library": "executorch",
-            "version": version(),
+            "version": version("executorch"),
             "device": delegate.name,
             "precision": configuration.precision,
             "delegate": delegate.id,
