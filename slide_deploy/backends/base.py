@@ -1,6 +1,7 @@
 """The contract of every backend: a `Target` opens a file in a `Configuration` as a `Session`."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -141,6 +142,20 @@ class Session:
     metadata: Mapping[str, str] = field(default_factory=dict)
     clock: Callable[[], int] = time.perf_counter_ns
     is_apart: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse names that stand for two inputs or for two outputs.
+
+        Raises:
+            InputError: if there are any.
+        """
+        inputs = tuple(port.name for port in self.inputs)
+        for kind, names in (("inputs", inputs), ("outputs", self.outputs)):
+            for name, count in Counter(names).items():
+                if count > 1:
+                    raise InputError(
+                        f"{count} {kind} of the file are named {name}: give each a name of its own."
+                    )
 
     @cached_property
     def _stream(self) -> Stream:

@@ -3,7 +3,9 @@
 import ctypes.util
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +17,10 @@ from slide_deploy.backends.litert import delegates
 from slide_deploy.backends.registry import target_named
 from slide_deploy.errors import InputError
 from slide_deploy.saved.tflite.model import opened
+from slide_deploy.saved.tflite.schema import MISSING
 from tests.backends.files import WEIGHTS, litert_file
 from tests.backends.stand_ins import litert as stand_in
+from tests.mutants.litert_damage import in_model, nodes
 
 X = np.random.default_rng(3).standard_normal((2, 4)).astype(np.float32)
 
@@ -72,7 +76,7 @@ def test_another_shape_or_a_damaged_file_is_one_sentence(path: Path) -> None:
     with pytest.raises(InputError, match=r"litert could not run the file"):
         session("litert:cpu", path)({"x": X[:, :3]})
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(InputError, match=r"small\.tflite does not load on LiteRT"):
+    with pytest.raises(InputError, match=r"small\.tflite is damaged"):
         session("litert:cpu", path)
 
 
@@ -128,3 +132,21 @@ def test_a_delegate_that_takes_nothing_is_refused(
         InputError, match=r"does not run on litert:nnapi: its delegate takes no operator"
     ):
         session("litert:nnapi", path)
+
+
+def test_an_operator_without_an_input_that_it_needs_is_refused(path: Path) -> None:
+    def without(index: int) -> Callable[[Any], object]:
+        def edit(model: Any) -> None:
+            [product] = nodes(model, "FULLY_CONNECTED")
+            product.inputs = [*product.inputs, MISSING][:3]
+            product.inputs[index] = MISSING
+
+        return edit
+
+    in_model(without(2))(path)  # its bias
+    np.testing.assert_allclose(
+        session("litert:cpu", path)({"x": X})["y"], np.maximum(X @ WEIGHTS, 0), 1e-5
+    )
+    in_model(without(1))(path)
+    with pytest.raises(InputError, match="operator 0, FULLY_CONNECTED, has no input 1"):
+        session("litert:cpu", path)

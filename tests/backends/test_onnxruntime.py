@@ -218,3 +218,14 @@ def test_operator_times_leave_out_the_first_call_and_add_loops() -> None:
         OperatorTime("twice", "Conv (CPUExecutionProvider)", 20_000),
         OperatorTime("once", "Conv (CPUExecutionProvider)", 5_000),
     ]
+
+
+def test_two_outputs_of_one_name_are_refused(tmp_path) -> None:
+    import onnx
+
+    path = files.onnx_file(tmp_path, 1)
+    model = onnx.load(path)
+    model.graph.output.append(model.graph.output[0])
+    onnx.save(model, path)
+    with pytest.raises(InputError, match="2 outputs of the file are named y: give each a name"):
+        session.open_on(providers.CPU, path, Configuration(), untimed)

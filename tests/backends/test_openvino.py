@@ -189,3 +189,13 @@ def test_nothing_is_reported_to_its_makers(tmp_path: Path) -> None:
     )
     assert done.stdout.strip() == "openvino.tools.ovc.telemetry_stub", done.stderr
     assert not (tmp_path / "home").exists()
+
+
+def test_stored_text_that_is_not_utf8_is_refused(tmp_path) -> None:
+    path = files.openvino_file(tmp_path, 1)
+    content = path.read_bytes()
+    stored = b'<rt_info><slide_deploy><note value="\xff" /></slide_deploy>'
+    assert b"<rt_info>" in content
+    path.write_bytes(stored.join(content.rsplit(b"<rt_info>", 1)))
+    with pytest.raises(InputError, match=r"small\.xml holds metadata that is not UTF-8"):
+        target_named("openvino:cpu").open(path, Configuration(), untimed)

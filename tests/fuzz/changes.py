@@ -395,6 +395,8 @@ def png_chunks(rng: random.Random, content: bytes) -> bytes:
         (size,) = struct.unpack_from(">I", content, place)
         chunks.append((content[place + 4 : place + 8], content[place + 8 : place + 8 + size]))
         place += 12 + size
+    if not chunks:
+        return another_length(rng, content)
     kind, data = chunks[at := rng.randrange(len(chunks))]
     if kind == b"IHDR" and rng.random() < 0.5:
         side = rng.choice((1, 1000, 30_000, 2**31 - 1))

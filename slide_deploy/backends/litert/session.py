@@ -69,6 +69,8 @@ def opened(
         InputError: if LiteRT refuses the file or the configuration.
     """
     refuse_precision(target, configuration.precision)
+    parts = taken_apart(path)
+    parts.refuse_missing_inputs()
     with stage("compile"), refusals(path):
         first = new()
         inputs, outputs = ports_of(first)
@@ -100,7 +102,7 @@ def opened(
             **facts,
             **found.facts(),
         },
-        metadata=taken_apart(path).metadata(),
+        metadata=parts.metadata(),
     )
 
 

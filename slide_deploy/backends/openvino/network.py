@@ -131,7 +131,7 @@ def compile_file(
     _refuse_another_device(device, name, compiled)
     _refuse_another_precision(name, configuration, compiled)
     outputs = tuple(port_name(*item) for item in enumerate(compiled.outputs))
-    return OpenVINONetwork(compiled, ports, outputs, _metadata(model))
+    return OpenVINONetwork(compiled, ports, outputs, _metadata(path, model))
 
 
 class Request:
@@ -206,11 +206,18 @@ def port_name(index: int, port: Any) -> str:
     return min(port.get_names(), key=lambda name: (name.isdecimal(), name), default=str(index))
 
 
-def _metadata(model: Any) -> dict[str, str]:
-    """Return the entries that slide-deploy stored with a file. OpenVINO keeps them as a tree."""
+def _metadata(path: Path, model: Any) -> dict[str, str]:
+    """Return the entries that slide-deploy stored with a file. OpenVINO keeps them as a tree.
+
+    Raises:
+        InputError: if they are not text.
+    """
     if not model.has_rt_info([_SECTION]):
         return {}
-    stored = model.get_rt_info([_SECTION]).value
+    try:
+        stored = model.get_rt_info([_SECTION]).value
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} holds metadata that is not UTF-8: export it again.") from error
     entries = stored.items() if isinstance(stored, dict) else ()
     return {f"{_SECTION}.{key}": str(getattr(value, "value", value)) for key, value in entries}
 

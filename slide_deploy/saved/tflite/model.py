@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 
 from slide_deploy.errors import InputError
 from slide_deploy.saved.flatbuffer import Flatbuffer, FlatTable, Place
-from slide_deploy.saved.tflite.schema import CUSTOM, IDENTIFIER, OPERATORS
+from slide_deploy.saved.tflite.schema import (
+    BIASES,
+    CUSTOM,
+    IDENTIFIER,
+    MISSING,
+    OPERATORS,
+    RECURRENT,
+)
 from slide_deploy.saved.untrusted import damaged, map_file
 
 
@@ -110,6 +117,22 @@ class Model:
     def described(self) -> set[int]:
         """Indices of the buffers that hold metadata."""
         return {buffer for _, buffer in self._entries}
+
+    def refuse_missing_inputs(self) -> None:
+        """Refuse operators without an input that LiteRT reads unasked, where it ends the process.
+
+        Raises:
+            InputError: if there is one.
+        """
+        for subgraph in self.subgraphs:
+            for place, operator in enumerate(subgraph.operators()):
+                code = self.code(operator.number(0, "uint32"))
+                if code.is_custom or code.operator in RECURRENT:
+                    continue
+                for index, tensor in enumerate(operator.numbers(1, "int32")):
+                    if tensor == MISSING and index != BIASES.get(code.operator):
+                        named = f"operator {place}, {code.operator},"
+                        raise self.file.damaged(f"{named} has no input {index}")
 
     def metadata(self) -> dict[str, str]:
         """Return the metadata strings, by key."""

@@ -114,5 +114,14 @@ OPTIONS: Mapping[str, tuple[Option, ...]] = {
     "TRANSPOSE_CONV": _window(2, 1),
     "WHILE": (Option("condition", 0, is_body=True), Option("body", 1, is_body=True)),
 }
+# The index of a tensor that is left out.
+MISSING = -1
+# The input that may be left out, by operator.
+BIASES: Mapping[str, int] = {
+    **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONV_3D"), 2),
+    **dict.fromkeys(("TRANSPOSE_CONV", "CONV_3D_TRANSPOSE"), 3),
+}
+# Operators with many inputs that may be left out.
+RECURRENT = frozenset(each for each in OPERATORS if each.endswith(("LSTM", "RNN", "SVDF")))
 # Operators whose options stand in the second table of options.
 SECOND = frozenset({"STABLEHLO_COMPOSITE"})
