@@ -39,13 +39,20 @@ _NAMES_ALL = "test_architecture"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of device formats get their marker by name.
+    """Tests of device formats get their marker by name; of some, all cases but one are slow.
 
     Many quick tests come last: what is left at the end is divided, so that no process waits.
     """
+    met: set[str] = set()
     for item in items:
         if _DEVICES.search(item.nodeid) and _NAMES_ALL not in item.nodeid:
             item.add_marker(pytest.mark.devices)
+        is_quick = {mark.name for mark in item.iter_markers()}.isdisjoint(("slow", "full"))
+        test = item.nodeid.partition("[")[0]
+        if is_quick and item.get_closest_marker("slow_but_first"):
+            if test in met:
+                item.add_marker(pytest.mark.slow)
+            met.add(test)
     items.sort(key=lambda item: "mil_interpreter" in item.path.parts)
 
 

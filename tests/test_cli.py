@@ -244,6 +244,7 @@ def test_json_of_export_is_the_manifest(run, tmp_path: Path, small: Path) -> Non
     assert out == (tmp_path / "manifest.json").read_text()
 
 
+@pytest.mark.slow
 def test_features_from_export_to_check_and_verify(run, tmp_path: Path, small: Path) -> None:
     code, out, _ = run("export", small, "--to", "onnx", "--features", "--out", tmp_path)
     assert code == 0

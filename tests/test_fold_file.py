@@ -31,6 +31,7 @@ def operators(path: Path) -> list[str]:
     return [node.op_type for node in onnx.load(path).graph.node]
 
 
+@pytest.mark.slow_but_first
 @pytest.mark.parametrize("dynamo", [False, True], ids=["torchscript", "dynamo"])
 def test_a_file_is_folded_and_agrees_with_the_input_file(
     run: Run, tmp_path: Path, dynamo: bool
@@ -77,6 +78,7 @@ def test_the_form_of_the_attention_can_be_chosen(run: Run, tmp_path: Path) -> No
     assert sorted(first) != sorted(second)
 
 
+@pytest.mark.slow
 def test_quiet_prints_one_line(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "folded.onnx"
     assert run("fold", branched(), "-o", path, "--quiet") == (0, f"written: {path}\n", "")
@@ -91,6 +93,7 @@ def test_a_file_without_anything_to_fold_is_copied_byte_for_byte(
     assert (tmp_path / "same.onnx").read_bytes() == plain.read_bytes()
 
 
+@pytest.mark.slow
 def test_external_data_is_copied_under_its_own_name(run: Run, tmp_path: Path) -> None:
     source = with_data(write(Plain(), tmp_path / "plain.onnx"), tmp_path / "in")
     out = tmp_path / "out"
@@ -119,6 +122,7 @@ def test_data_in_a_folder_replaces_no_folder(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "data" / "kept").exists()
 
 
+@pytest.mark.slow
 def test_the_input_file_and_its_data_are_never_replaced(run: Run, tmp_path: Path) -> None:
     source = with_data(branched(), tmp_path, "model.bin")
     kept, data = source.read_bytes(), (tmp_path / "model.bin").read_bytes()
@@ -201,6 +205,7 @@ def test_options_of_onnx_files_are_refused_for_checkpoints(run: Run, tmp_path: P
         assert code == 2 and f"{option} applies to .onnx files" in err
 
 
+@pytest.mark.slow
 def test_a_file_is_exported_like_a_checkpoint(run: Run, tmp_path: Path) -> None:
     source = branched(open_batch=True)
     out = tmp_path / "out"

@@ -101,6 +101,7 @@ def test_export_verifies_each_file_on_the_targets_that_run_it(run, tmp_path: Pat
     assert sum(line.rstrip().endswith("pass") for line in out.splitlines()) == 4
 
 
+@pytest.mark.slow
 def test_a_file_that_fails_on_one_target_is_removed(run, tmp_path: Path) -> None:
     small = small_checkpoint(tmp_path)
     options = ("--to", "onnx", "--out", tmp_path / "out", "--verify-on", WRONG.name)
@@ -135,6 +136,7 @@ def test_export_refuses_targets_before_it_writes(
         slide_deploy.export(NANO.path, to="onnx", out=out, verify_on=target)
 
 
+@pytest.mark.slow
 def test_what_a_file_says_of_its_pixels_holds_on_every_target(tmp_path: Path) -> None:
     small = small_checkpoint(tmp_path)
     done = slide_deploy.export(

@@ -142,6 +142,7 @@ def test_several_inputs_outputs_and_open_sizes_are_verified(run: Run) -> None:
     assert "height of" in sizes and "width of" in sizes
 
 
+@pytest.mark.slow
 @OURS_AND_FOREIGN
 def test_a_network_is_folded_into_a_file_that_has_its_weights(
     foreign: bool, folder: Path, run: Run

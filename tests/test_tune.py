@@ -221,6 +221,7 @@ def test_export_races_openvino_in_the_precision_that_counts(run, decide, tmp_pat
     assert "depthwise/2" in text
 
 
+@pytest.mark.slow
 def test_export_says_what_it_could_not_race(run, decide, tmp_path, monkeypatch) -> None:
     def fails(*arguments) -> Decision:
         raise InputError("No form of the attention runs on it.")

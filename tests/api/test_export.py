@@ -184,6 +184,7 @@ def test_tune_races_the_forms_before_the_export(
     assert entry["command"] == "slide_deploy.export(..., to=['onnx'], tune=True)"
 
 
+@pytest.mark.slow
 def test_options_match_those_of_the_command_line(tmp_path: Path) -> None:
     steps: list[str] = []
     done = slide_deploy.export(
@@ -218,6 +219,7 @@ def test_sizes_may_stay_open(tmp_path: Path) -> None:
     assert session({"image": torch.randn(1, 3, 32, 20).numpy()})[session.outputs[0]].shape == (1, 5)
 
 
+@pytest.mark.slow
 def test_export_takes_a_path_or_a_loaded_checkpoint(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

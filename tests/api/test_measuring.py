@@ -30,6 +30,7 @@ def result(files: list[Path], short_warm_up: None) -> BenchResult:
     return done
 
 
+@pytest.mark.slow
 def test_bench_measures_files_against_each_other(result: BenchResult) -> None:
     assert result.passed and result.problems == ()
     first, *others = result.milliseconds
@@ -42,6 +43,7 @@ def test_bench_measures_files_against_each_other(result: BenchResult) -> None:
     assert result.run.measurements[0].candidate.configuration.threads == 1
 
 
+@pytest.mark.slow
 def test_the_result_prints_as_a_table_and_converts_to_json(result: BenchResult) -> None:
     text = repr(result)
     assert "slide_swin_nano.xml on openvino:cpu" in text and "median" in text
@@ -49,6 +51,7 @@ def test_the_result_prints_as_a_table_and_converts_to_json(result: BenchResult) 
     assert len(json.loads(json.dumps(result.to_dict()))["measurements"]) == 3
 
 
+@pytest.mark.slow
 def test_the_suffix_selects_the_format_of_a_saved_result(
     result: BenchResult, tmp_path: Path
 ) -> None:

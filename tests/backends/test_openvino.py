@@ -172,6 +172,7 @@ def test_ctrl_c_works_after_models_are_freed(written: Path, tmp_path: Path) -> N
     assert (done.stdout, done.returncode) == ("heard\n", 0), done.stderr
 
 
+@pytest.mark.slow
 def test_nothing_is_reported_to_its_makers(tmp_path: Path) -> None:
     """Each report would be a process that OpenVINO forks."""
     code = (

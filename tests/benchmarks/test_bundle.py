@@ -334,6 +334,7 @@ def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_bundle_runs_in_another_folder_and_its_result_can_be_read(unpacked: Path) -> None:
     done = start(unpacked, "--threads", "1")
     assert done.returncode == 0, done.stdout + done.stderr

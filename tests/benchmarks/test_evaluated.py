@@ -96,6 +96,7 @@ def test_bench_and_report_plot_evaluated_accuracies(
     assert code == 2 and "is not a usable evaluation result" in err
 
 
+@pytest.mark.slow
 def test_a_result_of_other_files_is_refused_before_measuring(
     run, data: Path, tmp_path: Path
 ) -> None:

@@ -117,6 +117,7 @@ def test_a_slow_kernel_of_numpy_is_not_the_limit() -> None:
     assert not run(code, OPENBLAS_CORETYPE="Prescott").stdout.startswith("numpy")
 
 
+@pytest.mark.slow
 def test_numpy_must_not_be_imported_before_its_threads_are_limited() -> None:
     code = "import numpy\nfrom benchmarks.measuring import limits\nlimits.prepare(1)"
     assert "numpy was imported before" in run(code).stderr

@@ -92,6 +92,7 @@ def test_calls_too_short_for_the_clock_are_timed_together(script):
     assert percentile(found["a"].samples, 0.5).value == 1000
 
 
+@pytest.mark.slow_but_first
 @pytest.mark.parametrize(
     ("name", "reason", "rounds"),
     [

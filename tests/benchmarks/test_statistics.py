@@ -66,6 +66,7 @@ def test_intervals_that_assume_independent_calls_would_not_cover():
     assert share_covered < 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "pair", [paired_ratio, pytest.param(unpaired_ratio, marks=pytest.mark.slow)]
 )
@@ -121,6 +122,7 @@ def test_noise_widens_in_quadrature():
     assert np.log([wide.interval.low, wide.interval.high]) == pytest.approx([-0.05, 0.05])
 
 
+@pytest.mark.slow
 def test_95_percent_of_the_ratios_of_equals_lie_within_the_noise():
     draw = np.random.default_rng(7)
     inside = []

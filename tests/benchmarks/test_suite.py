@@ -248,6 +248,7 @@ class Net(nn.Module):
 """
 
 
+@pytest.mark.slow
 def test_a_custom_network_is_exported_again_only_after_a_change(tmp_path, monkeypatch, request):
     request.addfinalizer(lambda: sys.modules.pop("own_suite_net", None))
     monkeypatch.setattr(sys, "path", list(sys.path))

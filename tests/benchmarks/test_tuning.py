@@ -159,6 +159,7 @@ def test_an_interrupted_race_decides_nothing(monkeypatch) -> None:
         decided(monkeypatch, stub)
 
 
+@pytest.mark.slow
 def test_real_races_decide_between_scripted_latencies(tmp_path: Path) -> None:
     milliseconds = {"depthwise": 3.0, "running-mean": 2.0}
 

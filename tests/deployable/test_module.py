@@ -281,6 +281,7 @@ def test_built_in_policies_are_found_by_name(tmp_path: Path) -> None:
         slide_deploy.check(tmp_path / "net.onnx", "nothing.toml")
 
 
+@pytest.mark.slow
 def test_an_unused_input_and_a_boolean_one_are_kept(tmp_path: Path) -> None:
     class Masked(nn.Module):
         def __init__(self) -> None:

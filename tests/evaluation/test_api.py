@@ -113,6 +113,7 @@ def test_the_example_on_a_dask_cluster_is_one_evaluation(bad: Path, tmp_path: Pa
     assert slide_deploy.merge_evaluations([tmp_path / "result.json"]) == whole
 
 
+@pytest.mark.slow
 def test_a_file_computes_in_what_it_claims(tmp_path: Path) -> None:
     result = slide_deploy.export(CHECKPOINT, to="onnx", precision="float16", out=tmp_path)
     opened = open_classifier(result.paths["onnx"], "digits")

@@ -26,6 +26,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return coarse(tmp_path_factory.mktemp("bad") / "coarse.onnx", digits_in("onnx"))
 
 
+@pytest.mark.slow
 def test_files_are_held_against_the_trained_model(run, tmp_path: Path, bad: Path) -> None:
     files = [digits_in("onnx"), digits_in("openvino", dynamic_batch=True), bad]
     result = tmp_path / "result.json"
@@ -70,6 +71,7 @@ def test_figures_are_those_of_predict(run, tmp_path: Path, bad: Path) -> None:
     assert [rank < 5 for rank in found.ranks] == [b in a for a, b in zip(fives, truth, strict=True)]
 
 
+@pytest.mark.slow
 def test_shards_on_the_command_line_join_to_the_whole(run, tmp_path: Path, bad: Path) -> None:
     common = ("evaluate", digits_in("onnx"), bad, "--data", digit_pictures(), "--quiet")
     assert run(*common, "--json", tmp_path / "whole.json") == (0, "", "")

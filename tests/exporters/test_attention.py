@@ -38,6 +38,7 @@ def test_an_attention_outputs_the_same_alone_and_in_a_network(layout: str) -> No
 
 
 # The tests of lowerings verify every form. These tests verify writing and reading a file.
+@pytest.mark.slow_but_first
 @pytest.mark.parametrize(("layout", "format"), [("nchw", "onnx"), ("tokens", "openvino")])
 def test_a_file_is_written_and_proved(layout: str, format: str, tmp_path: Path) -> None:
     files = AttentionFiles(folded(layout), SIZE, "float32", tmp_path)
@@ -53,6 +54,7 @@ def test_a_file_that_disagrees_is_refused(tmp_path: Path, monkeypatch) -> None:
         files.write(Lowering("depthwise", 2), "onnx")
 
 
+@pytest.mark.slow
 def test_the_attention_of_a_network_is_found_by_its_position(tmp_path: Path) -> None:
     model, _ = reparameterize(random_swin())
     single = model.get_submodule("layers.0.blocks.0.attn")

@@ -79,6 +79,7 @@ def convolutions(result: ExportResult, format: str) -> int:
     return sum(count for name, count in result.file(format).operators if name in CONVOLUTIONS)
 
 
+@pytest.mark.slow
 @IN_FILES
 def test_every_block_is_one_convolution_in_files(to: tuple[str, ...]) -> None:
     result = written(AllBlocks, to)

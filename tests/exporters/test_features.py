@@ -51,6 +51,7 @@ def blocks_answer(golden: Golden) -> list[np.ndarray]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "dynamic_batch", "formats"),
     [

@@ -321,6 +321,7 @@ def test_one_shared_projection_is_one_convolution(tmp_path: Path) -> None:
     assert len(convolutions) == 4  # the projection, the keys, the values, the last projection
 
 
+@pytest.mark.slow_but_first
 @pytest.mark.parametrize("name", marked(("slide_swin_nano",), LAYOUTS))
 @pytest.mark.parametrize(
     ("format", "precision"),

@@ -21,6 +21,7 @@ NANO = GOLDEN / "slide_swin_nano.pth"
 SHIFTED = GOLDEN / "slide_swin_nano_shifted.pth"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "size", "options", "dynamic_batch", "formats"),
     [
@@ -65,6 +66,7 @@ def test_every_format_agrees_with_the_model_of_that_size(
     assert_parity(tmp_path / f"{path.stem}.onnx", path, overrides=overrides)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("formats", [("onnx",), pytest.param(FORMATS, marks=pytest.mark.slow)])
 def test_slide_stages_alone_take_any_size(formats: tuple[str, ...], tmp_path: Path) -> None:
     model = random_swin(num_slide_stages=3)
@@ -84,6 +86,7 @@ def test_features_of_another_size(tmp_path: Path) -> None:
     assert [value.shape[2:] for value in maps.values()] == [(32, 16), (16, 8), (8, 4), (4, 2)]
 
 
+@pytest.mark.slow
 def test_files_with_kept_and_interpolated_tables_are_told_apart(tmp_path: Path) -> None:
     kept, interpolated = (
         load_checkpoint(NANO, Overrides(image_size=(128, 128), **{option: True}))

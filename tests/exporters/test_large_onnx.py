@@ -84,6 +84,7 @@ def test_large_weights_have_a_file_of_their_own(
     assert list(files_of(tmp_path / "test.onnx")) == PAIR
 
 
+@pytest.mark.slow
 def test_both_files_are_the_same_each_time_and_compute_what_one_file_does(
     network: Deployable, tmp_path: Path
 ) -> None:
@@ -102,6 +103,7 @@ def test_both_files_are_the_same_each_time_and_compute_what_one_file_does(
     assert not outside(whole) and len(outside(apart)) > 3
 
 
+@pytest.mark.slow
 def test_the_second_file_goes_when_a_new_export_needs_none(
     network: Deployable, tmp_path: Path
 ) -> None:

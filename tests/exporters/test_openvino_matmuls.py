@@ -89,6 +89,7 @@ def test_openvino_selects_its_other_kernel_for_clipped_matmuls() -> None:
     assert sum("mlas" in kernel for kernel in clipped) == count - 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dynamic_batch", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_files_contain_the_clips(dynamic_batch: bool, tmp_path: Path) -> None:
     """Clips: four of a slide attention, queries, keys and values of windows, and the last."""

@@ -123,6 +123,7 @@ def test_a_failed_file_removes_that_of_an_earlier_export(
     assert entries(tmp_path) == ["manifest.json"]
 
 
+@pytest.mark.slow
 def test_formats_can_be_added_later_and_the_manifest_keeps_all(
     small: Checkpoint, tmp_path: Path
 ) -> None:
@@ -211,6 +212,7 @@ def test_unwritable_output(small: Checkpoint, tmp_path: Path) -> None:
         export(small, ExportOptions(("onnx",), tmp_path / "file"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("formats", "other", "traces"),
     [

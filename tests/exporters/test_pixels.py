@@ -66,6 +66,7 @@ def asked(*stems: str, named: bool = False) -> list[object]:
     ]
 
 
+@pytest.mark.slow_but_first
 @pytest.mark.parametrize(
     ("stem", "layout", "order"),
     [
@@ -163,6 +164,7 @@ def test_grey_images_have_their_own_mean_and_deviation() -> None:
             assert np.abs(found - wanted).max() <= SAME
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", [pytest.param("nchw", marks=pytest.mark.slow), "nhwc"])
 def test_open_sizes_stay_open(layout: str, tmp_path: Path) -> None:
     network = drawn(Classifier(padding=1))

@@ -120,6 +120,7 @@ def test_a_form_for_one_map_size_is_refused_where_sizes_are_open(form: str, tmp_
     assert not list(tmp_path.rglob("*.onnx"))
 
 
+@pytest.mark.slow
 def test_auto_falls_back_to_a_form_for_any_map_size(tmp_path: Path) -> None:
     whole = of(Outer(ForeignAttention(4, 2)), open_sizes=HEIGHT_AND_WIDTH)
     flat = options("onnx", tmp_path, lambda *_: lambda _: Lowering("flat", 2, "measured"))

@@ -100,6 +100,7 @@ def test_what_a_process_exported_before_does_not_matter(tmp_path: Path) -> None:
     assert tree(first) == tree(second)
 
 
+@pytest.mark.slow
 def test_a_manifest_has_no_date_and_no_path(tmp_path: Path) -> None:
     """Otherwise a rebuild would change the manifest, and the hashes of bundles that contain it."""
     written(tmp_path / "one", 1, 1, "--to", "onnx", "-q")

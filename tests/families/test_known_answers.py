@@ -73,6 +73,7 @@ def file_cases() -> list[object]:
     return cases
 
 
+@pytest.mark.slow_but_first
 @pytest.mark.parametrize(("name", "format"), file_cases())
 def test_files_reproduce_the_known_logits(name: str, format: str) -> None:
     golden = family_golden(name)

@@ -228,6 +228,7 @@ OPEN: dict[str, tuple[type[OnMaps], type[nn.Module]]] = {
 QUICK = ("tokens", "functional", "square")
 
 
+@pytest.mark.slow_but_first
 @pytest.mark.parametrize(
     ("name", "strict"),
     [

@@ -115,6 +115,7 @@ def test_the_certificate_describes_the_branches() -> None:
     assert line(written.WeightNorm()).scale == pytest.approx(0.5)
 
 
+@pytest.mark.slow
 def test_random_settings_fold() -> None:
     """Every padding mode, kernel size and row order folds, borders included."""
     chance = random.Random(0)
@@ -154,6 +155,7 @@ def test_random_settings_fold() -> None:
         assert (tensor_of(folded(maps)) - tensor_of(layer(maps))).abs().max() < 1e-11, settings
 
 
+@pytest.mark.slow
 def test_more_channels_than_positions_fold() -> None:
     layer = filled(written.Separate(dim=192, heads=6)).double()
     maps = torch.randn(1, 192, 5, 6, dtype=torch.float64)

@@ -94,6 +94,7 @@ def archive(path: Path, members: dict[str, bytes]) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_pickle_of_millions_of_objects_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bomb.pkl"
     path.write_bytes(b"\x80\x02](" + b"}" * (MOST_OPERATIONS + 1) + b"e.")
@@ -298,6 +299,7 @@ def test_a_note_that_is_damaged_leaves_the_picture_as_it_is(tmp_path: Path) -> N
     assert read_picture(tmp_path / "x.jpg").size == (6, 4)
 
 
+@pytest.mark.slow
 def test_an_archive_of_examples_that_unfolds_is_refused(tmp_path: Path) -> None:
     from exporters.quantisation import calibration
 

@@ -152,6 +152,7 @@ def on_maps(model: SlideSwin, lowering: Lowering, folder: Path) -> Graph:
 ON_MAPS = [form for form in FORMS if FORMS[form].is_nchw]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "form",
     [pytest.param(form, marks=[] if form == "depthwise" else pytest.mark.full) for form in ON_MAPS],

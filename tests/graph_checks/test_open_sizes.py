@@ -165,6 +165,7 @@ def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(call, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_command_prints_unknown_and_asks_for_a_shape(tmp_path: Path) -> None:
     path = network(tmp_path / "o.onnx", (-1, 3, -1, -1))
     (line,) = (each for each in command(path).stdout.splitlines() if "multiply-acc" in each)

@@ -315,6 +315,7 @@ def test_xml_that_is_no_model(tmp_path: Path, text: str, reason: str) -> None:
     refused(path, reason)
 
 
+@pytest.mark.slow
 def test_an_endless_xml_file(tmp_path: Path) -> None:
     path = tmp_path / "model.xml"
     with path.open("wb") as stream:

@@ -80,6 +80,7 @@ def steps(tmp_path: Path) -> Any:
     return call
 
 
+@pytest.mark.slow
 def test_the_workflow_folds_a_file_with_its_data(steps: Any, tmp_path: Path) -> None:
     source = branched(dynamo=True)
     for path in source.parent.iterdir():

@@ -43,6 +43,7 @@ def marks(place: int, format: str) -> object:
     return pytest.mark.slow if LOCATED[(place + 1) % 2] == format else pytest.mark.full
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "parameter", "layer", "format"),
     [

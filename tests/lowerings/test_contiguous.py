@@ -79,6 +79,7 @@ def all_forms(open_batch: bool) -> Traces:
     return image_request(lowered, (3, 32, 64), open_batch).traces
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("format", "open_batch"),
     [

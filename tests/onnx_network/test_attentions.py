@@ -55,6 +55,7 @@ def marks(rest: int) -> list[pytest.MarkDecorator]:
     return [pytest.mark.full] * (rest > 0)
 
 
+@pytest.mark.slow_but_first
 @pytest.mark.parametrize(
     ("name", "nameless", "writer"),
     [
@@ -83,6 +84,7 @@ def test_golden_attentions_in_every_place(name: str, nameless: bool, writer: Wri
     assert found.error < 1e-5
 
 
+@pytest.mark.slow_but_first
 @pytest.mark.parametrize(
     ("ways", "writer"),
     [
@@ -107,6 +109,7 @@ def test_attentions_as_others_write_them(ways: tuple[str, ...], writer: Writer) 
     assert found.error < 1e-5
 
 
+@pytest.mark.slow_but_first
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
 @pytest.mark.parametrize("kernel", [3, 5])
 def test_other_padding_modes(mode: str, kernel: int) -> None:
@@ -116,6 +119,7 @@ def test_other_padding_modes(mode: str, kernel: int) -> None:
     assert found.certificate.status == "folded" and found.error < 1e-5
 
 
+@pytest.mark.slow_but_first
 @pytest.mark.parametrize(
     ("kind", "why"),
     [

@@ -42,6 +42,7 @@ def _ends(path: Path) -> list[tuple[str, int]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "writer", [pytest.param(WRITERS[0]), pytest.param(WRITERS[1], marks=pytest.mark.full)]
 )
@@ -58,6 +59,7 @@ def test_a_file_in_float16_keeps_its_types(writer: Writer, tmp_path: Path) -> No
     assert difference(result.path, path, shape, dtype="float16") < FLOAT16_LIMIT.relative
 
 
+@pytest.mark.slow_but_first
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_ends_of_other_types(dtype: torch.dtype, tmp_path: Path) -> None:
     """They stay float64; bfloat16 becomes float32, with a remark."""

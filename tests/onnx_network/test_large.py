@@ -68,6 +68,7 @@ def test_a_large_file_is_folded_into_one_that_every_command_reads(
     }
 
 
+@pytest.mark.slow
 def test_the_weights_of_an_older_output_go_with_it(run: Run, tmp_path: Path, source: Path) -> None:
     folded = tmp_path / "folded.onnx"
     assert run("fold", source, "-o", folded, "-q")[0] == 0
@@ -84,6 +85,7 @@ def test_the_weights_of_an_older_output_go_with_it(run: Run, tmp_path: Path, sou
     assert names(tmp_path) == ["folded.onnx", "in"] and not outside(folded)
 
 
+@pytest.mark.slow
 def test_a_folded_file_that_disagrees_leaves_neither(
     run: Run, tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

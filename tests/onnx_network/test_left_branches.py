@@ -10,6 +10,7 @@ from tests.onnx_network.random_pairs import SPOILERS, write
 COUNT, QUICK = 300, len(SPOILERS)
 
 
+@pytest.mark.slow_but_first
 @pytest.mark.parametrize(
     "seed",
     [pytest.param(seed, marks=[pytest.mark.full] * (seed >= QUICK)) for seed in range(COUNT)],

@@ -18,6 +18,7 @@ from tests.onnx_network.random_pairs import SPOILERS, write
 WRITERS = (Writer("torchscript", 13, "open"), Writer("dynamo", 18, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("writer", WRITERS, ids=str)
 def test_attentions_have_the_names_of_their_modules(writer: Writer) -> None:
     name = "slide_swin_nano_shifted"

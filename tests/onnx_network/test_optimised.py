@@ -73,6 +73,7 @@ def _marks(place: int, change: Change) -> list[pytest.MarkDecorator]:
     return [pytest.mark.slow if is_slow else pytest.mark.full]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "writer", "change"),
     [

@@ -269,6 +269,7 @@ def test_all_shapes_of_a_chain_and_a_sum() -> None:
         assert names(after).count("conv1d") in (1, 3)
 
 
+@pytest.mark.slow
 def test_open_sizes_stay_open() -> None:
     class Net(nn.Module):
         def __init__(self) -> None:

@@ -39,6 +39,7 @@ def test_the_worker_of_a_race(marker: Path) -> None:
     assert not marker.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("starter", ["", pytest.param(_MEASURED, marks=pytest.mark.slow)])
 def test_commands_that_are_measured(marker: Path, starter: str) -> None:
     with pytest.raises(InputError, match=r"nowhere\.pth"):

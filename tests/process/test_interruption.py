@@ -93,6 +93,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name != "cache")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "then",
     [
@@ -162,6 +163,7 @@ def test_ctrl_c_in_any_step_of_an_export(tmp_path: Path, step: str, formats: str
     assert names(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "delay", [0.3, *(pytest.param(each, marks=pytest.mark.full) for each in (0.1, 0.6, 1.0))]
 )
@@ -190,6 +192,7 @@ def steady(folder: Path, script: str = "noisy") -> str:
     return "a.json"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"),
     [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.full)],
@@ -212,6 +215,7 @@ def test_bench_keeps_what_was_measured_and_ends_its_workers(
     assert names(tmp_path) == ["a.json", "run.json"]
 
 
+@pytest.mark.slow
 def test_a_bench_without_measurements_keeps_the_older_result(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("an older result")
     bench = ("bench", steady(tmp_path, "hangs"), "--target", SCRIPTED, "--json", "run.json")
@@ -246,6 +250,7 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "place", ["slow:build", pytest.param("slow.py:build", marks=pytest.mark.slow)]
 )

@@ -90,6 +90,7 @@ with count:
 """
 
 
+@pytest.mark.slow_but_first
 @pytest.mark.parametrize("columns", [80, 100])
 @pytest.mark.parametrize("code", [STEPS, COUNTED], ids=["steps", "counted"])
 def test_a_terminal_shows_one_line_with_the_time_left(code: str, columns: int) -> None:

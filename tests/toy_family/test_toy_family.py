@@ -65,6 +65,7 @@ def test_a_checkpoint_is_loaded(toy: Toy, path: Path) -> None:
     assert summary == "toy_small: 32x32 pixels, 5 classes, depths 1 1"
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_logits_and_feature_maps_are_exported_and_verified(
     run, toy: Toy, path: Path, tmp_path: Path

@@ -34,6 +34,7 @@ def quantised(format: str, *spoiled: str) -> Path:
     return once(("noise", format, spoiled), export)
 
 
+@pytest.mark.slow_but_first
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_layer_that_adds_most_noise_comes_first(format: str) -> None:
     verdict = slide_deploy.verify(

@@ -246,6 +246,7 @@ def test_torch_is_not_needed(tmp_path: Path, reference: Path) -> None:
     assert "values: all 6 agree" in done.stdout
 
 
+@pytest.mark.slow
 def test_any_damage_is_refused_or_compared(run, tmp_path: Path, reference: Path) -> None:
     draw = np.random.default_rng(5)
     whole, damaged = reference.read_bytes(), tmp_path / "damaged.onnx"

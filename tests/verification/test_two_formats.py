@@ -29,6 +29,7 @@ def exported(model: torch.nn.Module, format: str, out: Path, precision: str = "f
     return result.paths[format]
 
 
+@pytest.mark.slow_but_first
 @pytest.mark.parametrize("format", ["openvino", "coreml", "litert", "executorch", "coreai"])
 def test_two_formats(tmp_path: Path, format: str) -> None:
     reference = exported(Tiny(), "onnx", tmp_path / "onnx")
@@ -54,6 +55,7 @@ def test_two_formats(tmp_path: Path, format: str) -> None:
             assert found.last_right is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx", "coreml"])
 def test_the_precision_of_the_judged_file_decides(tmp_path: Path, format: str) -> None:
     exact = exported(Tiny(), "onnx", tmp_path / "exact")

@@ -134,6 +134,7 @@ def test_other_methods_are_not_supported(port: int, method: str) -> None:
     assert ask(port, "/t/", method)[0].status == 501
 
 
+@pytest.mark.slow
 def test_stalled_or_aborted_clients_do_not_block_others(port: int, taken: list[bytes]) -> None:
     held = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(20)]
     for number, raw in enumerate(held):
@@ -146,6 +147,7 @@ def test_stalled_or_aborted_clients_do_not_block_others(port: int, taken: list[b
     assert taken == []
 
 
+@pytest.mark.slow
 def test_connections_beyond_the_limit_are_closed_until_one_ends() -> None:
     with serving(Site({"a.js": b"export {}"})) as port:
         held = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(64)]

@@ -121,6 +121,7 @@ def test_no_baseline_has_operations_that_a_runtime_removes(name):
         assert not ((parameter == 0) | (parameter == 1)).any()
 
 
+@pytest.mark.slow
 def test_the_file_of_every_baseline_can_be_read(tmp_path):
     for name, build in BASELINES.items():
         if name == "swin":  # a whole network

@@ -106,6 +106,7 @@ def visit(browser: Any, tmp_path: Path) -> Iterator[Any]:
         held.page.close()
 
 
+@pytest.mark.slow_but_first
 @pytest.mark.parametrize(
     ("width", "theme"),
     [
@@ -126,6 +127,7 @@ def test_every_plot_is_drawn_in_place(visit: Any, width: int, theme: str) -> Non
     assert opened.page.evaluate(OVERLAPS) == []
 
 
+@pytest.mark.slow
 def test_plots_follow_the_theme_and_the_width_of_the_reader(visit: Any) -> None:
     opened, _ = visit(render_html([synthetic.laptop()]))
     ink = "getComputedStyle(document.querySelector('.plot .annotation-text')).fill"
@@ -139,6 +141,7 @@ def test_plots_follow_the_theme_and_the_width_of_the_reader(visit: Any) -> None:
     assert not opened.page.evaluate(SCROLLS)
 
 
+@pytest.mark.slow_but_first
 @pytest.mark.parametrize("width", [1280, 360])
 def test_hostile_names_remain_text(visit: Any, width: int) -> None:
     opened, file = visit(render_html([synthetic.hostile()]), width)
@@ -165,6 +168,7 @@ def test_an_injected_script_would_not_run(visit: Any) -> None:
     assert any("Content Security Policy" in line for line in opened.said)
 
 
+@pytest.mark.slow_but_first
 @pytest.mark.parametrize("make", [synthetic.sparse, synthetic.empty])
 def test_a_run_with_hardly_any_data_still_has_a_page(visit: Any, make: Any) -> None:
     opened, file = visit(render_html([make()]), 360)

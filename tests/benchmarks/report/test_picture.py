@@ -26,6 +26,7 @@ def a_run() -> Run:
 
 
 @browser
+@pytest.mark.slow
 def test_each_target_has_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = tmp_path / "accuracy.json"
     result.write(a_run(), made)

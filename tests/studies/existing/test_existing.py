@@ -86,6 +86,7 @@ def test_the_page_has_the_marks_of_the_command() -> None:
     GeneratedPage(page, command.COMMAND).around()
 
 
+@pytest.mark.slow
 def test_both_exporters_write_a_checkpoint_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,6 +110,7 @@ def test_the_commands_write_race_and_show(tmp_path, with_passes, capsys) -> None
     assert "clamp" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_file_that_disagrees_with_its_network_is_not_raced(tmp_path, with_passes, capsys) -> None:
     with_passes(wrong=wrong)
     assert write(tmp_path, "--format", "onnx") == 2
@@ -118,6 +119,7 @@ def test_a_file_that_disagrees_with_its_network_is_not_raced(tmp_path, with_pass
     assert command.COMMAND in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_openvino_files_come_from_its_own_converter(tmp_path) -> None:
     assert write(tmp_path, "--format", "openvino") == 0
     written = read(tmp_path / "repvgg" / "openvino")

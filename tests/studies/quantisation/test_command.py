@@ -133,6 +133,7 @@ def _forget(source: Path, target: Path) -> None:
     onnx.save(model, target)
 
 
+@pytest.mark.slow
 def test_a_wrong_default_is_an_error(tmp_path: Path, quantiser, capsys) -> None:
     quantiser(lambda source, target, plan: _forget(source, target))
     assert write(tmp_path, "onnx") == 2

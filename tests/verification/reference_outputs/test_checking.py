@@ -70,6 +70,7 @@ def test_the_manifest_records_the_hash(folder: Path) -> None:
         assert sha256(folder / name) == digest and name.endswith(".reference.safetensors")
 
 
+@pytest.mark.slow
 def test_reference_outputs_with_another_hash_are_refused(run: Run, folder: Path) -> None:
     model = folder / "slide_swin_nano.onnx"
     manifest = model.with_name("manifest.json")

@@ -204,6 +204,7 @@ def test_a_file_cannot_make_the_reader_allocate_gigabytes(tmp_path: Path) -> Non
         read_reference(model)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
