@@ -161,7 +161,9 @@ class _Declared:
             raise InputError(
                 f"{path} does not state the shape of its input {value.name}: export it again."
             )
-        sizes = [each if isinstance(each, int) else each.value for each in value.shape]
+        stated = [each if isinstance(each, int) else each.value for each in value.shape]
+        # Some exporters write -1 for an open size, which ONNX Runtime takes as such.
+        sizes = [None if isinstance(each, int) and each < 0 else each for each in stated]
         if math.prod(each for each in sizes if isinstance(each, int)) > _MOST_ELEMENTS:
             raise InputError(
                 f"{path} takes more than {_MOST_ELEMENTS:,} numbers as {value.name}: export it for "

@@ -12,6 +12,8 @@ _HEAD = '<ir_version: 10, opset_import: ["" : 20, "own" : 1, "ai.onnx.ml" : 3]>\
 _TEXTS = {
     "no inputs": """agraph () => (float[1,4] y) <float[1,4] w = {1,2,3,4}> { y = Softmax(w) }""",
     "no outputs": """agraph (float[1,4] x) => () { y = Softmax(x) }""",
+    "a batch of -1": """agraph (float[-1,4] x) => (float[-1,4] y) { y = Softmax(x) }""",
+    "a size of -1": """agraph (float[1,-1] x) => (float[1,-1] y) { y = Softmax(x) }""",
     "empty": """agraph (float[1,4] x) => (float[1,4] x) { }""",
     "an unknown rank": """agraph (float[] x) => (float[] y) { y = Softmax(x) }""",
     "a sequence": """agraph (seq(float[1,4]) x, int64 i) => (float[1,4] y)

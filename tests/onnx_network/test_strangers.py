@@ -15,6 +15,7 @@ from tests.onnx_network.strangers import NAMES, OUTER, from_packages, write, wri
 REFUSED = (
     *(
         "no inputs",
+        "a size of -1",
         "no outputs",
         "an unknown rank",
         "a sequence",
