@@ -1,7 +1,7 @@
-"""Model files to race, their records and races, for studies that take two commands.
+"""Model files to race, their records and races.
 
-``files`` writes a folder for each network and format, with a record in it. The study's main command
-races the files of the record.
+The command ``files`` of a study writes a folder for each network and format, with a record in it.
+The study's main command races the files of the record.
 """
 
 import argparse

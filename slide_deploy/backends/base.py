@@ -1,7 +1,6 @@
 """The contract of every backend: a `Target` opens a file in a `Configuration` as a `Session`."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -143,20 +142,6 @@ class Session:
     clock: Callable[[], int] = time.perf_counter_ns
     is_apart: bool = False
 
-    def __post_init__(self) -> None:
-        """Refuse names that stand for two inputs or for two outputs.
-
-        Raises:
-            InputError: if there are any.
-        """
-        inputs = tuple(port.name for port in self.inputs)
-        for kind, names in (("inputs", inputs), ("outputs", self.outputs)):
-            for name, count in Counter(names).items():
-                if count > 1:
-                    raise InputError(
-                        f"{count} {kind} of the file are named {name}: give each a name of its own."
-                    )
-
     @cached_property
     def _stream(self) -> Stream:
         return self.new_stream()
@@ -238,8 +223,8 @@ class Target:
         open: reads and compiles a file. Raises `InputError` for a file or a configuration that it
             cannot run, `MissingExtra` without its library; other errors are the runtime's own.
         intermediates: returns every floating-point intermediate of a file for some inputs, by its
-            name in the common graph; None if the runtime does not expose them. Raises `InputError`
-            if the runtime refuses the file.
+            name in the common graph; None if the runtime does not expose them. Raises as ``open``
+            does.
         profile: runs a file for some calls and returns each operator's time; None if the runtime
             has no profiler. Raises as ``open`` does.
         runs: whether it runs a given file with one of its suffixes; None if it runs all of them.

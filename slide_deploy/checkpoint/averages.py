@@ -75,7 +75,10 @@ def averaged_by_framework(content: Any, root: Path) -> bool | None:
 
 
 def averaging_began(content: Any, root: Path) -> bool:
-    """Whether averaging had begun when the file was saved; else it is the initial state."""
+    """Whether averaging had begun when the file was saved.
+
+    Until then the average is the initial state of the network.
+    """
     if isinstance(content, dict) and averaged_by_framework(content, root):
         counter = _number(_entry(content.get("averaging_state"), "n_averaged"))
         return counter is None or counter > 0

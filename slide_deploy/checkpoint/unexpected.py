@@ -142,7 +142,13 @@ def below_network(network: StoredNetwork, name: str) -> str:
 
 
 def is_preprocessing(name: str, entry: CheckpointEntry, channels: tuple[int, ...]) -> bool:
-    """Whether a tensor has a name of preprocessing and one number, or one for each channel."""
+    """Whether a tensor has a name of preprocessing and one number, or one for each channel.
+
+    Args:
+        name: of the tensor.
+        entry: the tensor.
+        channels: number of channels of the image; empty if that is unknown.
+    """
     first = name.partition(".")[0].lower()
     return bool(_PREPROCESSING.fullmatch(first)) and entry.tensor.count in (1, *channels)
 

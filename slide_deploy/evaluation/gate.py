@@ -77,7 +77,12 @@ def require_gated(record: Record) -> None:
 
 
 def failures(record: Record, max_drop: float) -> tuple[str, ...]:
-    """One sentence, without a full stop, for each file that loses more points of top-1."""
+    """One sentence, without a full stop, for each file that loses too much.
+
+    Args:
+        record: accuracies of the files; the first is the baseline.
+        max_drop: percentage points of top-1 that a file may lose against the baseline.
+    """
     first, *others = rows_of(record)
     # Losses against a broken baseline mean nothing.
     found = [_broken(first)] if first.not_finite else []

@@ -9,7 +9,10 @@ from slide_deploy.evaluation.record import Outcomes, Record
 
 
 def merge(records: Mapping[str, Record]) -> Record:
-    """Merge the results of all shards of one data set, by path for messages.
+    """Merge the results of all shards of one data set.
+
+    Args:
+        records: the results, by the path that messages name.
 
     Returns:
         The record of a single run over all images.

@@ -186,8 +186,8 @@ class Graph:
 
     @property
     def stored(self) -> Collection[Constant]:
-        """The constants, without all but one of those that share their bytes."""
-        return {constant.source: constant for constant in self.constants.values()}.values()
+        """The constants; of those that share their bytes and their type, one."""
+        return {(each.source, each.dtype): each for each in self.constants.values()}.values()
 
     @cached_property
     def producers(self) -> Mapping[str, Node]:

@@ -10,9 +10,9 @@ from slide_deploy.graph_checks.graph import Graph, Node, kind_of, may_mix_channe
 LONGEST_WALK = 32
 
 
-def ancestors(graph: Graph, name: str) -> Iterator[Node]:
+def ancestors(graph: Graph, name: str, longest: int = LONGEST_WALK) -> Iterator[Node]:
     """Yield the node that computes a value, the one that computes its first input, and so on."""
-    for _ in range(LONGEST_WALK):
+    for _ in range(longest):
         node = graph.producers.get(name)
         if node is None:
             return

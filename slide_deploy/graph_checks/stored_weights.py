@@ -82,7 +82,7 @@ class StoredWeight:
             has_vectors = len(self.palette.shape) > 1  # (blocks..., entries, vector size)
             entries = self.palette.shape[-2] if has_vectors else self.palette.elements
             return max((entries - 1).bit_length(), 1)
-        return bits_of(self.data.dtype) or 32
+        return bits_as_weight(self.data.dtype)
 
     def expand(self) -> Array:
         """The dequantised weight, float32.
@@ -106,6 +106,11 @@ class StoredWeight:
         if floats.shape != self.shape:
             raise ValueError(f"it has the shape {floats.shape}")
         return floats
+
+
+def bits_as_weight(dtype: str) -> int:
+    """Bits of a stored number; 32 for a type that is no narrow number, as bool is."""
+    return 32 if dtype == "bool" else bits_of(dtype) or 32
 
 
 def stored_weights(graph: Graph) -> Mapping[str, StoredWeight]:

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from slide_deploy.graph_checks.dialect import Kind
-from slide_deploy.graph_checks.graph import Graph, Node, bits_of, kind_of
+from slide_deploy.graph_checks.graph import Graph, Node, kind_of
 from slide_deploy.graph_checks.graph_walks import LONGEST_WALK
-from slide_deploy.graph_checks.stored_weights import StoredWeight, stored_weights
+from slide_deploy.graph_checks.stored_weights import StoredWeight, bits_as_weight, stored_weights
 
 _WEIGHTED = (Kind.CONVOLUTION, Kind.MATMUL, Kind.LINEAR)
 _PASSED = (Kind.CAST, Kind.RESHAPE, Kind.TRANSPOSE, Kind.EXPAND)
@@ -63,7 +63,7 @@ def _held(
             return
         if name in graph.constants:
             dtype = graph.constants[name].dtype
-            yield Width(node, min(bits_of(dtype) or 32, 32), False, dtype)
+            yield Width(node, min(bits_as_weight(dtype), 32), False, dtype)
             return
         producer = graph.producers.get(name)
         if producer is None or not producer.inputs or kind_of(graph, producer) not in _PASSED:

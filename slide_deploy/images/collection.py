@@ -179,7 +179,12 @@ def _above(source: Path) -> set[str]:
 
 
 def _walked(folder: Path, closed: set[str]) -> Iterator[Path]:
-    """Yield every file below a folder and its links, entering no folder twice and no closed one."""
+    """Yield every file below a folder. Links are followed, and no folder is entered twice.
+
+    Args:
+        folder: where the walk begins.
+        closed: real paths of folders that are not entered.
+    """
     entered = set(closed)
     waiting = [folder]
     while waiting:

@@ -185,9 +185,10 @@ def fold_constants(parts: GraphParts) -> None:
             kept.append(step)
             continue
         values = [parts.constants.get(name) if name else None for name in step.inputs]
-        refuse_large([grown + _count_of_results(module, step, values)])
+        read = _count(values)
+        refuse_large([grown + max(0, _count_of_results(module, step, values) - read)])
         results = module.results(step, values)
-        grown += max(0, _count(results) - _count(values))
+        grown += max(0, _count(results) - read)
         refuse_large([grown])
         parts.constants.update(zip(step.outputs, results, strict=False))
     parts.steps = kept
@@ -199,12 +200,16 @@ def _count_of_results(module: OnnxModule, step: GraphStep, values: Sequence[Any]
     They do not where an operator reads sizes or indices. Those check the size themselves.
     """
     for kinds in ((Tensor, np.ndarray), Tensor):  # some operators take sizes as host values only
-        shapes = [
-            as_tensor(each).to("meta") if isinstance(each, kinds) else each for each in values
-        ]
+        shapes = [_shape_alone(each) if isinstance(each, kinds) else each for each in values]
         with suppress(UnsupportedOperatorError):
             return _count(module.results(step, shapes))
     return 0
+
+
+def _shape_alone(value: Any) -> Tensor:
+    """Return a tensor of the shape and the type of a constant, without its numbers."""
+    dtype = value.dtype if _is_tensor(value) else as_tensor(np.empty(0, value.dtype)).dtype
+    return torch.empty(value.shape, dtype=dtype, device="meta")
 
 
 def _count(values: Iterable[Any]) -> int:

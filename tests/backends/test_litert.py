@@ -20,7 +20,7 @@ from slide_deploy.saved.tflite.model import opened
 from slide_deploy.saved.tflite.schema import MISSING
 from tests.backends.files import WEIGHTS, litert_file
 from tests.backends.stand_ins import litert as stand_in
-from tests.mutants.litert_damage import in_model, nodes
+from tests.mutants.litert_damage import graph, in_model, nodes
 
 X = np.random.default_rng(3).standard_normal((2, 4)).astype(np.float32)
 
@@ -75,8 +75,19 @@ def test_intermediates_have_the_names_of_the_common_graph(path: Path) -> None:
 def test_another_shape_or_a_damaged_file_is_one_sentence(path: Path) -> None:
     with pytest.raises(InputError, match=r"litert could not run the file"):
         session("litert:cpu", path)({"x": X[:, :3]})
-    path.write_bytes(path.read_bytes()[:-40])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-40])
     with pytest.raises(InputError, match=r"small\.tflite is damaged"):
+        session("litert:cpu", path)
+    path.write_bytes(whole)
+    in_model(lambda model: setattr(nodes(model, "FULLY_CONNECTED")[0], "inputs", [0]))(path)
+    with pytest.raises(InputError, match=r"small\.tflite does not load on LiteRT"):
+        session("litert:cpu", path)
+
+
+def test_an_output_that_no_tensor_is_is_refused(path: Path) -> None:
+    in_model(lambda model: setattr(graph(model), "outputs", [MISSING]))(path)
+    with pytest.raises(InputError, match="it has no tensor -1"):
         session("litert:cpu", path)
 
 

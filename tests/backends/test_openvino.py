@@ -192,6 +192,30 @@ def test_nothing_is_reported_to_its_makers(tmp_path: Path) -> None:
     assert not (tmp_path / "home").exists()
 
 
+def test_a_tensor_that_is_output_twice_has_two_names(tmp_path) -> None:
+    import openvino
+    from openvino import opset13
+
+    x = opset13.parameter([1, 4], np.float32, name="x")
+    y = opset13.relu(x)
+    y.output(0).set_names({"y"})
+    path = tmp_path / "twice.xml"
+    openvino.save_model(openvino.Model([y, y], [x]), path, compress_to_fp16=False)
+    opened = target_named("openvino:cpu").open(path, Configuration(), untimed)
+    found = opened(random_arrays(opened.inputs))
+    assert list(found) == ["y", "y#1"]
+    np.testing.assert_array_equal(found["y"], found["y#1"])
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path) -> None:
+    path = files.openvino_file(tmp_path, 1)
+    content = path.read_bytes()
+    assert b'names="y"' in content
+    path.write_bytes(content.replace(b'names="y"', b'names="y\xff"'))
+    with pytest.raises(InputError, match=r"small\.xml does not load on openvino:cpu"):
+        target_named("openvino:cpu").open(path, Configuration(), untimed)
+
+
 def test_stored_text_that_is_not_utf8_is_refused(tmp_path) -> None:
     path = files.openvino_file(tmp_path, 1)
     content = path.read_bytes()

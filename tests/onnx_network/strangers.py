@@ -1,9 +1,10 @@
 """Models that other tools write and no network of PyTorch's own exporters is."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper, parser
 
@@ -178,13 +179,21 @@ OUTER = ("Add(column, row)", "MatMul(column, row)", "Gather(row, zeros)", "Max(c
 def write_outer(node: str, path: Path) -> None:
     """Write a model that makes 90,000,000,000 numbers of constants."""
     many = 300_000
-    text = f"agraph (float[1,4] x) => (float y) {{ t = {node}  z = Add(x, t)  y = Softmax(z) }}"
+    constants = {
+        "column": np.ones((many, 1), np.float32),
+        "row": np.ones((1, many), np.float32),
+        "zeros": np.zeros(many, np.int64),
+    }
+    write_constants(node, {name: each for name, each in constants.items() if name in node}, path)
+
+
+def write_constants(node: str, constants: Mapping[str, npt.ArrayLike], path: Path) -> None:
+    """Write a model whose output depends on an operator of constants alone."""
+    text = f"""agraph (float[1,1] x) => (float y)
+        {{ t = {node}  f = Cast<to=1>(t)  z = Add(x, f)  y = Softmax(z) }}"""
     model = parser.parse_model(_HEAD + text)
-    shapes = {"column": (many, 1), "row": (1, many)}
-    constants = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
-    constants["zeros"] = np.zeros(many, np.int64)
-    used = [name for name in constants if name in node]
-    model.graph.initializer.extend(numpy_helper.from_array(constants[each], each) for each in used)
+    stored = [numpy_helper.from_array(np.asarray(each), name) for name, each in constants.items()]
+    model.graph.initializer.extend(stored)
     path.write_bytes(model.SerializeToString())
 
 

@@ -70,7 +70,7 @@ def opened(
     """
     refuse_precision(target, configuration.precision)
     parts = taken_apart(path)
-    parts.refuse_missing_inputs()
+    parts.refuse_missing_tensors()
     with stage("compile"), refusals(path):
         first = new()
         inputs, outputs = ports_of(first)

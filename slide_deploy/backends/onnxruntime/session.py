@@ -110,13 +110,16 @@ def open_as(
     options = session_options(provider, configuration)
     with stage("compile"):
         session = open_session(provider, path, configuration, options, model)
+    outputs = tuple(output.name for output in session.get_outputs())
+    if len({*outputs}) < len(outputs):
+        raise InputError(f"{path} gives two outputs one name: give each a name of its own.")
     ports = ports_of(path, session, configuration)
     device_id = int(provider_options(provider, configuration).get("device_id", "0"))
     return Session(
         runtime=name,
         version=onnxruntime.__version__,
         inputs=ports,
-        outputs=tuple(output.name for output in session.get_outputs()),
+        outputs=outputs,
         new_stream=partial(BoundStream, provider, session, ports, device_id),
         facts={
             "library": "onnxruntime",

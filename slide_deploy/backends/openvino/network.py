@@ -128,9 +128,9 @@ def compile_file(
     with stage("compile"), refusals(path, name):
         compiled = core.compile_model(model, device, properties)
         use_own_signal_stack()
+        outputs = _output_names(compiled)
     _refuse_another_device(device, name, compiled)
     _refuse_another_precision(name, configuration, compiled)
-    outputs = tuple(port_name(*item) for item in enumerate(compiled.outputs))
     return OpenVINONetwork(compiled, ports, outputs, _metadata(path, model))
 
 
@@ -204,6 +204,14 @@ def port_name(index: int, port: Any) -> str:
     Names that are numbers were added by a converter, and are used only if there is no other name.
     """
     return min(port.get_names(), key=lambda name: (name.isdecimal(), name), default=str(index))
+
+
+def _output_names(compiled: Any) -> tuple[str, ...]:
+    """Return a name for each output; one that returns the tensor of another has its own."""
+    names = [port_name(*item) for item in enumerate(compiled.outputs)]
+    return tuple(
+        f"{name}#{index}" if name in names[:index] else name for index, name in enumerate(names)
+    )
 
 
 def _metadata(path: Path, model: Any) -> dict[str, str]:

@@ -79,7 +79,7 @@ def _of_output(graph: Graph, declared: ImageDescription) -> Iterator[tuple[str, 
 def _is_softmax(graph: Graph, name: str) -> bool:
     others = (
         node.operator.lower()
-        for node in ancestors(graph, name)
+        for node in ancestors(graph, name, len(graph.nodes))
         if node.operator.lower() not in _KEEPING_PROBABILITIES
     )
     return next(others, "") == "softmax"

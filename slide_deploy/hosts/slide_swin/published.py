@@ -34,8 +34,8 @@ _but_for_another_size = published_but_for("window_size", "kept_windows", "featur
 
 
 def published_as(published: SlideSwinConfig, config: SlideSwinConfig) -> Any:
-    """See ``Host``.
+    """Replace the settings that may differ within a published size; see ``Host.published_as``.
 
-    A scale of 0 is the default as well.
+    A ``qk_scale`` of 0 selects the default, as None does.
     """
     return _but_for_another_size(published, replace(config, qk_scale=config.qk_scale or None))

@@ -118,13 +118,14 @@ class Model:
         """Indices of the buffers that hold metadata."""
         return {buffer for _, buffer in self._entries}
 
-    def refuse_missing_inputs(self) -> None:
-        """Refuse operators without an input that LiteRT reads unasked, where it ends the process.
+    def refuse_missing_tensors(self) -> None:
+        """Refuse ends and inputs of operators that are left out, on which LiteRT crashes.
 
         Raises:
             InputError: if there is one.
         """
-        for subgraph in self.subgraphs:
+        for number, subgraph in enumerate(self.subgraphs):
+            self.inputs(number), self.outputs(number)
             for place, operator in enumerate(subgraph.operators()):
                 code = self.code(operator.number(0, "uint32"))
                 if code.is_custom or code.operator in RECURRENT:
