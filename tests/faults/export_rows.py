@@ -70,7 +70,7 @@ def outlived(tally: Tally, here: Path) -> None:
 
     # While files are proved and while they are published.
     for module, name, kept in (
-        ("exporters.jobs", "verify", old),
+        ("exporters.jobs", "verify_session", old),
         ("slide_deploy.files.moves", "_complete", new),
     ):
         fault = injections.replaced(module, name, forking)
@@ -210,10 +210,10 @@ def runtime_without_memory(tally: Tally, here: Path) -> None:
     places = (
         ("exporters.onnx_exporter", "write"),
         ("exporters.jobs", "open_to_prove"),
-        ("exporters.jobs", "verify"),
+        ("exporters.jobs", "verify_session"),
     )
     for module, name in places:
-        for error in errors[::2] if name == "verify" else errors[1:]:
+        for error in errors[::2] if name == "verify_session" else errors[1:]:
             fault = injections.replaced(module, name, failing(error))
             done = run(export("onnx", "out", *NEW, "--force"), here, fault)
             tally.said(done.sentence)

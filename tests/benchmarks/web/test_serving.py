@@ -198,12 +198,10 @@ def test_hostile_facts_remain_text_in_every_report(served: Waiting, plan: PagePl
 def test_a_reload_a_closed_tab_and_a_second_device_end_well(browser: Any, small: Path) -> None:
     plan = planned([candidate(small)], seconds=1)
     with waiting(plan) as served:
-        with visiting(browser, served.address) as closed:
-            # A slow machine may measure to the end before the tab is closed or loaded again.
-            closed.page.route("**/result", lambda route: route.abort())
+        # A slow machine may measure to the end before the tab is closed or loaded again.
+        with visiting(browser, served.address, blocked="**/result") as closed:
             closed.page.wait_for_selector("#stop:not([hidden])")
-        with visiting(browser, served.address) as first:
-            first.page.route("**/result", lambda route: route.abort())
+        with visiting(browser, served.address, blocked="**/result") as first:
             first.page.wait_for_selector("#stop:not([hidden])")
             first.page.reload()
             first.page.unroute("**/result")

@@ -51,10 +51,19 @@ class Visit:
 
 
 @contextmanager
-def visiting(browser: Any, address: str, **settings: Any) -> Iterator[Visit]:
-    """Open a page with a new profile."""
+def visiting(browser: Any, address: str, *, blocked: str = "", **settings: Any) -> Iterator[Visit]:
+    """Open a page with a new profile.
+
+    Args:
+        browser: of Playwright.
+        address: of the page.
+        blocked: pattern of addresses; requests of the page for them fail from the first on.
+        settings: of the profile.
+    """
     context = browser.new_context(**settings)
     page = context.new_page()
+    if blocked:
+        page.route(blocked, lambda route: route.abort())
     visit = Visit(page, [])
     page.on("pageerror", lambda error: visit.errors.append(str(error)))
     try:
