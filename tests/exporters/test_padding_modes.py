@@ -49,7 +49,6 @@ def test_every_form_supports_a_padding_mode() -> None:
     assert {form for forms in FORMS_OF_MODES.values() for form in forms} == FORMS.keys()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "formats"),
     [

@@ -67,7 +67,6 @@ def cases() -> list[object]:
     ]
 
 
-@pytest.mark.slow_but_first
 @pytest.mark.parametrize(("host", "format"), cases())
 def test_a_host_is_exported_and_proved_or_refused(host: Host, format: str) -> None:
     result = outcome(host, format)

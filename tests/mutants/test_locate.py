@@ -39,7 +39,6 @@ def places() -> Iterator[object]:
             yield pytest.param(parameter, format, id=f"{parameter}-{format}", marks=marks)
 
 
-@pytest.mark.slow_but_first
 @pytest.mark.parametrize(("parameter", "format"), places())
 def test_the_damaged_layer_is_named(parameter: str, format: str, tmp_path: Path) -> None:
     valid = base()

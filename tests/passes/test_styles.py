@@ -51,7 +51,6 @@ def styles() -> list[object]:
     ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "batch"), styles())
 def test_every_format_keeps_what_a_network_computes(name: str, batch: int) -> None:
     for format in (ONNX, OPENVINO, COREML):
@@ -75,7 +74,6 @@ def sixths() -> list[object]:
     ]
 
 
-@pytest.mark.slow_but_first
 @pytest.mark.parametrize(("name", "passes"), sixths())
 def test_each_pass_alone_keeps_what_a_network_computes(name: str, passes: tuple[str, ...]) -> None:
     for each in passes:

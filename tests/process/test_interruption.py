@@ -163,7 +163,6 @@ def test_ctrl_c_in_any_step_of_an_export(tmp_path: Path, step: str, formats: str
     assert names(tmp_path) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "delay", [0.3, *(pytest.param(each, marks=pytest.mark.full) for each in (0.1, 0.6, 1.0))]
 )

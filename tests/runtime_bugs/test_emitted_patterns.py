@@ -82,7 +82,6 @@ def test_every_runtime_computes_the_emitted_patterns_correctly(
     assert wrong(outcomes) == []
 
 
-@pytest.mark.slow
 def test_the_sweep_finds_the_known_bug() -> None:
     """Among other parts, in the same file: if this were hidden, so might be another."""
     map = Map(2, 2, 16)

@@ -110,7 +110,6 @@ def test_the_commands_write_race_and_show(tmp_path, with_passes, capsys) -> None
     assert "clamp" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_a_file_that_disagrees_with_its_network_is_not_raced(tmp_path, with_passes, capsys) -> None:
     with_passes(wrong=wrong)
     assert write(tmp_path, "--format", "onnx") == 2
