@@ -98,6 +98,7 @@ def test_version_models_and_doctor(run) -> None:
     assert findings["coreml"]["ok"] == (sys.platform == "darwin")
 
 
+@pytest.mark.slow
 def test_doctor_reports_another_package_with_one_of_our_names(
     run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +230,7 @@ def test_predict_names_classes(run, tmp_path: Path) -> None:
     assert run("predict", written, tmp_path / "names.txt")[0] == 2
 
 
+@pytest.mark.slow
 def test_names_with_brackets_are_printed_unchanged(run, tmp_path: Path, small: Path) -> None:
     path = tmp_path / "m[red].safetensors"
     path.write_bytes(small.read_bytes())

@@ -70,6 +70,7 @@ def test_companions_belong_to_the_file(tmp_path: Path) -> None:
     assert describe_artifact(path).sha256 != before.sha256
 
 
+@pytest.mark.slow
 def test_every_format_is_described(files: Files) -> None:
     found = {format: describe_artifact(path) for format, path in files.items()}
     assert len({artifact.macs for artifact in found.values()}) == 1

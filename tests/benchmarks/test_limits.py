@@ -39,6 +39,7 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_round_is_short_and_its_rates_are_plausible(threads: int) -> None:
     done = run(MEASURE.format(threads=threads))

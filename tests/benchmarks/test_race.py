@@ -59,6 +59,7 @@ def test_anomalies_are_reported(script, name, sentence):
     assert any(sentence in warning for warning in warnings_of(found["a"]))
 
 
+@pytest.mark.slow
 def test_normal_measurements_have_no_warnings(script):
     _, found = measured(script("a", "drifting"), script("b", "bimodal"), script("c", "throttling"))
     assert (
@@ -69,6 +70,7 @@ def test_normal_measurements_have_no_warnings(script):
     )
 
 
+@pytest.mark.slow
 def test_a_throttled_candidate_is_found_in_the_sustained_run(script):
     _, found = measured(
         script("a", "throttling", after=3_000), seconds=0.05, rounds=6, sustained=1.0

@@ -13,6 +13,7 @@ def wait() -> None:
         pass
 
 
+@pytest.mark.slow
 def test_the_timer_adds_less_than_2_percent_to_a_call_of_50_microseconds():
     # What it adds to a sample does not depend on the call, so that an empty one shows it best; the
     # least of several goes, since the machine only ever adds.

@@ -24,6 +24,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return coarse(tmp_path_factory.mktemp("bad") / "coarse.onnx", digits_in("onnx"))
 
 
+@pytest.mark.slow
 def test_files_against_the_trained_model(
     bad: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -88,6 +88,7 @@ def written(nano: Golden) -> Path:
     return exported_path(exported(nano.load(), features=True, formats=("onnx",)), "onnx")
 
 
+@pytest.mark.slow
 def test_weights_of_the_classifier_are_not_in_the_file(written: Path) -> None:
     names = {tensor.name for tensor in onnx.load(written).graph.initializer}
     assert "patch_embed.proj.weight" in names

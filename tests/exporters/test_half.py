@@ -112,6 +112,7 @@ def export(middle: nn.Module, folder: Path, format: str) -> ExportedFile:
     return file
 
 
+@pytest.mark.slow_but_first
 @pytest.mark.parametrize(
     ("middle", "format"),
     [

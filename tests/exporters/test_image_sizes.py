@@ -66,7 +66,6 @@ def test_every_format_agrees_with_the_model_of_that_size(
     assert_parity(tmp_path / f"{path.stem}.onnx", path, overrides=overrides)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("formats", [("onnx",), pytest.param(FORMATS, marks=pytest.mark.slow)])
 def test_slide_stages_alone_take_any_size(formats: tuple[str, ...], tmp_path: Path) -> None:
     model = random_swin(num_slide_stages=3)

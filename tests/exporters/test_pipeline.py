@@ -276,6 +276,7 @@ def test_a_missing_library_is_named_with_its_command(nano: Golden, tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_folded_checkpoint_exports_with_the_same_outputs(nano: Golden, tmp_path: Path) -> None:
     from slide_deploy.folding.model import reparameterize
     from slide_deploy.hosts import load_checkpoint

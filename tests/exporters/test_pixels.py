@@ -126,6 +126,7 @@ def test_patches_have_mean_and_deviation_in_their_weights(layout: str, order: st
         assert file.preprocessing.startswith("mean and deviation are in the weights of stem")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layout", "order"), asked("padded"))
 def test_a_padded_convolution_keeps_the_mean_in_front(layout: str, order: str) -> None:
     result = exported(drawn(Classifier(padding=2)), "padded", pixel_options(layout, order))
@@ -137,6 +138,7 @@ def test_a_padded_convolution_keeps_the_mean_in_front(layout: str, order: str) -
     assert "zero padding is not the mean pixel" in " ".join(repr(result).split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stem", [pytest.param("linear", marks=pytest.mark.slow), "read twice"])
 def test_an_image_with_other_readers_keeps_operators_in_front(stem: str) -> None:
     result = exported(drawn(STEMS[stem]()), stem, pixel_options("nhwc", "bgr"))
@@ -186,6 +188,7 @@ def test_open_sizes_stay_open(layout: str, tmp_path: Path) -> None:
         assert slide_deploy.verify(path, network, torch.zeros(1, 3, *SIZE)).passed
 
 
+@pytest.mark.slow
 def test_core_ml_takes_one_image_at_a_time_of_any_size(tmp_path: Path) -> None:
     network = drawn(Classifier(padding=1))
     asked = {"to": "coreml", "out": tmp_path, "embed_preprocessing": True}
@@ -253,6 +256,7 @@ def test_other_networks_have_no_description_of_images() -> None:
     assert all(IMAGE_KEY not in open_file(path).metadata for path in result.paths.values())
 
 
+@pytest.mark.slow
 def test_probabilities_are_a_softmax_of_the_logits() -> None:
     network = drawn(Classifier())
     result = exported(network, "patches", ExportOptions(FORMATS, Path(), softmax=True))
@@ -316,6 +320,7 @@ def test_weights_stay_within_the_precise_range_of_float16() -> None:
     assert typical > 500 * np.finfo(np.float16).smallest_normal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_file_is_verified_later_and_layer_by_layer(format: str) -> None:
     network = drawn(Classifier(padding=2))

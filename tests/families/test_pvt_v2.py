@@ -148,6 +148,7 @@ def test_settings_are_read_from_shapes(settings: dict[str, Any], tmp_path: Path)
     assert checkpoint.remarks == ()
 
 
+@pytest.mark.slow_but_first
 @pytest.mark.parametrize(
     "name",
     ["pvt_v2_b0", "pvt_v2_b2_li", "pvt_v2_b5", "slide_pvt_v2_b1"],

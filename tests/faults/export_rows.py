@@ -291,7 +291,7 @@ def rows() -> tuple[Row, ...]:
             f"{SIGNALS[number]} before each change",
             f"export {format}",
             partial(ended_at_each_change, number, format),
-            "quick" if format == "onnx" and number == signal.SIGKILL else "full",
+            "slow" if format == "onnx" and number == signal.SIGKILL else "full",
         )
         for number, several in (
             (signal.SIGKILL, installed),

@@ -12,11 +12,11 @@ from tests.fuzz.seeds import CORPUS
 
 OURS = [each for each in READERS if not each.runs]
 # A process each takes seconds to begin, so that few are tried where it must be quick.
-FEW = ("pickle", "onnx", "result", "run onnx")
+FEW = ("pickle", "onnx", "run onnx")
 # A process each: the long tests have what strangers send, and make full has all readers.
 LONG = (
     *("safetensors", "openvino", "coreml", "litert", "executorch"),
-    *("manifest", "policy", "fold onnx"),
+    *("manifest", "policy", "result", "fold onnx"),
 )
 # Others end their process for some files.
 RUN = [each for each in RUNS if each.name not in ("run executorch", "run coreai")]

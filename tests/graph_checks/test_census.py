@@ -106,6 +106,7 @@ def test_a_file_in_another_form_is_found(graph: Graph, exported: Files) -> None:
     assert reported(declaring(other, counted(graph)))
 
 
+@pytest.mark.slow_but_first
 @pytest.mark.parametrize("format", FORMATS)
 def test_an_operator_more_or_less_is_found(exported: Files, format: str) -> None:
     graph = read_graph(exported[format])

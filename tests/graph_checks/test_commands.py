@@ -129,6 +129,7 @@ def test_show_policy_lists_the_built_in_policies() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_built_in_policy_is_given_by_name_and_reported(exported: Files, tmp_path: Path) -> None:
     model = onnx.load(exported["onnx"])
     del model.metadata_props[:]

@@ -72,6 +72,7 @@ def test_the_other_forms_hold_fewer_feature_maps(form: str) -> None:
 
 
 # A form with one feature map for each offset needs more strips to reach the same peak.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "strips"),
     [

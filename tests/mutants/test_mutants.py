@@ -124,6 +124,7 @@ def test_names_are_unique_and_descriptions_are_sentences() -> None:
         assert mutant.description[0].isupper() and mutant.description.endswith(".")
 
 
+@pytest.mark.slow
 def test_the_table_names_who_caught_what(capsys: pytest.CaptureFixture[str]) -> None:
     names = ("logits-scaled", "neighbours-gathered", "old-opset")
     assert main([part for name in names for part in ("--only", name)]) == 0

@@ -55,6 +55,7 @@ def marks(rest: int) -> list[pytest.MarkDecorator]:
     return [pytest.mark.full] * (rest > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.slow_but_first
 @pytest.mark.parametrize(
     ("name", "nameless", "writer"),

@@ -43,6 +43,7 @@ def _trials() -> Iterator[Any]:
                 yield pytest.param(name, writer, id=f"{name}-{writer}", marks=marks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "writer"), list(_trials()))
 def test_folds_to_the_operators_of_our_own_export(
     name: str, writer: Writer, tmp_path: Path

@@ -86,6 +86,7 @@ def test_logits_and_feature_maps_are_exported_and_verified(
         assert np.allclose(found[name], truth.numpy(), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_verify_locates_the_difference_to_another_checkpoint(
     run, toy: Toy, path: Path, tmp_path: Path
 ) -> None:

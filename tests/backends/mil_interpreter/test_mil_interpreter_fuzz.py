@@ -96,6 +96,7 @@ def drop_parameter(operations, random):
     del user.inputs[sorted(user.inputs)[random.integers(len(user.inputs))]]
 
 
+@pytest.mark.slow_but_first
 @pytest.mark.parametrize(
     "alter", [alter_constant, alter_reference, alter_type, alter_operator, drop_parameter]
 )

@@ -53,6 +53,7 @@ SLIDE_PVT_SMALL = (
 )
 
 
+@pytest.mark.slow
 def test_the_matmuls_include_reduced_attention_and_its_reductions():
     """Convolutions reduce the feature maps of keys and values."""
     subject = network("slide_pvt_small", (224, 224))

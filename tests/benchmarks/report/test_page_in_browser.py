@@ -155,6 +155,7 @@ def test_hostile_names_remain_text(visit: Any, width: int) -> None:
         assert "<b>bold</b> &lt;i&gt; $x$ %{x} {{ 7*7 }}" in labels
 
 
+@pytest.mark.slow
 def test_an_injected_script_would_not_run(visit: Any) -> None:
     slipped = (
         '<script>document.title = "owned"</script><img src="https://example.invalid/x.png">'
@@ -168,6 +169,7 @@ def test_an_injected_script_would_not_run(visit: Any) -> None:
     assert any("Content Security Policy" in line for line in opened.said)
 
 
+@pytest.mark.slow
 @pytest.mark.slow_but_first
 @pytest.mark.parametrize("make", [synthetic.sparse, synthetic.empty])
 def test_a_run_with_hardly_any_data_still_has_a_page(visit: Any, make: Any) -> None:

@@ -35,6 +35,7 @@ def until(visit: Visit, words: str) -> str:
     return visit.text()
 
 
+@pytest.mark.slow
 def test_only_correct_files_are_timed(
     browser: Any, nano: Path, mutant: Callable[[str], Path], tmp_path: Path
 ) -> None:

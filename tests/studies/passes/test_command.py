@@ -136,6 +136,7 @@ def test_a_missing_item_is_named(tmp_path, capsys) -> None:
     assert "There are no files of vit_small" in capsys.readouterr().err
 
 
+@pytest.mark.slow_but_first
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda each: each.name)
 def test_networks_are_reproducible_and_resemble_trained_ones(network) -> None:
     one, other = (network.deployable(quick=True) for _ in range(2))
