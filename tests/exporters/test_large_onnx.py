@@ -207,7 +207,12 @@ def test_only_the_weights_apart_may_be_missing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("precision", "limit"), [("float16", 250_000), ("int8-weights", 1000), ("int8", 1000)]
+    ("precision", "limit"),
+    [
+        pytest.param("float16", 250_000, marks=pytest.mark.full),
+        pytest.param("int8-weights", 1000, marks=pytest.mark.full),
+        ("int8", 1000),
+    ],
 )
 def test_every_precision_is_made_of_a_large_file(
     nano: Golden, tmp_path: Path, precision: str, limit: int

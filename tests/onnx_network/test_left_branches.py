@@ -7,13 +7,12 @@ import pytest
 from tests.onnx_network.files import difference, folded, operators
 from tests.onnx_network.random_pairs import SPOILERS, write
 
-COUNT, QUICK = 300, len(SPOILERS)
+COUNT = 300
+MARKS = {0: [], **dict.fromkeys((1, 2, 3), pytest.mark.slow)}
 
 
-@pytest.mark.slow_but_first
 @pytest.mark.parametrize(
-    "seed",
-    [pytest.param(seed, marks=[pytest.mark.full] * (seed >= QUICK)) for seed in range(COUNT)],
+    "seed", [pytest.param(seed, marks=MARKS.get(seed, pytest.mark.full)) for seed in range(COUNT)]
 )
 def test_convolutions_that_must_not_be_merged(seed: int, tmp_path: Path) -> None:
     spoiler = SPOILERS[seed % len(SPOILERS)]

@@ -66,14 +66,11 @@ def _plain(name: str, writer: Writer) -> _Plain:
 
 
 def _marks(place: int, change: Change) -> list[pytest.MarkDecorator]:
-    """The quick tests meet an optimiser, the slow ones another; make full has all of them."""
-    if place == 0 and change is optimisers.slimmed:
-        return []
-    is_slow = place == 1 and change is optimisers.by_runtime
+    """The slow tests meet two optimisers on one file; make full has all of them on all."""
+    is_slow = place == 0 and change in (optimisers.slimmed, optimisers.by_runtime)
     return [pytest.mark.slow if is_slow else pytest.mark.full]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "writer", "change"),
     [

@@ -60,7 +60,7 @@ def test_no_pass_changes_an_output(chunk: int, programs: int) -> None:
     check()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_every_pass_changes_some_programs() -> None:
     fired: Counter[str] = Counter()
 
