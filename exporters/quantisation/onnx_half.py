@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 # float16 has 11 significant bits, so rounding changes a normal number by at most 2^-12 of it.
 _ROUNDING = 2.0**-10
+# Elements of a weight that are in float64 at once.
+_PIECE = 1 << 22
 _HALF, _FLOAT = "float16", "float32"
 
 
@@ -60,14 +62,18 @@ def halve(source: Path, target: Path, plan: QuantisationPlan) -> None:
 
 def survives(array: NDArray[np.floating]) -> bool:
     """Return whether float16 can represent an array: no overflow, and only rounding errors."""
-    exact = array.astype(np.float64)
-    with np.errstate(over="ignore"):
-        half = array.astype(np.float16).astype(np.float64)
-    finite = np.isfinite(exact)
-    if not np.array_equal(half[~finite], exact[~finite], equal_nan=True):
-        return False
-    error, size = (half - exact)[finite], exact[finite]
-    return bool((error**2).sum() <= _ROUNDING**2 * (size**2).sum())
+    error = size = 0.0
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, _PIECE):
+        exact = flat[start : start + _PIECE].astype(np.float64)
+        with np.errstate(over="ignore"):
+            half = exact.astype(np.float16).astype(np.float64)
+        finite = np.isfinite(exact)
+        if not np.array_equal(half[~finite], exact[~finite], equal_nan=True):
+            return False
+        error += ((half - exact)[finite] ** 2).sum()
+        size += (exact[finite] ** 2).sum()
+    return bool(error <= _ROUNDING**2 * size)
 
 
 class _Conversion:

@@ -95,8 +95,10 @@ def _longest(matrices: Array) -> float:
 
 
 def _norm(array: Array, axis: int) -> float:
+    last = np.moveaxis(array, axis, -1)
     with np.errstate(over="ignore", invalid="ignore"):
-        found = np.sqrt((array.astype(np.float64) ** 2).sum(axis))
+        # In float64 throughout, without a copy of the array in it.
+        found = np.sqrt(np.einsum("...i,...i->...", last, last, dtype=np.float64))
     return float(found[np.isfinite(found)].max(initial=0.0))
 
 
