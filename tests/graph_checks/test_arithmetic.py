@@ -1,5 +1,6 @@
 """Convolutions, matmuls and shapes of the common graph agree with torch and numpy."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from slide_deploy.graph_checks.inspect import depth, inspect
 from slide_deploy.graph_checks.matmuls import broadcast, matmul
 from slide_deploy.graph_checks.readers import mlpackage_dialect, onnx_dialect, openvino_dialect
 from slide_deploy.graph_checks.shapes import at_batch_one
+from slide_deploy.graph_checks.stored_weights import bits_as_weight
 
 DIALECTS = {
     "onnx": onnx_dialect.DIALECT,
@@ -218,3 +220,17 @@ def test_an_incomplete_figure_is_unknown_and_its_known_part_is_kept() -> None:
     assert inspection.largest is None
     assert inspection.largest_known is not None
     assert inspection.largest_known.shape == (5, 4)
+
+
+def test_the_same_bytes_as_two_types_are_two_constants() -> None:
+    """Otherwise an alias in another type would hide a weight from the rules and the counts."""
+    whole = graph("onnx", x=(1,), W=(3, 4))
+    weight = whole.constants["W"]
+    others = {"TWIN": weight, "ALIAS": replace(constant("ALIAS", 3, 4, dtype="int32"), source="W")}
+    aliased = replace(whole, constants={"W": weight, **others})
+    assert [each.dtype for each in aliased.stored] == ["float32", "int32"]
+    assert inspect(aliased).parameters == 12
+
+
+def test_a_bool_is_no_narrow_weight() -> None:
+    assert [bits_as_weight(each) for each in ("bool", "int8", "uint4", "float16")] == [32, 8, 4, 16]
