@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 # float16 has 11 significant bits, so rounding changes a normal number by at most 2^-12 of it.
 _ROUNDING = 2.0**-10
-# Elements of a weight that are in float64 at once.
+# Number of elements that are converted to float64 at once.
 _PIECE = 1 << 22
 _HALF, _FLOAT = "float16", "float32"
 

@@ -97,7 +97,7 @@ def _longest(matrices: Array) -> float:
 def _norm(array: Array, axis: int) -> float:
     last = np.moveaxis(array, axis, -1)
     with np.errstate(over="ignore", invalid="ignore"):
-        # In float64 throughout, without a copy of the array in it.
+        # Sums in float64 without a float64 copy of the array.
         found = np.sqrt(np.einsum("...i,...i->...", last, last, dtype=np.float64))
     return float(found[np.isfinite(found)].max(initial=0.0))
 

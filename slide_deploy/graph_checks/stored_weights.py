@@ -109,7 +109,7 @@ class StoredWeight:
 
 
 def bits_as_weight(dtype: str) -> int:
-    """Bits of a stored number; 32 for a type that is no narrow number, as bool is."""
+    """Bits of a stored number. A bool, and a type without a width in its name, count as 32."""
     return 32 if dtype == "bool" else bits_of(dtype) or 32
 
 

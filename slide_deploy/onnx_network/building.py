@@ -197,7 +197,8 @@ def fold_constants(parts: GraphParts) -> None:
 def _count_of_results(module: OnnxModule, step: GraphStep, values: Sequence[Any]) -> int:
     """Return how many numbers an operator makes, from shapes alone; 0 if they do not tell.
 
-    They do not where an operator reads sizes or indices. Those check the size themselves.
+    Shapes do not tell where an operator reads sizes from a constant. Such operators check the size
+    of their result themselves.
     """
     for kinds in ((Tensor, np.ndarray), Tensor):  # some operators take sizes as host values only
         shapes = [_shape_alone(each) if isinstance(each, kinds) else each for each in values]

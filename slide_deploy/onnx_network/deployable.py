@@ -162,7 +162,7 @@ class _Declared:
                 f"{path} does not state the shape of its input {value.name}: export it again."
             )
         stated = [each if isinstance(each, int) else each.value for each in value.shape]
-        # Some exporters write -1 for an open size, which ONNX Runtime takes as such.
+        # Some exporters write -1 for an open size, and ONNX Runtime accepts that.
         sizes = [None if isinstance(each, int) and each < 0 else each for each in stated]
         if math.prod(each for each in sizes if isinstance(each, int)) > _MOST_ELEMENTS:
             raise InputError(

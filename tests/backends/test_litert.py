@@ -85,7 +85,7 @@ def test_another_shape_or_a_damaged_file_is_one_sentence(path: Path) -> None:
         session("litert:cpu", path)
 
 
-def test_an_output_that_no_tensor_is_is_refused(path: Path) -> None:
+def test_an_output_without_a_tensor_is_refused(path: Path) -> None:
     in_model(lambda model: setattr(graph(model), "outputs", [MISSING]))(path)
     with pytest.raises(InputError, match="it has no tensor -1"):
         session("litert:cpu", path)

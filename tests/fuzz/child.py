@@ -84,7 +84,7 @@ class Watch:
             ours = started[:3] == [sys.executable, "-m", "slide_deploy.saved.aimodel.worker"]
             return ours or started[0].endswith("/flatc")
         if event in ("compile", "exec"):
-            # ExecuTorch's inspector defines a dataclass whenever it reads events.
+            # ExecuTorch's inspector defines a dataclass each time it reads events.
             return sys._getframe(2).f_globals.get("__name__") == "dataclasses"
         library = event == "ctypes.dlopen" and arguments[0] is None
         return library or event.startswith(self._OF_RUNTIMES)

@@ -207,7 +207,7 @@ def port_name(index: int, port: Any) -> str:
 
 
 def _output_names(compiled: Any) -> tuple[str, ...]:
-    """Return a name for each output; one that returns the tensor of another has its own."""
+    """Return a unique name for each output; two outputs may be the same tensor, with one name."""
     names = [port_name(*item) for item in enumerate(compiled.outputs)]
     return tuple(
         f"{name}#{index}" if name in names[:index] else name for index, name in enumerate(names)

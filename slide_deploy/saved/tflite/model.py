@@ -119,10 +119,12 @@ class Model:
         return {buffer for _, buffer in self._entries}
 
     def refuse_missing_tensors(self) -> None:
-        """Refuse ends and inputs of operators that are left out, on which LiteRT crashes.
+        """Refuse a file in which an operator lacks an input, or a subgraph an input or output.
+
+        LiteRT crashes on such files. Inputs that an operator does not need may be left out.
 
         Raises:
-            InputError: if there is one.
+            InputError: if a tensor is missing.
         """
         for number, subgraph in enumerate(self.subgraphs):
             self.inputs(number), self.outputs(number)
